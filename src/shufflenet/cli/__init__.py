@@ -6,8 +6,9 @@ from importlib import import_module
 import typer
 from rich.console import Console
 
-from shufflenet.errors import UserError
+from shufflenet import __version__
 
+# In the order in which --help shows them; a verb's file holds a function of its name, or a sub-app named `app`.
 VERBS = ("list", "info")
 
 app = typer.Typer(
@@ -16,4 +17,53 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"shufflenet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Read by main(), since errors surface there."""
+
+
+for verb in VERBS:
+    module = import_module(f"shufflenet.cli.{verb}")
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=verb)
+    else:
+        app.command(verb)(getattr(module, verb))
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether an error's message is written for the user: ours, the file system's, or a missing extra's."""
+    from shufflenet.compiler import CompileError
+    from shufflenet.errors import UserError
+    from shufflenet.nets import VariantError
+
+    return isinstance(error, UserError | VariantError | CompileError | OSError)
+
+
+def main() -> None:
+    """The `shufflenet` command: exit status 2 and one sentence on an error, the traceback with --debug."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        app()
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(130)
+    except Exception as error:
+        if debug or not _is_for_the_user(error):
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", markup=True, highlight=False)
+        sys.exit(2)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from shufflenet.nets.network import Network
 from shufflenet.nets.shufflenet import Stem, convolution, initialize
 
 # Output channels and stride of each depthwise separable block at 1.0×: arXiv 1704.04861, Table 1.
@@ -33,7 +34,7 @@ def separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
     )
 
 
-class MobileNet(nn.Module):
+class MobileNet(Network):
     """[n, in_channels, h, w] → logits [n, num_classes].
 
     `stem="small"` starts at stride 1 and leaves out the first stride-2 block's stride, so that the last map has stride 8, as in a

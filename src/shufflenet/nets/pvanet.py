@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shufflenet.nets.network import Network
 from shufflenet.nets.shufflenet import Stem, convolution, initialize
 
 
@@ -87,7 +88,7 @@ class InceptionUnit(nn.Module):
         return F.relu(self.shortcut(x) + self.expand(torch.cat(ways, dim=1)))
 
 
-class PVANet(nn.Module):
+class PVANet(Network):
     """[n, in_channels, h, w] → logits [n, num_classes]. `stem="small"`: 3×3 at stride 1, no max-pool."""
 
     def __init__(

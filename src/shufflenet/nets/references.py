@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from shufflenet.nets.errors import VariantError
+from shufflenet.nets.network import Network
 from shufflenet.nets.shufflenet import Stem
 
 
@@ -42,7 +43,7 @@ GOOGLENET = ReferenceConfig(_googlenet, first="conv1.conv", first_pool="maxpool1
 SQUEEZENET = ReferenceConfig(_squeezenet, first="features.0", first_pool="features.2")
 
 
-class ReferenceNet(nn.Module):
+class ReferenceNet(Network):
     """[n, in_channels, h, w] → logits [n, num_classes]; `net` is torchvision's module.
 
     `stem="small"` makes the first convolution 3×3 at stride 1 and leaves out the first max-pool. Raises VariantError for a picture
@@ -57,18 +58,11 @@ class ReferenceNet(nn.Module):
         self.minimum_size = 32 if stem == "small" else config.minimum_size
         first = self.net.get_submodule(config.first)
         assert isinstance(first, nn.Conv2d)
-        kernel = (3, 3) if stem == "small" else first.kernel_size
-        self.net.set_submodule(
-            config.first,
-            nn.Conv2d(
-                in_channels,
-                first.out_channels,
-                (kernel[0], kernel[1]),
-                stride=1 if stem == "small" else (first.stride[0], first.stride[1]),
-                padding=1 if stem == "small" else first.padding,
-                bias=first.bias is not None,
-            ),
-        )
+        shape = {"kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding}
+        if stem == "small":
+            shape = {"kernel_size": 3, "stride": 1, "padding": 1}
+        replacement = nn.Conv2d(in_channels, first.out_channels, **shape, bias=first.bias is not None)  # pyright: ignore[reportArgumentType]
+        self.net.set_submodule(config.first, replacement)
         if stem == "small":
             self.net.set_submodule(config.first_pool, nn.Identity())
 

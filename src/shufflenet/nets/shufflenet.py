@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shufflenet.nets.errors import VariantError
+from shufflenet.nets.network import Network
 
 ShuffleOrder = Literal["paper", "inverse"]
 Stem = Literal["imagenet", "small"]
@@ -128,7 +129,7 @@ class Unit(nn.Module):
         return F.relu(torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1))
 
 
-class Skeleton(nn.Module):
+class Skeleton(Network):
     """Table 1's frame, which ShuffleNet and its rivals of Table 4 share: stem, three stages of units, classifier.
 
     `stem="imagenet"` is the paper's (3×3 at stride 2, then max-pool: stride 4); `stem="small"` is 3×3 at stride 1, for pictures of

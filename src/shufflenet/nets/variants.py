@@ -6,18 +6,17 @@ from functools import cache
 from math import floor
 from typing import Any
 
-from torch import nn
-
 from shufflenet.nets import references
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.mobilenet import MobileNet, MobileNetConfig
+from shufflenet.nets.network import Network
 from shufflenet.nets.pvanet import PVANet, PVANetConfig
 from shufflenet.nets.references import ReferenceConfig, ReferenceNet
 from shufflenet.nets.shufflenet import ShuffleNet, ShuffleNetConfig, Stem
 from shufflenet.nets.units import RivalConfig, RivalNet
 
 Config = ShuffleNetConfig | RivalConfig | MobileNetConfig | ReferenceConfig | PVANetConfig
-NETWORKS: dict[type, type[nn.Module]] = {
+NETWORKS: dict[type, type[Network]] = {
     ShuffleNetConfig: ShuffleNet,
     RivalConfig: RivalNet,
     MobileNetConfig: MobileNet,
@@ -196,7 +195,7 @@ def variants() -> dict[str, Variant]:
 
 def create(
     name: str, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet", **overrides: Any
-) -> nn.Module:
+) -> Network:
     """A new network with random weights: [n, in_channels, h, w] → logits [n, num_classes].
 
     `overrides` replace fields of the variant's config (for instance `stem_channels=6`, `shuffle_order="inverse"`). The network's
