@@ -1,0 +1,92 @@
+"""The README that a network brings along to the Hub."""
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from shufflenet.checkpoints.folder import default_metadata
+from shufflenet.checkpoints.metadata import Preprocessing
+from shufflenet.nets import cost
+from shufflenet.nets.network import Network
+
+PAPER = "https://arxiv.org/abs/1707.01083"
+
+TEMPLATE = """\
+---
+{data}
+---
+
+# {title}
+
+{variant} of [ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices]({paper}), as a checkpoint of the
+Python package `shufflenet`.
+
+| | |
+|---|---|
+{rows}
+
+## Use
+
+```python
+{snippet}
+```
+"""
+
+SNIPPET = """\
+import torch
+import shufflenet
+
+net = shufflenet.load("{repo_id}")  # in eval mode
+pictures = torch.zeros(1, {channels}, {height}, {width})  # yours, preprocessed as in the table above
+probabilities = net(pictures).softmax(dim=1)
+top = probabilities[0].argmax().item()
+print(net.metadata.classes[top] if net.metadata.classes else top, f"{{probabilities[0, top]:.1%}}")"""
+
+
+def describe(preprocessing: Preprocessing) -> str:
+    """Preprocessing in a line for people."""
+    height, width = preprocessing.size
+    if preprocessing.short_side is None:
+        resize = f"resize to {height}×{width}"
+    else:
+        resize = f"resize the short side to {preprocessing.short_side}, crop the centre {height}×{width}"
+    mean = ", ".join(f"{value:.4g}" for value in preprocessing.mean)
+    std = ", ".join(f"{value:.4g}" for value in preprocessing.std)
+    return f"{preprocessing.channel_order}; {resize} ({preprocessing.interpolation}); values 0–1, minus {mean}, divided by {std}"
+
+
+def model_card(net: Network, repo_id: str) -> ModelCard:
+    """What the network is, costs and expects, and code that runs it. `repo_id` is the name that the code loads."""
+    metadata = net.metadata or default_metadata(net.spec["in_channels"])
+    training = metadata.training
+    size = metadata.preprocessing.size
+    price = cost(net, size)
+    license_name = training.get("license", "mit")
+    rows = {
+        "variant": f"`{net.spec['name']}`",
+        "multiply-adds": f"{price.multiply_adds / 1e6:.1f}M at {size[0]}×{size[1]}",
+        "parameters": f"{price.parameters / 1e6:.2f}M",
+        "top-1 error": f"{training['top1_error']:.1f}%" if "top1_error" in training else "not measured",
+        "data": training.get("dataset", "not recorded"),
+        "classes": f"{net.spec['num_classes']}",
+        "input": describe(metadata.preprocessing),
+        "licence": license_name,
+    }
+    if "source" in training:
+        rows["converted from"] = training["source"]
+    data = ModelCardData(
+        library_name="shufflenet",
+        pipeline_tag="image-classification",
+        license=license_name,
+        tags=["shufflenet", "arxiv:1707.01083"],
+    )
+    return ModelCard(
+        TEMPLATE.format(
+            data=data.to_yaml(),
+            title=repo_id.split("/")[-1],
+            variant=f"`{net.spec['name']}`",
+            paper=PAPER,
+            rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
+            snippet=SNIPPET.format(
+                repo_id=repo_id, channels=net.spec["in_channels"], height=size[0], width=size[1]
+            ),
+        )
+    )

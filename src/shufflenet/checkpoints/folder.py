@@ -1,0 +1,173 @@
+"""A checkpoint as a folder: config.json says what the network is, model.safetensors holds its weights."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shufflenet.checkpoints.metadata import GREY, IMAGENET, Metadata
+from shufflenet.errors import UserError
+from shufflenet.nets import VariantError, create
+from shufflenet.nets.network import Network
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+def default_metadata(in_channels: int) -> Metadata:
+    """For a network that carries none: ImageNet's preprocessing, as far as its channels allow."""
+    pictures = {3: IMAGENET, 1: GREY}
+    other = replace(IMAGENET, channel_order="other", mean=(0.0,) * in_channels, std=(1.0,) * in_channels)
+    return Metadata(pictures.get(in_channels, other))
+
+
+def _checked(metadata: Metadata, spec: Mapping[str, Any]) -> Metadata:
+    if metadata.classes and len(metadata.classes) != spec["num_classes"]:
+        raise UserError(f"it names {len(metadata.classes)} classes and its network tells {spec['num_classes']} apart")
+    if metadata.preprocessing.channels != spec["in_channels"]:
+        raise UserError(
+            f"its preprocessing gives {metadata.preprocessing.channels} channels and its network takes {spec['in_channels']}"
+        )
+    return metadata
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.cpu().contiguous()
+    stored = tensor.detach().cpu().to(dtype).contiguous()
+    if stored.isinf().any() and not tensor.isinf().any():
+        raise UserError(f"{name} holds {tensor.abs().max().item():.3g}, too large for float16; save it with dtype='float32'")
+    return stored
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Write `path` so that whoever reads it sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(
+    net: nn.Module, folder: str | os.PathLike[str], *, overwrite: bool = False, dtype: Literal["float32", "float16"] = "float32"
+) -> Path:
+    """Write `net` as a folder that `load` reads: config.json (architecture, preprocessing, classes, training) and model.safetensors.
+
+    Preprocessing and classes come from `net.metadata`; a network without it is saved with ImageNet's preprocessing. `dtype="float16"`
+    halves the file; `load` computes in float32 either way. A new folder appears complete or not at all; with `overwrite=True` the two
+    files in an existing folder are replaced and its others are left alone. Returns the folder. Raises UserError if the folder holds
+    anything and `overwrite` is false, if classes or channels do not match the network, or if a weight does not fit `dtype`.
+    """
+    folder = Path(folder)
+    if not isinstance(net, Network):
+        raise UserError(f"a {type(net).__name__} cannot be saved; give a network from shufflenet.create, load or convert")
+    if dtype not in DTYPES:
+        raise UserError(f"dtype is {dtype!r}; it is one of {', '.join(DTYPES)}")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; a checkpoint needs a folder")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (overwrite=True, --overwrite)")
+    metadata = net.metadata or default_metadata(net.spec["in_channels"])
+    try:
+        _checked(metadata, net.spec)
+    except UserError as error:
+        raise UserError(f"{net.spec['name']} cannot be saved: {error}") from error
+    config = {"format": "shufflenet", "architecture": net.spec, **metadata.to_json()}
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    weights = {name: _stored(name, tensor, DTYPES[dtype]) for name, tensor in net.state_dict().items()}
+
+    def write(target: Path) -> None:
+        _replace(target / WEIGHTS_NAME, lambda path: save_file(weights, path, metadata={"format": "pt"}))
+        _replace(target / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8") and None)
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and any(folder.iterdir()):
+            write(folder)
+        else:
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+                complete = Path(temporary) / folder.name
+                complete.mkdir()
+                write(complete)
+                os.replace(complete, folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], Metadata]:
+    path = folder / CONFIG_NAME
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} has no {CONFIG_NAME}; it is not a checkpoint that shufflenet saved") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(architecture, dict) or "name" not in architecture:
+        raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")
+    try:
+        return architecture, Metadata.from_json(config)
+    except UserError as error:
+        raise UserError(f"{path} cannot be used: {error}") from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise UserError(f"{folder} has no {WEIGHTS_NAME}; copy it there, or save the network again")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is cut short or damaged ({error}); copy or download it again") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """What keeps `given` from filling exactly the tensors of `expected`, in words; None if nothing does."""
+    complaints = []
+    for problem, names in (
+        ("lacks", [name for name in expected if name not in given]),
+        ("has no place for", [name for name in given if name not in expected]),
+        (
+            "has another shape for",
+            [
+                f"{name} ({'×'.join(map(str, given[name].shape))} for {'×'.join(map(str, tensor.shape))})"
+                for name, tensor in expected.items()
+                if name in given and given[name].shape != tensor.shape
+            ],
+        ),
+    ):
+        if names:
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            complaints.append(f"{problem} {', '.join(names[:3])}{rest}")
+    return "; ".join(complaints) or None
+
+
+def load_folder(folder: Path) -> Network:
+    """The network that `save` wrote into `folder`, in eval mode. Raises UserError for whatever is wrong with the folder."""
+    architecture, metadata = _read_config(folder)
+    try:
+        # Without values, since the file has them all: nothing is initialized only to be thrown away.
+        with torch.device("meta"):
+            net = create(**architecture)
+        net.metadata = _checked(metadata, net.spec)
+    except (VariantError, UserError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG_NAME} cannot be used: {error}") from error
+    weights = _read_weights(folder)
+    complaint = mismatch(net.state_dict(), weights)
+    if complaint:
+        raise UserError(f"{folder / WEIGHTS_NAME} does not fit {architecture['name']} as {CONFIG_NAME} describes it: it {complaint}")
+    net.load_state_dict(weights, assign=True)
+    return net.eval()

@@ -1,0 +1,82 @@
+"""Checkpoints by name: a folder, one that ships with the package, or a repository on the Hugging Face Hub."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+
+from shufflenet.checkpoints.card import model_card
+from shufflenet.checkpoints.folder import CONFIG_NAME, WEIGHTS_NAME, load_folder, save
+from shufflenet.errors import UserError
+from shufflenet.nets.network import Network
+
+SHIPPED = Path(__file__).parent / "pretrained"
+
+
+class HubCheckpoint(ModelHubMixin):
+    """A network as huggingface_hub's mixin moves it: the mixin transfers, `save` and `load_folder` write and read."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save(self.net, save_directory, overwrite=True)
+
+    def generate_model_card(self, *, repo_id: str, **_: Any) -> ModelCard:
+        return model_card(self.net, repo_id)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **download: Any) -> "HubCheckpoint":
+        if Path(model_id).is_dir():
+            return cls(load_folder(Path(model_id)))
+        folder = snapshot_download(model_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME], **download)
+        return cls(load_folder(Path(folder)))
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints inside this package, each good for `load` without a network."""
+    return sorted(path.parent.relative_to(SHIPPED).as_posix() for path in SHIPPED.glob(f"*/*/{CONFIG_NAME}"))
+
+
+def load(folder_or_hub_id: str | os.PathLike[str], **download: Any) -> Network:
+    """A trained network in eval mode, with what is known of it as `.metadata`.
+
+    `folder_or_hub_id` is a folder that `save` wrote, the name of a checkpoint that ships with the package (`shipped()` lists
+    them), or a Hub repository, "user/repo"; they are tried in this order. `download` goes to huggingface_hub (`revision`, `token`,
+    `cache_dir`, `local_files_only`, ...). Raises UserError for what is missing, damaged or of another kind.
+    """
+    name = os.fspath(folder_or_hub_id)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return load_folder(folder)
+    if folder.is_file():
+        raise UserError(f"{name} is a file; give the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}, or `convert` it")
+    if name in shipped():
+        return load_folder(SHIPPED / name)
+    if name.count("/") != 1:
+        raise UserError(f"there is no folder {name}; give a checkpoint's folder, a Hub id (user/repo), {_shipped_names()}")
+    try:
+        validate_repo_id(name)
+        return HubCheckpoint.from_pretrained(name, **download).net
+    except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"there is no folder {name}, and the Hub repository of that name cannot be had ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _shipped_names() -> str:
+    names = shipped()
+    return f"or one of {', '.join(names)}" if names else "or save one first"
+
+
+def push_to_hub(net: Network, repo_id: str, **upload: Any) -> str:
+    """Upload `net` with a model card to the Hub repository "user/repo", which is made if need be; returns the commit's address.
+
+    `upload` goes to huggingface_hub's `push_to_hub` (`private`, `token`, `branch`, `commit_message`, ...), which raises its own
+    errors.
+    """
+    return HubCheckpoint(net).push_to_hub(repo_id, model_card_kwargs={"repo_id": repo_id}, **upload)

@@ -1,0 +1,102 @@
+"""What a checkpoint knows besides its weights: how a picture becomes the network's input, the classes, how it was trained."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from shufflenet.errors import UserError
+
+ChannelOrder = Literal["RGB", "BGR", "grey", "other"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+PICTURE_CHANNELS = {"RGB": 3, "BGR": 3, "grey": 1}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the network's input; the defaults are ImageNet's, as the paper evaluates (section 4).
+
+    The picture is resized so that its shorter side is `short_side` pixels and its centre is cropped to `size` (height, width);
+    with `short_side=None` it is resized straight to `size`. Then (value - mean) / std for each channel, with values from 0 to 1, in
+    the network's `channel_order`. "other" stands for inputs that no picture file holds (depth, more than three bands), whose
+    order is the caller's own. Raises UserError for values that cannot be.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    short_side: int | None = 256
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channel_order: ChannelOrder = "RGB"
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise UserError(f"preprocessing size is {self.size}; it is (height, width), each at least 1")
+        if self.short_side is not None and self.short_side < max(self.size):
+            raise UserError(
+                f"preprocessing short_side is {self.short_side}, too small to crop {self.size[0]}×{self.size[1]} from; "
+                f"choose at least {max(self.size)}, or None to resize straight to that size"
+            )
+        if self.channel_order not in get_args(ChannelOrder):
+            raise UserError(f"channel_order is {self.channel_order!r}; it is one of {', '.join(get_args(ChannelOrder))}")
+        if self.interpolation not in get_args(Interpolation):
+            raise UserError(f"interpolation is {self.interpolation!r}; it is one of {', '.join(get_args(Interpolation))}")
+        channels = PICTURE_CHANNELS.get(self.channel_order, len(self.mean))
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise UserError(
+                f"preprocessing has {len(self.mean)} means and {len(self.std)} deviations; "
+                f"a {self.channel_order} input has {channels} channels"
+            )
+        if min(self.std, default=0) <= 0:
+            raise UserError(f"preprocessing std is {self.std}; every deviation must be above 0")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network gets."""
+        return len(self.mean)
+
+
+IMAGENET = Preprocessing()
+GREY = Preprocessing(mean=(0.449,), std=(0.226,), channel_order="grey")  # ImageNet's figures, averaged over the colours
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a network's checkpoint says of it, beside the architecture.
+
+    `classes` are the names of the logits in order, empty where nobody knows them. `training` is a JSON-ready record of how the
+    weights came about; the model card reads its keys `top1_error` (in %), `dataset`, `source` and `license` where they are there.
+    """
+
+    preprocessing: Preprocessing = IMAGENET
+    classes: tuple[str, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of JSON's types: `Metadata.from_json` gives back an equal Metadata."""
+        preprocessing = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.preprocessing).items()
+        }
+        return {"preprocessing": preprocessing, "classes": list(self.classes), "training": self.training}
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> "Metadata":
+        """The reverse of `to_json`. Raises UserError for what is missing, unknown or impossible."""
+        preprocessing = record.get("preprocessing")
+        classes = record.get("classes", [])
+        training = record.get("training", {})
+        if not isinstance(preprocessing, Mapping):
+            raise UserError("it has no 'preprocessing' object")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise UserError("its 'classes' are not a list of names")
+        if not isinstance(training, dict):
+            raise UserError("its 'training' is not an object")
+        known = {field.name for field in fields(Preprocessing)}
+        if set(preprocessing) != known:
+            odd = ", ".join(sorted(set(preprocessing) ^ known))
+            raise UserError(f"its 'preprocessing' has missing or unknown fields: {odd}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in preprocessing.items()}
+        try:
+            return Metadata(Preprocessing(**values), tuple(classes), training)
+        except TypeError as error:  # a string where a number belongs
+            raise UserError(f"its 'preprocessing' has a value of the wrong type ({error})") from error
