@@ -18,6 +18,7 @@ def list(  # the verb's name
       shufflenet list g8
     """
     import rich
+    import torch
     from rich.table import Table
 
     from shufflenet.nets import cost, create, variants
@@ -25,7 +26,8 @@ def list(  # the verb's name
     rows = []
     for name, variant in variants().items():
         if pattern in name:
-            counted = cost(create(name), variant.size)
+            with torch.device("meta"):  # counting needs no weights
+                counted = cost(create(name), variant.size)
             row = {
                 "name": name,
                 "multiply_adds": counted.multiply_adds,

@@ -1,0 +1,59 @@
+"""Imports flow one way between the rooms, as docs/decisions.md says."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import shufflenet
+
+SOURCE = Path(shufflenet.__file__).parent
+
+# What each room may import of ours. errors.py is a leaf.
+ALLOWED = {
+    "nets": set(),
+    "compiler": set(),
+    "checkpoints": {"nets", "errors"},
+    "data": {"nets", "checkpoints", "errors"},
+    "training": {"nets", "checkpoints", "data", "errors"},
+    "detection": {"nets", "checkpoints", "data", "training", "errors"},
+    "deploy": {"nets", "checkpoints", "data", "training", "detection", "compiler", "errors"},
+    "paper": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler", "errors"},
+}
+THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every dotted module that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module} | {
+                f"{node.module}.{alias.name}" for alias in node.names if node.module == "shufflenet"
+            }
+    return names
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_a_room_imports_only_the_rooms_before_it(room):
+    for path in (SOURCE / room).rglob("*.py"):
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "shufflenet" and len(parts) > 1:
+                assert parts[1] in ALLOWED[room] | {room, "__version__"}, f"{path.relative_to(SOURCE)} imports {name}"
+
+
+def test_every_room_is_known():
+    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert rooms == {*ALLOWED, "cli"}
+
+
+def test_the_compiler_stands_alone():
+    import sys
+
+    for path in (SOURCE / "compiler").rglob("*.py"):
+        roots = {name.split(".")[0] for name in imported(path)} - {"shufflenet", *sys.stdlib_module_names}
+        assert roots <= THIRD_PARTY_OF_COMPILER, f"{path.relative_to(SOURCE)} imports {roots - THIRD_PARTY_OF_COMPILER}"
