@@ -17,7 +17,7 @@ def blueprint(name, **options):
 
 @cache
 def counted(name):
-    return counted(name)
+    return cost(blueprint(name), variants()[name].size)
 
 
 PRINTED = [name for name, variant in variants().items() if variant.printed_multiply_adds is not None]
