@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.network import Network
+from shufflenet.nets.same_padding import use_same_padding
 
 ShuffleOrder = Literal["paper", "inverse"]
 Stem = Literal["imagenet", "small"]
@@ -47,6 +48,7 @@ class ShuffleNetConfig:
     shuffle_order: ShuffleOrder = "paper"  # "inverse" reshapes to (c/g, g), as Megvii's code does
     shortcut_first: bool = True  # concatenate [average pool, branch] in stride-2 units; False: [branch, average pool]
     classifier_bias: bool = True
+    padding: Literal["symmetric", "same"] = "symmetric"  # "same" is TensorFlow's (same_padding.py)
 
     def __post_init__(self) -> None:
         for channels in self.stage_channels:
@@ -63,6 +65,8 @@ class ShuffleNetConfig:
             )
         if self.shuffle_order not in ("paper", "inverse"):
             raise VariantError(f"shuffle_order is {self.shuffle_order!r}; it is 'paper' or 'inverse'")
+        if self.padding not in ("symmetric", "same"):
+            raise VariantError(f"padding is {self.padding!r}; it is 'symmetric' or 'same'")
 
 
 class SqueezeExcitation(nn.Module):
@@ -109,6 +113,7 @@ class Unit(nn.Module):
         self.squeeze_excitation = (
             SqueezeExcitation(branch_channels, config.squeeze_reduction) if config.squeeze_reduction else None
         )
+        self.average_pool = nn.AvgPool2d(3, stride=2, padding=1)  # for the shortcut at stride 2
         self.shortcut_first = config.shortcut_first
         self.shuffle_groups = None
         if config.shuffle and config.groups > 1:
@@ -125,7 +130,7 @@ class Unit(nn.Module):
             y = self.squeeze_excitation(y)
         if self.stride == 1:
             return F.relu(x + y)
-        shortcut = F.avg_pool2d(x, 3, stride=2, padding=1)
+        shortcut = self.average_pool(x)
         return F.relu(torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1))
 
 
@@ -201,6 +206,8 @@ class ShuffleNet(Skeleton):
             stem=stem,
             classifier_bias=config.classifier_bias,
         )
+        if config.padding == "same":
+            use_same_padding(self)
 
 
 def initialize(net: nn.Module) -> None:
