@@ -168,15 +168,16 @@ class GlobalPool(Operation):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Elementwise(Operation):
-    """activation(left + right) or activation(left × right).
+    """activation(left + right + addend) or activation(left × right + addend).
 
     `left` has the output's shape, and `right` too, or it has planes of 1 × 1 (one number a channel, as in a
-    squeeze-and-excitation block).
+    squeeze-and-excitation block). `addend`, a residual, is None or has the output's shape.
     """
 
     kind: Literal["add", "multiply"]
     left: View
     right: View
+    addend: View | None = None
     activation: Activation | None = None
 
 
@@ -233,7 +234,8 @@ class Port:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations in an order in which they can run. `constants` are read-only float32 arrays.
+    """Operations in an order in which they can run. `constants` are read-only float32 arrays (scales and shifts that simplify
+    has yet to fold are float64).
 
     An input port's tensor belongs to it alone, whole, and is written by nobody. An output port reads what an operation wrote,
     never an input.

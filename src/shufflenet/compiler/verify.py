@@ -30,8 +30,8 @@ def verify(graph: Graph) -> Graph:
     for name, tensor in graph.tensors.items():
         _require(name == tensor.name and min(tensor.shape) > 0, f"tensor {name!r} is {tensor}")
     for name, array in graph.constants.items():
-        fits = array.dtype == np.float32 and not array.flags.writeable
-        _require(fits, f"constant {name!r} is not a read-only float32 array")
+        fits = array.dtype in (np.float32, np.float64) and not array.flags.writeable
+        _require(fits, f"constant {name!r} is not a read-only array of floats")
     written: set[tuple[str, int]] = set()
     for port in graph.inputs:
         _check_view(graph, port.view, f"input {port.name!r}")
@@ -129,8 +129,9 @@ def _(operation: GlobalPool, graph: Graph, label: str) -> None:
 @_check_shapes.register
 def _(operation: Elementwise, graph: Graph, label: str) -> None:
     left, right, out = (graph.shape(view) for view in (operation.left, operation.right, operation.output))
-    fits = left == out and right in (out, (out[0], 1, 1))
-    _require(fits, f"{label}: {left} and {right} to {out}")
+    addend = out if operation.addend is None else graph.shape(operation.addend)
+    fits = left == addend == out and right in (out, (out[0], 1, 1))
+    _require(fits, f"{label}: {left} and {right} and {addend} to {out}")
 
 
 @_check_shapes.register(Activate)

@@ -1,0 +1,184 @@
+"""What a graph computes, in plain numpy: the executable meaning of every operation. Clear, not fast.
+
+Sums are taken in float64 and rounded to float32 when a tensor is written. A NaN or an infinity goes through as IEEE 754 says.
+"""
+
+from collections.abc import Mapping
+from functools import singledispatch
+
+import numpy as np
+
+from shufflenet.compiler.ir import (
+    Activate,
+    Activation,
+    Convolution,
+    Copy,
+    Elementwise,
+    GlobalPool,
+    Graph,
+    LocalResponseNormalization,
+    Operation,
+    Pad,
+    Padding,
+    Pool,
+    Softmax,
+    View,
+)
+
+Memory = dict[str, np.ndarray]
+
+
+def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs by name, in their ONNX shapes, for the inputs by name."""
+    memory = execute(graph, inputs)
+    return {port.name: read(memory, port.view).reshape(port.shape) for port in graph.outputs}
+
+
+def execute(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Memory:
+    """Every tensor as the operations leave it. No plane is written twice, so `read` finds every value of the run in it."""
+    memory = {name: np.full(tensor.shape, np.nan, np.float32) for name, tensor in graph.tensors.items()}
+    for port in graph.inputs:
+        memory[port.view.tensor][...] = np.asarray(inputs[port.name], np.float32).reshape(graph.shape(port.view))
+    with np.errstate(all="ignore"):
+        for operation in graph.operations:
+            value = compute(operation, graph, memory)
+            memory[operation.output.tensor][list(operation.output.planes)] = value
+    return memory
+
+
+def read(memory: Mapping[str, np.ndarray], view: View) -> np.ndarray:
+    """The channels of a view, (channels, height, width)."""
+    return memory[view.tensor][list(view.planes)]
+
+
+@singledispatch
+def compute(operation: Operation, graph: Graph, memory: Memory) -> np.ndarray:
+    """What `operation` writes, (channels, height, width) in float64."""
+    raise NotImplementedError(type(operation).__name__)
+
+
+@compute.register
+def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
+    weight = graph.constants[operation.weight].astype(np.float64)
+    out, height, width = graph.shape(operation.output)
+    groups, kernel = operation.groups, weight.shape[2:]
+    weight = weight.reshape(groups, out // groups, -1, *kernel)
+    padded = _padded(read(memory, operation.input), operation.padding, 0.0)
+    total = np.zeros((groups, out // groups, height * width))
+    for y, x in np.ndindex(*kernel):
+        pixels = _tap(padded, y, x, operation.stride, operation.dilation, (height, width))
+        total += weight[..., y, x] @ pixels.reshape(groups, -1, height * width)
+    total = total.reshape(out, height, width)
+    if operation.bias is not None:
+        total += graph.constants[operation.bias].reshape(out, 1, 1)
+    if operation.addend is not None:
+        total += read(memory, operation.addend)
+    return activate(total, operation.activation)
+
+
+@compute.register
+def _(operation: Pool, graph: Graph, memory: Memory) -> np.ndarray:
+    _, *size = graph.shape(operation.output)
+    nothing = -np.inf if operation.kind == "max" else 0.0
+    pixels = _padded(read(memory, operation.input), operation.padding, nothing)
+    counted = np.full(graph.shape(operation.input), 1.0)
+    counted = _padded(counted, operation.padding, float(operation.counts_padding))
+    # Rows and columns beyond the padding, for windows that overhang in ceil mode to stand on.
+    reach = [
+        stride * (n - 1) + dilation * (kernel - 1) + 1
+        for stride, n, dilation, kernel in zip(
+            operation.stride, size, operation.dilation, operation.kernel, strict=True
+        )
+    ]
+    beyond = 0, 0, max(0, reach[0] - pixels.shape[1]), max(0, reach[1] - pixels.shape[2])
+    pixels, counted = _padded(pixels, beyond, nothing), _padded(counted, beyond, 0.0)
+    window = operation.stride, operation.dilation, (size[0], size[1])
+    taps = list(np.ndindex(*operation.kernel))
+    if operation.kind == "max":
+        result = np.max([_tap(pixels, y, x, *window) for y, x in taps], axis=0)
+    else:
+        result = np.sum([_tap(pixels, y, x, *window) for y, x in taps], axis=0)
+        result /= np.sum([_tap(counted, y, x, *window) for y, x in taps], axis=0)
+    return activate(result, operation.activation)
+
+
+@compute.register
+def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
+    pixels = read(memory, operation.input).astype(np.float64)
+    reduce = np.max if operation.kind == "max" else np.mean
+    return activate(reduce(pixels, axis=(1, 2), keepdims=True), operation.activation)
+
+
+@compute.register
+def _(operation: Elementwise, graph: Graph, memory: Memory) -> np.ndarray:
+    left, right = (read(memory, view).astype(np.float64) for view in (operation.left, operation.right))
+    result = left + right if operation.kind == "add" else left * right
+    if operation.addend is not None:
+        result = result + read(memory, operation.addend)
+    return activate(result, operation.activation)
+
+
+@compute.register
+def _(operation: Activate, graph: Graph, memory: Memory) -> np.ndarray:
+    return activate(read(memory, operation.input).astype(np.float64), operation.activation)
+
+
+@compute.register
+def _(operation: LocalResponseNormalization, graph: Graph, memory: Memory) -> np.ndarray:
+    pixels = read(memory, operation.input).astype(np.float64)
+    before, after = (operation.size - 1) // 2, operation.size // 2
+    squares = np.pad(pixels**2, ((before, after), (0, 0), (0, 0)))
+    total = sum(squares[offset : offset + len(pixels)] for offset in range(operation.size))
+    return pixels / (operation.bias + operation.alpha / operation.size * total) ** operation.beta
+
+
+@compute.register
+def _(operation: Softmax, graph: Graph, memory: Memory) -> np.ndarray:
+    pixels = read(memory, operation.input).astype(np.float64)
+    powers = np.exp(pixels - pixels.max(axis=0))
+    return powers / powers.sum(axis=0)
+
+
+@compute.register
+def _(operation: Pad, graph: Graph, memory: Memory) -> np.ndarray:
+    return _padded(read(memory, operation.input), operation.padding, operation.value)
+
+
+@compute.register
+def _(operation: Copy, graph: Graph, memory: Memory) -> np.ndarray:
+    return np.concatenate([read(memory, piece) for piece in operation.pieces])
+
+
+def activate(x: np.ndarray, activation: Activation | None) -> np.ndarray:
+    """The activation of every number; np.maximum and np.minimum keep a NaN."""
+    if activation is None:
+        return x
+    alpha, beta = activation.alpha, activation.beta
+    match activation.kind:
+        case "relu":
+            return np.maximum(x, 0)
+        case "clip":
+            return np.minimum(np.maximum(x, alpha), beta)
+        case "leaky_relu":
+            return np.where(x < 0, alpha * x, x)
+        case "sigmoid":
+            return 1 / (1 + np.exp(-x))
+        case "hard_sigmoid":
+            return np.minimum(np.maximum(alpha * x + beta, 0), 1)
+        case "hard_swish":
+            return x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1)
+
+
+def _padded(pixels: np.ndarray, padding: Padding, value: float) -> np.ndarray:
+    top, left, bottom, right = padding
+    return np.pad(pixels.astype(np.float64), ((0, 0), (top, bottom), (left, right)), constant_values=value)
+
+
+def _tap(
+    padded: np.ndarray, y: int, x: int, stride: tuple[int, int], dilation: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """What each window of the output has at row y, column x of its kernel."""
+    top, left = y * dilation[0], x * dilation[1]
+    rows = slice(top, top + stride[0] * (size[0] - 1) + 1, stride[0])
+    columns = slice(left, left + stride[1] * (size[1] - 1) + 1, stride[1])
+    return padded[:, rows, columns]
