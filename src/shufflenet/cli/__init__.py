@@ -45,7 +45,7 @@ for verb in VERBS:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether an error's message is written for the user: ours, the file system's, or a missing extra's."""
-    from shufflenet.compiler import CompileError
+    from shufflenet.compiler.errors import CompileError
     from shufflenet.errors import UserError
     from shufflenet.nets import VariantError
 
