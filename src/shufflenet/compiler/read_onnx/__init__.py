@@ -1,0 +1,215 @@
+"""ONNX → Graph. Nodes are read in order; each becomes operations, or only another arrangement of values, or a constant."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.ir import Graph, Pair, Port
+from shufflenet.compiler.read_onnx.addresses import (
+    cast,
+    concat,
+    cut,
+    expand,
+    flatten,
+    gather,
+    identity,
+    reshape,
+    split,
+    squeeze,
+    transpose,
+    unsqueeze,
+)
+from shufflenet.compiler.read_onnx.arithmetic import (
+    activation,
+    arithmetic,
+    batch_normalization,
+    bound,
+    fully_connected,
+    local_response_normalization,
+    negation,
+    softmax,
+)
+from shufflenet.compiler.read_onnx.node import Node, read_node
+from shufflenet.compiler.read_onnx.reader import Reader
+from shufflenet.compiler.read_onnx.values import Value
+from shufflenet.compiler.read_onnx.windows import convolution, global_pool, pad, pool
+
+_HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
+    "Add": arithmetic,
+    "AveragePool": pool,
+    "BatchNormalization": batch_normalization,
+    "Cast": cast,
+    "Clip": activation,
+    "Concat": concat,
+    "Conv": convolution,
+    "Div": arithmetic,
+    "Dropout": identity,
+    "Expand": expand,
+    "Flatten": flatten,
+    "Gather": gather,
+    "Gemm": fully_connected,
+    "GlobalAveragePool": global_pool,
+    "GlobalMaxPool": global_pool,
+    "HardSigmoid": activation,
+    "HardSwish": activation,
+    "Identity": identity,
+    "LRN": local_response_normalization,
+    "LeakyRelu": activation,
+    "MatMul": fully_connected,
+    "Max": bound,
+    "MaxPool": pool,
+    "Min": bound,
+    "Mul": arithmetic,
+    "Neg": negation,
+    "PRelu": activation,
+    "Pad": pad,
+    "ReduceMax": global_pool,
+    "ReduceMean": global_pool,
+    "Relu": activation,
+    "Reshape": reshape,
+    "Sigmoid": activation,
+    "Slice": cut,
+    "Softmax": softmax,
+    "Split": split,
+    "Squeeze": squeeze,
+    "Sub": arithmetic,
+    "Sum": arithmetic,
+    "Transpose": transpose,
+    "Unsqueeze": unsqueeze,
+}
+
+_OLDEST_OPSET = 7
+
+
+def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = None) -> Graph:
+    """The network of an ONNX file, its bytes or its parsed form, for inputs of `size` (height, width).
+
+    `size` replaces height and width of image inputs where the file leaves them open, and must agree with them where it does not.
+    A batch that is left open becomes 1. Raises CompileError for what cannot be compiled, with the node's name.
+    """
+    proto = _load(model)
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    opset = max(versions, default=1)
+    if opset < _OLDEST_OPSET:
+        raise CompileError(f"the file has opset {opset}; export it with opset {_OLDEST_OPSET} or newer.")
+    reader = Reader(opset)
+    for initializer in proto.graph.initializer:
+        reader.values[initializer.name] = _constant(initializer)
+    inputs = tuple(_read_input(info, reader, size) for info in proto.graph.input if info.name not in reader.values)
+    for node in map(read_node, proto.graph.node):
+        _read_node(node, reader)
+    outputs = tuple(_read_output(info.name, reader) for info in proto.graph.output)
+    return reader.graph(inputs, outputs)
+
+
+def _load(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
+    try:
+        if isinstance(model, bytes):
+            model = onnx.load_from_string(model)
+        elif not isinstance(model, onnx.ModelProto):
+            model = onnx.load(model)
+    except DecodeError as error:
+        raise CompileError(f"{model if isinstance(model, str | Path) else 'the input'} is not an ONNX file.") from error
+    if model.functions:
+        from onnx import inliner
+
+        return inliner.inline_local_functions(model)
+    return model
+
+
+def _constant(initializer: onnx.TensorProto) -> np.ndarray:
+    if initializer.data_location == onnx.TensorProto.EXTERNAL:
+        raise CompileError(
+            f"the weights {initializer.name!r} are in another file; pass the path of the ONNX file rather than its contents."
+        )
+    return numpy_helper.to_array(initializer)
+
+
+def _read_input(info: onnx.ValueInfoProto, reader: Reader, size: Pair | None) -> Port:
+    """An image (1, channels, height, width) or a vector (1, n)."""
+    kind = info.type.tensor_type
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        raise CompileError(f"input {info.name!r} is not float32; export a float32 network.")
+    dims = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in kind.shape.dim]
+    text = "x".join(str(dim) if dim > 0 else "?" for dim in dims)
+    if len(dims) not in (2, 4):
+        raise CompileError(
+            f"input {info.name!r} is {text or 'of any rank'}; it must be an image (1, channels, height, width)."
+        )
+    if dims[0] > 1:
+        raise CompileError(
+            f"input {info.name!r} has a batch of {dims[0]}; export the network with batch 1 or an open batch."
+        )
+    if dims[1] <= 0:
+        raise CompileError(f"input {info.name!r} is {text}; export the network with its number of channels.")
+    height, width = dims[2:] or (1, 1)
+    if len(dims) == 4 and size is not None:
+        if (height > 0 and height != size[0]) or (width > 0 and width != size[1]):
+            raise CompileError(
+                f"input {info.name!r} is {text}, not {size[0]}x{size[1]}; export the network with open height and width, "
+                "or for that size."
+            )
+        height, width = size
+    if height <= 0 or width <= 0:
+        raise CompileError(f"input {info.name!r} is {text}; give the size to compile for.")
+    view = reader.tensor(info.name, dims[1], (height, width))
+    shape = (1, dims[1], height, width)[: len(dims)]
+    reader.values[info.name] = Value(view, (height, width), shape)
+    return Port(info.name, view, shape)
+
+
+def _read_node(node: Node, reader: Reader) -> None:
+    unknown = [name for name in node.inputs if name and name not in reader.values]
+    if unknown:
+        node.refuse(f"reads {unknown[0]!r}, which nothing before it gives", "check the file with onnx.checker")
+    operands = [reader.values[name] for name in node.inputs if name]
+    if node.kind in ("Shape", "Size"):
+        shape = np.array(operands[0].shape, np.int64)
+        part = shape[node.attributes.get("start", 0) : node.attributes.get("end")]
+        reader.values[node.output] = part if node.kind == "Shape" else np.array(shape.prod())
+        return
+    constants = [operand for operand in operands if isinstance(operand, np.ndarray)]
+    if len(constants) == len(operands) and _is_pure(node):
+        for name, result in zip(node.outputs, _evaluate(node, reader), strict=True):
+            reader.values[name] = np.asarray(result)
+        return
+    if node.kind not in _HANDLERS:
+        node.refuse("is an operator that is not compiled", f"the network may use {', '.join(sorted(_HANDLERS))}")
+    results = _HANDLERS[node.kind](node, reader)
+    named = zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False)
+    reader.values.update((name, result) for name, result in named if name)
+
+
+def _is_pure(node: Node) -> bool:
+    """Whether the node is a function of its inputs: draws nothing at random, runs no other graph."""
+    runs_graph = any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.proto.attribute)
+    random = node.kind.startswith("Random") or node.kind in ("Bernoulli", "Multinomial")
+    return not (runs_graph or random or "." in node.kind)
+
+
+def _evaluate(node: Node, reader: Reader) -> list[np.ndarray]:
+    """A node all of whose inputs are constant, by ONNX's own reference."""
+    feeds = {name: reader.values[name] for name in node.inputs if name}
+    try:
+        evaluator = ReferenceEvaluator(node.proto, opsets={"": reader.opset})
+        return list(evaluator.run(None, feeds))  # type: ignore[arg-type]
+    except Exception as error:
+        node.refuse(f"could not be computed ahead of time ({error})", "replace it by a constant")
+
+
+def _read_output(name: str, reader: Reader) -> Port:
+    value = reader.values.get(name)
+    if not isinstance(value, Value):
+        raise CompileError(f"output {name!r} does not depend on the network's input; take it out of the file.")
+    if value.elements is not None:
+        raise CompileError(
+            f"output {name!r} {list(value.shape)} has the numbers of its {value.view.channels} planes of "
+            f"{value.size[0]}x{value.size[1]} in another order; let the network end before its last Transpose."
+        )
+    return reader.output(name, value)
