@@ -2,7 +2,7 @@
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from shufflenet.checkpoints.folder import default_metadata
+from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.checkpoints.metadata import Preprocessing
 from shufflenet.nets import cost
 from shufflenet.nets.network import Network
@@ -55,7 +55,7 @@ def describe(preprocessing: Preprocessing) -> str:
 
 def model_card(net: Network, repo_id: str) -> ModelCard:
     """What the network is, costs and expects, and code that runs it. `repo_id` is the name that the code loads."""
-    metadata = net.metadata or default_metadata(net.spec["in_channels"])
+    metadata = metadata_of(net)
     training = metadata.training
     size = metadata.preprocessing.size
     price = cost(net, size)
@@ -64,7 +64,7 @@ def model_card(net: Network, repo_id: str) -> ModelCard:
         "variant": f"`{net.spec['name']}`",
         "multiply-adds": f"{price.multiply_adds / 1e6:.1f}M at {size[0]}×{size[1]}",
         "parameters": f"{price.parameters / 1e6:.2f}M",
-        "top-1 error": f"{training['top1_error']:.1f}%" if "top1_error" in training else "not measured",
+        "top-1 error": f"{training['top1_error']:g}%" if "top1_error" in training else "not measured",
         "data": training.get("dataset", "not recorded"),
         "classes": f"{net.spec['num_classes']}",
         "input": describe(metadata.preprocessing),

@@ -4,7 +4,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from shufflenet.checkpoints.metadata import GREY, IMAGENET, Metadata
+from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
 from shufflenet.nets.network import Network
@@ -23,11 +22,9 @@ WEIGHTS_NAME = "model.safetensors"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
-def default_metadata(in_channels: int) -> Metadata:
-    """For a network that carries none: ImageNet's preprocessing, as far as its channels allow."""
-    pictures = {3: IMAGENET, 1: GREY}
-    other = replace(IMAGENET, channel_order="other", mean=(0.0,) * in_channels, std=(1.0,) * in_channels)
-    return Metadata(pictures.get(in_channels, other))
+def metadata_of(net: Network) -> Metadata:
+    """What `net` carries, or what is usual for one that carries nothing."""
+    return net.metadata or Metadata(usual_preprocessing(net.spec["in_channels"]))
 
 
 def _checked(metadata: Metadata, spec: Mapping[str, Any]) -> Metadata:
@@ -69,23 +66,26 @@ def save(
     files in an existing folder are replaced and its others are left alone. Returns the folder. Raises UserError if the folder holds
     anything and `overwrite` is false, if classes or channels do not match the network, or if a weight does not fit `dtype`.
     """
-    folder = Path(folder)
     if not isinstance(net, Network):
         raise UserError(f"a {type(net).__name__} cannot be saved; give a network from shufflenet.create, load or convert")
     if dtype not in DTYPES:
         raise UserError(f"dtype is {dtype!r}; it is one of {', '.join(DTYPES)}")
+    try:
+        metadata = _checked(metadata_of(net), net.spec)
+    except UserError as error:
+        raise UserError(f"{net.spec['name']} cannot be saved: {error}") from error
+    config = {"format": "shufflenet", "architecture": net.spec, **metadata.to_json()}
+    weights = {name: _stored(name, tensor, DTYPES[dtype]) for name, tensor in net.state_dict().items()}
+    return write_folder(Path(folder), config, weights, overwrite=overwrite)
+
+
+def write_folder(folder: Path, config: Mapping[str, Any], weights: dict[str, Tensor], *, overwrite: bool) -> Path:
+    """Write a checkpoint's two files, with what `save` promises of folders. Detectors are saved through it too."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; a checkpoint needs a folder")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (overwrite=True, --overwrite)")
-    metadata = net.metadata or default_metadata(net.spec["in_channels"])
-    try:
-        _checked(metadata, net.spec)
-    except UserError as error:
-        raise UserError(f"{net.spec['name']} cannot be saved: {error}") from error
-    config = {"format": "shufflenet", "architecture": net.spec, **metadata.to_json()}
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    weights = {name: _stored(name, tensor, DTYPES[dtype]) for name, tensor in net.state_dict().items()}
 
     def write(target: Path) -> None:
         _replace(target / WEIGHTS_NAME, lambda path: save_file(weights, path, metadata={"format": "pt"}))
@@ -106,7 +106,8 @@ def save(
     return folder
 
 
-def _read_config(folder: Path) -> tuple[dict[str, Any], Metadata]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a checkpoint's folder. Raises UserError if it is missing or no JSON object."""
     path = folder / CONFIG_NAME
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -114,7 +115,15 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], Metadata]:
         raise UserError(f"{folder} has no {CONFIG_NAME}; it is not a checkpoint that shufflenet saved") from error
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")
+    return config
+
+
+def _read_network(folder: Path) -> tuple[dict[str, Any], Metadata]:
+    path = folder / CONFIG_NAME
+    config = read_config(folder)
+    architecture = config.get("architecture")
     if not isinstance(architecture, dict) or "name" not in architecture:
         raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")
     try:
@@ -123,7 +132,8 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], Metadata]:
         raise UserError(f"{path} cannot be used: {error}") from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint's folder, as float32. Raises UserError if they are missing or damaged."""
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise UserError(f"{folder} has no {WEIGHTS_NAME}; copy it there, or save the network again")
@@ -131,7 +141,11 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         weights = load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is cut short or damaged ({error}); copy or download it again") from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    # Copied, because safetensors hands out views into the file's bytes, which are not aligned as torch's own memory is.
+    return {
+        name: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+        for name, tensor in weights.items()
+    }
 
 
 def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
@@ -157,7 +171,7 @@ def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str
 
 def load_folder(folder: Path) -> Network:
     """The network that `save` wrote into `folder`, in eval mode. Raises UserError for whatever is wrong with the folder."""
-    architecture, metadata = _read_config(folder)
+    architecture, metadata = _read_network(folder)
     try:
         # Without values, since the file has them all: nothing is initialized only to be thrown away.
         with torch.device("meta"):
@@ -165,7 +179,7 @@ def load_folder(folder: Path) -> Network:
         net.metadata = _checked(metadata, net.spec)
     except (VariantError, UserError, TypeError) as error:
         raise UserError(f"{folder / CONFIG_NAME} cannot be used: {error}") from error
-    weights = _read_weights(folder)
+    weights = read_weights(folder)
     complaint = mismatch(net.state_dict(), weights)
     if complaint:
         raise UserError(f"{folder / WEIGHTS_NAME} does not fit {architecture['name']} as {CONFIG_NAME} describes it: it {complaint}")

@@ -1,7 +1,7 @@
 """What a checkpoint knows besides its weights: how a picture becomes the network's input, the classes, how it was trained."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from shufflenet.errors import UserError
@@ -57,6 +57,13 @@ class Preprocessing:
 
 IMAGENET = Preprocessing()
 GREY = Preprocessing(mean=(0.449,), std=(0.226,), channel_order="grey")  # ImageNet's figures, averaged over the colours
+
+
+def usual_preprocessing(in_channels: int) -> Preprocessing:
+    """For a network whose own is not known: ImageNet's, as far as its channels allow."""
+    if in_channels in (1, 3):
+        return IMAGENET if in_channels == 3 else GREY
+    return replace(IMAGENET, channel_order="other", mean=(0.0,) * in_channels, std=(1.0,) * in_channels)
 
 
 @dataclass(frozen=True)

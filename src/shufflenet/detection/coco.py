@@ -1,0 +1,249 @@
+"""Annotations in COCO's format: reading and checking them, and the layouts of folders that hold them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from shufflenet.detection.config import Category
+from shufflenet.errors import UserError
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture and its k objects, as the file has them: boxes float64 [k, 4] are x, y, width, height in pixels."""
+
+    id: int
+    path: str
+    width: int
+    height: int
+    boxes: np.ndarray
+    category_ids: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    annotation_ids: tuple[Any, ...]
+
+    def usable(self) -> np.ndarray:
+        """Which objects one can learn from, bool [k]: single ones whose box, clipped to the picture, has an area."""
+        corners = self.corners()
+        return ~self.crowd & (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+
+    def corners(self) -> np.ndarray:
+        """The boxes as x1, y1, x2, y2, clipped to the picture: float64 [k, 4]."""
+        corners = np.concatenate((self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]), axis=1)
+        return corners.clip(0, np.array((self.width, self.height) * 2, dtype=float))
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What an annotation file says. `notes` are sentences on what will be left out of training."""
+
+    path: Path
+    categories: tuple[Category, ...]
+    pictures: tuple[Picture, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """An annotation file and the folder of its pictures; `only` and `without` name files whose image ids select among them."""
+
+    annotations: Path
+    pictures: Path | None = None
+    only: Path | None = None
+    without: Path | None = None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    missing = [key for key in ("images", "annotations", "categories") if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise UserError(f"{path} has no {missing[0]!r}; annotations in COCO's format have images, annotations, categories")
+    return record
+
+
+def _field(record: Any, key: str, kind: type | tuple[type, ...], what: str, path: Path) -> Any:
+    value = record.get(key) if isinstance(record, dict) else None
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise UserError(f"{what} of {path} has {key} {value!r}; correct it, or take it out of the file")
+    return value
+
+
+def _pictures_folder(source: Source, first_file: str) -> Path:
+    beside = source.annotations.parent
+    candidates = [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
+    for folder in candidates:
+        if (folder / first_file).is_file():
+            return folder
+    places = ", ".join(map(str, candidates))
+    raise UserError(f"{first_file}, the first picture of {source.annotations}, is not in {places}; name its folder with --pictures")
+
+
+def _box(annotation: Mapping[str, Any], what: str, path: Path) -> tuple[float, ...]:
+    box = annotation.get("bbox")
+    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) and isfinite(value) for value in box)
+    if not numbers or box[2] < 0 or box[3] < 0:
+        raise UserError(f"{what} of {path} has bbox {box!r}; it is [x, y, width, height] in pixels, none infinite, no negative size")
+    return tuple(box)
+
+
+def _objects(record: Mapping[str, Any], path: Path, image_ids: set[int], category_ids: set[int]) -> dict[int, list[tuple]]:
+    """For each image id its objects: (box, category id, area, crowd, annotation id). Raises UserError for a broken one."""
+    objects: dict[int, list[tuple]] = {image_id: [] for image_id in image_ids}
+    for number, annotation in enumerate(record["annotations"]):
+        identity = annotation.get("id", f"number {number}") if isinstance(annotation, dict) else f"number {number}"
+        what = f"annotation {identity}"
+        image_id = _field(annotation, "image_id", int, what, path)
+        category_id = _field(annotation, "category_id", int, what, path)
+        if image_id not in image_ids:
+            raise UserError(f"{what} of {path} belongs to image {image_id}, which the file does not list; take it out")
+        if category_id not in category_ids:
+            raise UserError(f"{what} of {path} has category {category_id}, which the file does not list; correct it")
+        box = _box(annotation, what, path)
+        area = annotation.get("area", box[2] * box[3])
+        if isinstance(area, bool) or not isinstance(area, int | float) or not isfinite(area):
+            raise UserError(f"{what} of {path} has area {area!r}; it is a number of pixels, and may be left out")
+        objects[image_id].append((box, category_id, area, bool(annotation.get("iscrowd", 0)), identity))
+    return objects
+
+
+def _picture(image: Mapping[str, Any], objects: list[tuple], folder: Path) -> Picture:
+    boxes, category_ids, areas, crowd, identities = zip(*objects, strict=True) if objects else ((), (), (), (), ())
+    return Picture(
+        id=image["id"],
+        path=str(folder / image["file_name"]),
+        width=image["width"],
+        height=image["height"],
+        boxes=np.array(boxes, dtype=float).reshape(-1, 4),
+        category_ids=np.array(category_ids, dtype=np.int64),
+        areas=np.array(areas, dtype=float),
+        crowd=np.array(crowd, dtype=bool),
+        annotation_ids=identities,
+    )
+
+
+def _notes(pictures: tuple[Picture, ...], path: Path) -> Iterator[str]:
+    for picture in pictures:
+        for index in np.flatnonzero(~picture.usable() & ~picture.crowd):
+            box = picture.boxes[index].tolist()
+            yield (
+                f"annotation {picture.annotation_ids[index]} of {path} has no area inside picture {picture.id} (bbox {box}); "
+                "it is left out of training"
+            )
+
+
+def _image_ids(path: Path) -> set[int]:
+    return {image["id"] for image in _read_json(path)["images"]}
+
+
+def read_annotations(source: Source) -> Annotations:
+    """Read and check one annotation file: every image, annotation and category, but not the pictures themselves.
+
+    Raises UserError that names the broken one: the wrong type, an unknown image or category, two images of one id, a box that
+    is not four numbers. Two images may share a file name. Boxes without an area are kept, since evaluation counts them, and
+    are noted; COCO itself has two.
+    """
+    path = source.annotations
+    record = _read_json(path)
+    categories = tuple(
+        Category(_field(category, "id", int, f"category number {number}", path), _field(category, "name", str, f"category number {number}", path))
+        for number, category in enumerate(record["categories"])
+    )
+    images: dict[int, Mapping[str, Any]] = {}
+    for number, image in enumerate(record["images"]):
+        what = f"image number {number}"
+        image_id = _field(image, "id", int, what, path)
+        _field(image, "file_name", str, f"image {image_id}", path)
+        for side in ("width", "height"):
+            if _field(image, side, int, f"image {image_id}", path) < 1:
+                raise UserError(f"image {image_id} of {path} has {side} {image[side]}; it is at least 1 pixel")
+        if image_id in images:
+            raise UserError(f"{path} lists image {image_id} twice; give one of them another id")
+        images[image_id] = image
+    if not images:
+        raise UserError(f"{path} lists no images; a data set needs at least one")
+    objects = _objects(record, path, set(images), {category.id for category in categories})
+    folder = _pictures_folder(source, next(iter(images.values()))["file_name"])
+    chosen = images.keys()
+    if source.only:
+        chosen = chosen & _image_ids(source.only)
+    if source.without:
+        chosen = chosen - _image_ids(source.without)
+    pictures = tuple(_picture(image, objects[image_id], folder) for image_id, image in images.items() if image_id in chosen)
+    ordered = tuple(sorted(categories, key=lambda category: category.id))
+    return Annotations(path, ordered, pictures, tuple(_notes(pictures, path)))
+
+
+def merge(parts: list[Annotations]) -> Annotations:
+    """Several files as one data set. Raises UserError if they do not have the same categories."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.categories != first.categories:
+            raise UserError(f"{part.path} and {first.path} have different categories; a data set has one list of them")
+    return replace(
+        first,
+        pictures=tuple(picture for part in parts for picture in part.pictures),
+        notes=tuple(note for part in parts for note in part.notes),
+    )
+
+
+def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tuple[Source, ...]:
+    """The annotation files of one split of `path`: a folder as below, or an annotation file, which is its own only split.
+
+    - COCO as downloaded: annotations/instances_{train2017,val2017}.json beside folders train2017 and val2017.
+    - COCO of 2014: train2014 and val2014, with the paper's minival split: its 5,000 images are the test split, the rest of
+      val2014 joins train2014. The ids come from annotations/instances_minival2014.json, or from instances_val2017.json, since
+      val2017 is that split.
+    - annotations/instances_{train,val}.json beside folders train and val: one's own data, or what `detect scenes` makes.
+    - train/_annotations.coco.json and valid/_annotations.coco.json with their pictures beside them, as Roboflow exports.
+
+    Raises UserError for anything else.
+    """
+    if path.is_file():
+        return (Source(path, pictures),)
+    folder = path / "annotations"
+
+    def file(name: str) -> Path:
+        return folder / f"instances_{name}.json"
+
+    for train, test in (("train2017", "val2017"), ("train", "val")):
+        name = train if split == "train" else test
+        if file(name).is_file() and (path / name).is_dir():
+            return (Source(file(name), pictures or path / name),)
+    if file("val2014").is_file() and (path / "val2014").is_dir():
+        minival = next((file(name) for name in ("minival2014", "val2017") if file(name).is_file()), None)
+        if minival is None:
+            raise UserError(
+                f"{folder} does not say which images are minival; put instances_minival2014.json or instances_val2017.json there"
+            )
+        if split == "test":
+            return (Source(file("val2014"), path / "val2014", only=minival),)
+        return (
+            Source(file("train2014"), path / "train2014"),
+            Source(file("val2014"), path / "val2014", without=minival),
+        )
+    exported = path / ("train" if split == "train" else "valid") / "_annotations.coco.json"
+    if exported.is_file():
+        return (Source(exported, pictures or exported.parent),)
+    raise UserError(
+        f"{path} holds no {split} split in COCO's format; it needs annotations/instances_{{train,val}}.json beside folders train and val, "
+        "or COCO's own names of 2014 or 2017, or give an annotation file"
+    )
+
+
+def open_split(path: Path, split: Split, pictures: Path | None = None) -> Annotations:
+    """Read one split of a COCO folder, or an annotation file; see `find_sources`."""
+    if not path.exists():
+        raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
+    return merge([read_annotations(source) for source in find_sources(path, split, pictures)])

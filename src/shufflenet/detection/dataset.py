@@ -1,0 +1,94 @@
+"""Annotated pictures as what a detector takes: a tensor, and boxes with labels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from shufflenet.data.pictures import read_picture
+from shufflenet.detection.coco import Annotations, Picture
+from shufflenet.detection.config import Category
+from shufflenet.errors import UserError
+
+Target = dict[str, Tensor]
+
+
+def read_pixels(path: str | Path) -> Tensor:
+    """A picture file as a detector takes it, grey and CMYK ones too: RGB, float32 [3, h, w] from 0 to 1."""
+    return pil_to_tensor(read_picture(path)).float() / 255
+
+
+def label_of(annotations: Annotations, categories: tuple[Category, ...]) -> dict[int, int]:
+    """The label, from 1 up, that a detector of `categories` has for each category id of `annotations`; names decide.
+
+    Raises UserError for a category that the detector does not know.
+    """
+    labels = {category.name: label for label, category in enumerate(categories, start=1)}
+    for category in annotations.categories:
+        if category.name not in labels:
+            raise UserError(
+                f"{annotations.path} has category {category.name!r}, which the detector does not know; it knows {', '.join(labels)}"
+            )
+    return {category.id: labels[category.name] for category in annotations.categories}
+
+
+def learnable(annotations: Annotations) -> Annotations:
+    """`annotations` without the pictures that would teach a wrong background: those of which no object can be learned from.
+
+    A picture without any object stays: it is background.
+    """
+    pictures = tuple(
+        picture for picture in annotations.pictures if not len(picture.boxes) or picture.usable().any()
+    )
+    if not any(len(picture.boxes) for picture in pictures):
+        raise UserError(f"{annotations.path} has no object to learn from; its boxes are missing, crowds, or without an area")
+    return replace(annotations, pictures=pictures)
+
+
+class DetectionDataset(Dataset[tuple[Tensor, Target]]):
+    """Item i is (picture, target): float32 [3, h, w] from 0 to 1, and boxes float32 [k, 4] (x1, y1, x2, y2), labels int64 [k].
+
+    The boxes are the usable ones: no crowds, clipped to the picture. `flip` mirrors every second picture, by chance, with its
+    boxes. Raises UserError for a picture that cannot be read or has not the size that its annotations say.
+    """
+
+    def __init__(self, annotations: Annotations, categories: tuple[Category, ...], *, flip: bool = False) -> None:
+        self.pictures = annotations.pictures
+        self.labels = label_of(annotations, categories)
+        self.transform = v2.RandomHorizontalFlip(0.5 if flip else 0.0)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        picture = self.pictures[index]
+        pixels = read_pixels(picture.path)
+        height, width = pixels.shape[1:]
+        if (width, height) != (picture.width, picture.height):
+            raise UserError(
+                f"{picture.path} is {width}×{height} and its annotations say {picture.width}×{picture.height}; correct image {picture.id} there"
+            )
+        pixels, boxes = self.transform(tv_tensors.Image(pixels), self._boxes(picture))
+        target = {"boxes": boxes.as_subclass(Tensor), "labels": self._labels(picture)}
+        return pixels.as_subclass(Tensor), target
+
+    def _boxes(self, picture: Picture) -> tv_tensors.BoundingBoxes:
+        corners = picture.corners()[picture.usable()].astype(np.float32)
+        size = (picture.height, picture.width)
+        return tv_tensors.BoundingBoxes(torch.from_numpy(corners), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=size)  # pyright: ignore[reportCallIssue]
+
+    def _labels(self, picture: Picture) -> Tensor:
+        ids = picture.category_ids[picture.usable()].tolist()
+        return torch.tensor([self.labels[category_id] for category_id in ids], dtype=torch.int64)
+
+
+def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+    """A batch: pictures of any sizes stay a list, which the detector pads."""
+    pictures, targets = zip(*items, strict=True)
+    return list(pictures), list(targets)
