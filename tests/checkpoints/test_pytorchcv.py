@@ -7,10 +7,10 @@ from pytorchcv.model_provider import get_model
 import shufflenet
 from shufflenet.errors import UserError
 
-NAMES = (
-    "shufflenet_g1_w1 shufflenet_g2_w1 shufflenet_g3_w1 shufflenet_g4_w1 shufflenet_g8_w1 shufflenet_g1_w3d4 shufflenet_g3_w3d4 "
-    "shufflenet_g1_wd2 shufflenet_g3_wd2 shufflenet_g1_wd4 shufflenet_g3_wd4"
-).split()
+NAMES = [
+    *(f"shufflenet_g{groups}_w1" for groups in (1, 2, 3, 4, 8)),
+    *(f"shufflenet_g{groups}_{scale}" for groups in (1, 3) for scale in ("w3d4", "wd2", "wd4")),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +26,7 @@ def test_computes_what_pytorchcv_does(name, randomize, tmp_path):
     assert (ours(pictures) - expected).abs().max() / expected.abs().max() <= 1e-5
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
     rebuilt = shufflenet.load(shufflenet.save(ours, tmp_path / "folder"))
-    assert torch.equal(rebuilt(pictures), ours(pictures))
+    torch.testing.assert_close(rebuilt(pictures), ours(pictures))
     assert rebuilt.metadata == ours.metadata
 
 
@@ -44,6 +44,7 @@ def test_our_names_and_other_class_counts_will_do():
     theirs = get_model("shufflenet_g2_w1", num_classes=7, in_channels=1)
     net = shufflenet.convert(theirs.state_dict(), "pytorchcv", "shufflenet_x1_0_g2")
     assert (net.spec["num_classes"], net.spec["in_channels"]) == (7, 1)
+    assert net.metadata.preprocessing.channel_order == "grey"
     assert net.metadata.classes == ()
 
 
@@ -55,7 +56,9 @@ def test_every_key_counts():
     lacking = {key: value for key, value in weights.items() if not key.startswith("features.stage2.unit3.dw_bn2")}
     with pytest.raises(UserError, match=r"lacks features\.stage2\.unit3\.dw_bn2\.weight, .* and 1 more"):
         shufflenet.convert(lacking, "pytorchcv", "shufflenet_g1_wd4")
-    with pytest.raises(UserError, match=r"another shape for features\.init_block\.conv\.weight \(6×3×3×3 for 12×3×3×3\)"):
+    with pytest.raises(
+        UserError, match=r"another shape for features\.init_block\.conv\.weight \(6×3×3×3 for 12×3×3×3\)"
+    ):
         shufflenet.convert(weights, "pytorchcv", "shufflenet_g1_wd2")
 
 

@@ -85,8 +85,6 @@ def model_card(net: Network, repo_id: str) -> ModelCard:
             variant=f"`{net.spec['name']}`",
             paper=PAPER,
             rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
-            snippet=SNIPPET.format(
-                repo_id=repo_id, channels=net.spec["in_channels"], height=size[0], width=size[1]
-            ),
+            snippet=SNIPPET.format(repo_id=repo_id, channels=net.spec["in_channels"], height=size[0], width=size[1]),
         )
     )

@@ -42,7 +42,9 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         return tensor.cpu().contiguous()
     stored = tensor.detach().cpu().to(dtype).contiguous()
     if stored.isinf().any() and not tensor.isinf().any():
-        raise UserError(f"{name} holds {tensor.abs().max().item():.3g}, too large for float16; save it with dtype='float32'")
+        raise UserError(
+            f"{name} holds {tensor.abs().max().item():.3g}, too large for float16; save it with dtype='float32'"
+        )
     return stored
 
 
@@ -57,7 +59,11 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def save(
-    net: nn.Module, folder: str | os.PathLike[str], *, overwrite: bool = False, dtype: Literal["float32", "float16"] = "float32"
+    net: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    dtype: Literal["float32", "float16"] = "float32",
 ) -> Path:
     """Write `net` as a folder that `load` reads: config.json (architecture, preprocessing, classes, training) and model.safetensors.
 
@@ -67,7 +73,9 @@ def save(
     anything and `overwrite` is false, if classes or channels do not match the network, or if a weight does not fit `dtype`.
     """
     if not isinstance(net, Network):
-        raise UserError(f"a {type(net).__name__} cannot be saved; give a network from shufflenet.create, load or convert")
+        raise UserError(
+            f"a {type(net).__name__} cannot be saved; give a network from shufflenet.create, load or convert"
+        )
     if dtype not in DTYPES:
         raise UserError(f"dtype is {dtype!r}; it is one of {', '.join(DTYPES)}")
     try:
@@ -84,7 +92,9 @@ def write_folder(folder: Path, config: Mapping[str, Any], weights: dict[str, Ten
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; a checkpoint needs a folder")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
-        raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (overwrite=True, --overwrite)")
+        raise UserError(
+            f"{folder} is not empty; choose another folder, or overwrite it on purpose (overwrite=True, --overwrite)"
+        )
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
     def write(target: Path) -> None:
@@ -182,6 +192,8 @@ def load_folder(folder: Path) -> Network:
     weights = read_weights(folder)
     complaint = mismatch(net.state_dict(), weights)
     if complaint:
-        raise UserError(f"{folder / WEIGHTS_NAME} does not fit {architecture['name']} as {CONFIG_NAME} describes it: it {complaint}")
+        raise UserError(
+            f"{folder / WEIGHTS_NAME} does not fit {architecture['name']} as {CONFIG_NAME} describes it: it {complaint}"
+        )
     net.load_state_dict(weights, assign=True)
     return net.eval()

@@ -53,11 +53,15 @@ def load(folder_or_hub_id: str | os.PathLike[str], **download: Any) -> Network:
     if folder.is_dir():
         return load_folder(folder)
     if folder.is_file():
-        raise UserError(f"{name} is a file; give the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}, or `convert` it")
+        raise UserError(
+            f"{name} is a file; give the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}, or `convert` it"
+        )
     if name in shipped():
         return load_folder(SHIPPED / name)
     if name.count("/") != 1:
-        raise UserError(f"there is no folder {name}; give a checkpoint's folder, a Hub id (user/repo), {_shipped_names()}")
+        raise UserError(
+            f"there is no folder {name}; give a checkpoint's folder, a Hub id (user/repo), {_shipped_names()}"
+        )
     try:
         validate_repo_id(name)
         return HubCheckpoint.from_pretrained(name, **download).net

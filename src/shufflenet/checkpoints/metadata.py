@@ -37,9 +37,13 @@ class Preprocessing:
                 f"choose at least {max(self.size)}, or None to resize straight to that size"
             )
         if self.channel_order not in get_args(ChannelOrder):
-            raise UserError(f"channel_order is {self.channel_order!r}; it is one of {', '.join(get_args(ChannelOrder))}")
+            raise UserError(
+                f"channel_order is {self.channel_order!r}; it is one of {', '.join(get_args(ChannelOrder))}"
+            )
         if self.interpolation not in get_args(Interpolation):
-            raise UserError(f"interpolation is {self.interpolation!r}; it is one of {', '.join(get_args(Interpolation))}")
+            raise UserError(
+                f"interpolation is {self.interpolation!r}; it is one of {', '.join(get_args(Interpolation))}"
+            )
         channels = PICTURE_CHANNELS.get(self.channel_order, len(self.mean))
         if len(self.mean) != channels or len(self.std) != channels:
             raise UserError(
@@ -102,7 +106,9 @@ class Metadata:
         if set(preprocessing) != known:
             odd = ", ".join(sorted(set(preprocessing) ^ known))
             raise UserError(f"its 'preprocessing' has missing or unknown fields: {odd}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in preprocessing.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in preprocessing.items()
+        }
         try:
             return Metadata(Preprocessing(**values), tuple(classes), training)
         except TypeError as error:  # a string where a number belongs

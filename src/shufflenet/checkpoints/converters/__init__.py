@@ -15,7 +15,7 @@ from shufflenet.checkpoints.converters.mmpretrain import MMPRETRAIN
 from shufflenet.checkpoints.converters.pytorchcv import PYTORCHCV
 from shufflenet.checkpoints.converters.source import Source, Width, translate
 from shufflenet.checkpoints.converters.tensorpack import TENSORPACK
-from shufflenet.checkpoints.metadata import Metadata
+from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import ShuffleNet, VariantError, create, variants
 from shufflenet.nets.network import Network
@@ -48,9 +48,13 @@ def convert(
         foreign = files.read(Path(path_or_state_dict))
     net = _network(foreign, origin, width)
     net.load_state_dict(translate(foreign, origin, net))
-    num_classes = net.spec["num_classes"]
-    record = {"source": f"{source} {variant}", "license": origin.license, **(training or {})}
-    net.metadata = Metadata(origin.preprocessing, imagenet_classes() if num_classes == 1000 else (), record)
+    in_channels = net.spec["in_channels"]
+    net.metadata = Metadata(
+        # Another number of channels is somebody's own retraining, whose preprocessing the source cannot tell.
+        origin.preprocessing if in_channels == 3 else usual_preprocessing(in_channels),
+        imagenet_classes() if net.spec["num_classes"] == 1000 else (),
+        {"source": f"{source} {variant}", "license": origin.license, **(training or {})},
+    )
     return net.eval()
 
 
@@ -80,6 +84,8 @@ def _network(foreign: Mapping[str, Tensor], source: Source, width: Width) -> Shu
             **{field: value for field, value in fields.items() if value != usual[field]},
         )
     except VariantError as error:
-        raise UserError(f"{source.name}'s ShuffleNet {width.scale:g}× with {width.groups} groups cannot be: {error}") from error
+        raise UserError(
+            f"{source.name}'s ShuffleNet {width.scale:g}× with {width.groups} groups cannot be: {error}"
+        ) from error
     assert isinstance(net, ShuffleNet)
     return net

@@ -1,6 +1,7 @@
 """Foreign checkpoint files, read without running anything that they contain."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,19 +23,21 @@ def read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"there is no file {path}")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files}, str(path))
         except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} cannot be read as arrays of numbers: {error}") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle protocol that torch.save does not use
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is no checkpoint of tensors only (or is damaged), and a pickle may run any code, so it is not opened; "
             "save its state_dict alone with torch.save, where you trust it"
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged or was not written by torch.save: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever the unpickler makes of bytes that are none of its own
+        raise UserError(f"{path} is damaged or was not written by torch.save ({type(error).__name__})") from error
     return state_dict(content, str(path))
 
 
@@ -48,5 +51,7 @@ def state_dict(content: Any, name: str) -> dict[str, Tensor]:
     weights = {key: value for key, value in tensors.items() if key not in BESIDE_WEIGHTS}
     strange = [key for key, value in weights.items() if not isinstance(value, Tensor)]
     if strange:
-        raise UserError(f"{name} is not a state dict: {strange[0]!r} is a {type(weights[strange[0]]).__name__}, not a tensor")
+        raise UserError(
+            f"{name} is not a state dict: {strange[0]!r} is a {type(weights[strange[0]]).__name__}, not a tensor"
+        )
     return weights

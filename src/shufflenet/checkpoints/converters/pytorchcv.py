@@ -64,4 +64,6 @@ def fetch(name: str) -> tuple[Path, float]:
         top5_error = get_model_metainfo(name)[1] / 100
         return Path(get_model_file(name)), top5_error
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"pytorchcv's weights of {name} cannot be had ({type(error).__name__}); is there a network?") from error
+        raise UserError(
+            f"pytorchcv's weights of {name} cannot be had ({type(error).__name__}); is there a network?"
+        ) from error
