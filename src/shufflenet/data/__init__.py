@@ -1,0 +1,37 @@
+"""Pictures: data sets by name or place, how they are varied in training and prepared for evaluation, and reading any one picture."""
+
+from shufflenet.data.classes import class_map
+from shufflenet.data.datasets import ArrayDataset, FileDataset, PictureDataset
+from shufflenet.data.inputs import Inputs, PictureInputs
+from shufflenet.data.open import augment, open_dataset, prepare
+from shufflenet.data.pictures import BrokenPictureError, read_picture
+from shufflenet.data.transforms import (
+    MEGVII,
+    PAPER,
+    PAPER_SMALL_NET,
+    SMALL_PICTURES,
+    Augmentation,
+    evaluation_transform,
+    training_transform,
+)
+
+__all__ = [
+    "MEGVII",
+    "PAPER",
+    "PAPER_SMALL_NET",
+    "SMALL_PICTURES",
+    "ArrayDataset",
+    "Augmentation",
+    "BrokenPictureError",
+    "FileDataset",
+    "Inputs",
+    "PictureDataset",
+    "PictureInputs",
+    "augment",
+    "class_map",
+    "evaluation_transform",
+    "open_dataset",
+    "prepare",
+    "read_picture",
+    "training_transform",
+]
