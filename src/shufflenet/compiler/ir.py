@@ -287,6 +287,19 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilati
     return height, width
 
 
+def every_window_touches(
+    size: Pair, output_size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> bool:
+    """Whether each of a pool's windows holds a number of the input itself, not only padding."""
+    return all(
+        any(
+            0 <= index * stride[axis] - padding[axis] + tap * dilation[axis] < size[axis] for tap in range(kernel[axis])
+        )
+        for axis in (0, 1)
+        for index in range(output_size[axis])
+    )
+
+
 def _runs(planes: tuple[int, ...]) -> list[str]:
     """Planes as text, consecutive ones as first:end."""
     texts = []

@@ -18,6 +18,7 @@ from shufflenet.compiler.ir import (
     Pool,
     Softmax,
     View,
+    every_window_touches,
     output_size,
 )
 
@@ -111,11 +112,9 @@ def _(operation: Pool, graph: Graph, label: str) -> None:
     channels, *size = graph.shape(operation.input)
     out, *out_size = graph.shape(operation.output)
     _require(out == channels, f"{label}: {channels} to {out} channels")
-    for axis in (0, 1):
-        begin, extent = operation.padding[axis], operation.dilation[axis] * (operation.kernel[axis] - 1)
-        for start in (o * operation.stride[axis] - begin for o in range(out_size[axis])):
-            touches = any(0 <= start + k * operation.dilation[axis] < size[axis] for k in range(operation.kernel[axis]))
-            _require(touches, f"{label}: the window {start}…{start + extent} lies outside {size[axis]}")
+    window = operation.kernel, operation.stride, operation.padding, operation.dilation
+    touches = every_window_touches((size[0], size[1]), (out_size[0], out_size[1]), *window)
+    _require(touches, f"{label}: a window {window} of {size} to {out_size} holds only padding")
 
 
 @_check_shapes.register

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from shufflenet.compiler.ir import Convolution, GlobalPool, Pad, Padding, Pair, Pool, output_size
+from shufflenet.compiler.ir import Convolution, GlobalPool, Pad, Padding, Pair, Pool, every_window_touches, output_size
 from shufflenet.compiler.read_onnx.node import Node
 from shufflenet.compiler.read_onnx.reader import Reader
 from shufflenet.compiler.read_onnx.values import Value, rows_along
@@ -56,11 +56,8 @@ def pool(node: Node, reader: Reader) -> Value:
         size = _ceil_size(value.size, kernel, stride, padding, dilation)
     if min(size) < 1:
         _too_small(node, value.size, kernel, padding)
-    for axis in (0, 1):
-        starts = [index * stride[axis] - padding[axis] for index in range(size[axis])]
-        taps = range(0, kernel[axis] * dilation[axis], dilation[axis])
-        if not all(any(0 <= start + tap < value.size[axis] for tap in taps) for start in starts):
-            node.refuse(f"has windows {kernel} that lie wholly in the padding {padding}", "pad by less than the window")
+    if not every_window_touches(value.size, size, kernel, stride, padding, dilation):
+        node.refuse(f"has windows {kernel} that lie wholly in the padding {padding}", "pad by less than the window")
     output = reader.tensor(node.output, value.view.channels, size)
     reader.operations.append(
         Pool(
