@@ -48,7 +48,7 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return stored
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write `path` so that whoever reads it sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -99,7 +99,7 @@ def write_folder(folder: Path, config: Mapping[str, Any], weights: dict[str, Ten
 
     def write(target: Path) -> None:
         _replace(target / WEIGHTS_NAME, lambda path: save_file(weights, path, metadata={"format": "pt"}))
-        _replace(target / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8") and None)
+        _replace(target / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def fetch(name: str) -> tuple[Path, float]:
     except ImportError as error:
         raise UserError("pytorchcv is not installed; pip install 'shufflenet[convert]'") from error
     try:
-        top5_error = get_model_metainfo(name)[1] / 100
+        top5_error = int(get_model_metainfo(name)[1]) / 100
         return Path(get_model_file(name)), top5_error
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(

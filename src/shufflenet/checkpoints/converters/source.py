@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from shufflenet.checkpoints.metadata import Preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import ShuffleNet, channel_shuffle
+from shufflenet.nets.shufflenet import Unit
 from shufflenet.nets.variants import STAGE2_CHANNELS
 
 STAGE_REPEATS = (4, 8, 4)  # of all four
@@ -93,10 +94,10 @@ def moved_before_depthwise(name: str, value: Tensor, net: ShuffleNet) -> Tensor:
     and then weighting i with what was p[i]'s.
     """
     unit = net.get_submodule(name.rpartition(".depthwise")[0])
-    groups: int | None = unit.shuffle_groups
-    if groups is None or value.ndim == 0:  # no shuffle; the count of BN's batches
+    assert isinstance(unit, Unit)
+    if unit.shuffle_groups is None or value.ndim == 0:  # no shuffle; the count of BN's batches
         return value
-    order = channel_shuffle(torch.arange(len(value)).reshape(1, -1, 1, 1), groups).flatten()
+    order = channel_shuffle(torch.arange(len(value)).reshape(1, -1, 1, 1), unit.shuffle_groups).flatten()
     return value[order]
 
 
