@@ -1,0 +1,87 @@
+"""Which pictures make up which batch: a pure function of the seed and the position, so that any process can take up anywhere."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch.utils.data import DataLoader, Sampler
+
+from shufflenet.training.recipe import Recipe
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The batches of an epoch for one of `processes`, from any position on.
+
+    Every epoch is a permutation drawn from (seed, epoch), cut into global batches of `batch_size`; what does not fill one is left for
+    other epochs to draw. A global batch is cut into `accumulation` parts, and each part is dealt to the processes in turn. So the
+    pictures of a global batch depend neither on the number of processes nor on where a run was interrupted.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, *, accumulation: int, seed: int, process: int, processes: int
+    ) -> None:
+        self.length = length
+        self.batch_size = batch_size
+        self.accumulation = accumulation
+        self.seed = seed
+        self.process = process
+        self.processes = processes
+        self.epoch = 0
+        self.first = 0
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.length // self.batch_size
+
+    def seek(self, iteration: int) -> None:
+        """The next iterator begins with this iteration, counted from the first epoch's start, and ends with its epoch."""
+        self.epoch, self.first = divmod(iteration, self.batches_per_epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        for batch in range(self.first, self.batches_per_epoch):
+            pictures = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            for part in np.split(pictures, self.accumulation):
+                yield part[self.process :: self.processes].tolist()
+
+
+class BatchStream:
+    """The training batches of this process from any iteration on, without end, on its device."""
+
+    def __init__(
+        self,
+        inputs: Any,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        *,
+        collate: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.device = accelerator.device
+        self.sampler = EpochBatches(
+            len(inputs),
+            recipe.batch_size,
+            accumulation=recipe.accumulation,
+            seed=recipe.seed,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        )
+        self.loader = DataLoader(
+            inputs,
+            batch_sampler=self.sampler,
+            num_workers=recipe.workers,
+            collate_fn=collate,
+            persistent_workers=recipe.workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def start(self, iteration: int) -> Iterator[Any]:
+        """One part of an iteration after the other, `accumulation` of them for each."""
+        while True:
+            self.sampler.seek(iteration)
+            self.inputs.set_epoch(self.sampler.epoch)
+            for batch in self.loader:
+                yield send_to_device(batch, self.device, non_blocking=True)
+            iteration = (self.sampler.epoch + 1) * self.sampler.batches_per_epoch

@@ -1,0 +1,74 @@
+"""Telling pictures apart, as the training loop's task: the loss of a batch, and the evaluation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from shufflenet import checkpoints
+from shufflenet.checkpoints import Preprocessing
+from shufflenet.data.array_inputs import ArrayInputs, fits
+from shufflenet.data.datasets import ArrayDataset, PictureDataset
+from shufflenet.data.inputs import Inputs, PictureInputs
+from shufflenet.data.transforms import training_transform
+from shufflenet.nets import Network
+from shufflenet.training.evaluate import Evaluation, evaluate_inputs, evaluation_inputs
+from shufflenet.training.recipe import Recipe
+
+
+class Classification:
+    """A network that learns classes. `net.metadata` says what they are and how pictures enter it."""
+
+    collate = None  # pictures of one size: torch's own
+    best_figure = "top1_error"
+
+    def __init__(self, net: Network, recipe: Recipe, training_set: PictureDataset, test_set: PictureDataset) -> None:
+        self.net = net
+        self.recipe = recipe
+        self.inputs = training_inputs(training_set, net.metadata.preprocessing, recipe)
+        self.test_inputs = evaluation_inputs(test_set, net.metadata.preprocessing)
+        self.mix = mixing(recipe, net.spec["num_classes"])
+        self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.evaluation: Evaluation | None = None
+
+    def loss(self, net: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to minimise, and what to show beside it: the share of the batch's pictures that were wrong, in %."""
+        images, labels = batch
+        images, targets = self.mix(images, labels)
+        logits = net(images.contiguous(memory_format=self.memory_format))
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
+        return loss, {"error": 100 * (logits.detach().argmax(1) != labels).float().mean()}
+
+    def evaluate(self, net: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+        """Errors, in %, and loss on the test set; of the last evaluation `evaluation` keeps everything."""
+        self.evaluation = evaluate_inputs(
+            net, self.test_inputs, batch_size=256, workers=self.recipe.workers, accelerator=accelerator
+        )
+        figures = self.evaluation
+        return {"top1_error": figures.top1_error, "top5_error": figures.top5_error, "loss": figures.loss}
+
+    def save(self, net: nn.Module, folder: Path) -> None:
+        checkpoints.save(net, folder, overwrite=True)
+
+
+def training_inputs(dataset: PictureDataset, preprocessing: Preprocessing, recipe: Recipe) -> Inputs:
+    """The data set with the recipe's augmentation, on the fast way where its pictures are small and in memory."""
+    if isinstance(dataset, ArrayDataset) and fits(dataset, preprocessing, recipe.augmentation):
+        return ArrayInputs(dataset, preprocessing, recipe.augmentation, seed=recipe.seed)
+    transform = training_transform(preprocessing, recipe.augmentation)
+    return PictureInputs(dataset, transform, seed=recipe.seed, max_broken_share=recipe.max_broken_share)
+
+
+def mixing(recipe: Recipe, classes: int) -> Callable[[Tensor, Tensor], Any]:
+    """mixup and cutmix of a batch: (images, labels) → (images, labels or, if mixed, a distribution over the classes for each image)."""
+    kinds: list[Callable[..., Any]] = []
+    if recipe.mixup:
+        kinds.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
+    if recipe.cutmix:
+        kinds.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
+    return v2.RandomChoice(kinds) if kinds else lambda images, labels: (images, labels)
