@@ -1,0 +1,46 @@
+"""One arena for all tensors: those that are alive at the same time lie apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """`size` floats that must keep their values from step `first` to step `last`, both included."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: "Lifetime") -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
+    """Offsets by name, and the size of it all: the best of a few greedy orders, each filling the lowest gap that is large enough."""
+    orders = (
+        lambda t: (-t.size, t.first, t.name),
+        lambda t: (-t.size * (t.last - t.first + 1), t.first, t.name),
+        lambda t: (t.first, -t.size, t.name),
+        lambda t: (t.first - t.last, -t.size, t.name),
+    )
+    return min((_greedy(sorted(lifetimes, key=order)) for order in orders), key=lambda placed: placed[1])
+
+
+def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
+    """The largest sum of sizes alive at once: no arena is smaller."""
+    steps = {t.first for t in lifetimes}
+    return max((sum(t.size for t in lifetimes if t.first <= step <= t.last) for step in steps), default=0)
+
+
+def _greedy(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
+    placed: list[tuple[int, Lifetime]] = []
+    for lifetime in lifetimes:
+        offset = 0
+        for start, other in sorted((pair for pair in placed if pair[1].meets(lifetime)), key=lambda pair: pair[0]):
+            if offset + lifetime.size <= start:
+                break
+            offset = max(offset, start + other.size)
+        placed.append((offset, lifetime))
+    return {t.name: offset for offset, t in placed}, max((o + t.size for o, t in placed), default=0)

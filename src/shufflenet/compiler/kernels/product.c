@@ -1,0 +1,86 @@
+/* Products: weights × pixels. Row m of the product is an output plane, which `to` may put anywhere: a channel shuffle costs
+   nothing. A tile of rows × vectors of pixels stays in registers while all input planes pass by. */
+struct product {
+  const float *weights;    /* [inner][rows of the block] */
+  const float *bias;       /* [rows] */
+  const float *input;      /* the first input plane */
+  const int32_t *taps;     /* TAPS: [inner], where each input vector starts, instead of a constant stride */
+  float *output;
+  const float *addend;     /* ADD: what is added before the activation */
+  const int32_t *to;       /* [rows], where in output each row's plane starts */
+  const int32_t *from;     /* [rows], where in addend */
+  ptrdiff_t input_stride;  /* from one input plane to the next */
+  int inner;               /* input planes */
+  int rows;                /* rows of a block of weights */
+  float alpha, beta;       /* of the activation */
+};
+enum { ADD = 1, TAPS = 2, RESUME = 4 }; /* RESUME: start from what output holds, not from the bias */
+
+KERNEL void product_tile(const int rows, const int vectors, const int flags, const int activation,
+                         const struct product *p, int row, int pixel) {
+  vec sum[24][8];
+  const int32_t *const to = p->to + row, *const from = p->from + row;
+  float *const output = p->output + pixel;
+  UNROLL for (int r = 0; r < rows; r++)
+    UNROLL for (int v = 0; v < vectors; v++)
+      sum[r][v] = flags & RESUME ? load(output + to[r] + v * LANES) : splat(p->bias[row + r]);
+
+  const float *weights = p->weights + row, *input = p->input + pixel;
+  const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
+  const int32_t *const taps = p->taps;
+  for (int k = 0, inner = p->inner; k < inner; k++) {
+    vec x[8];
+    UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + v * LANES);
+    UNROLL for (int r = 0; r < rows; r++)
+      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += weights[r] * x[v];
+    weights += rows_stride;
+    if (!(flags & TAPS)) input += input_stride;
+  }
+
+  UNROLL for (int r = 0; r < rows; r++)
+    UNROLL for (int v = 0; v < vectors; v++) {
+      vec y = sum[r][v];
+      if (flags & ADD) y += load(p->addend + from[r] + pixel + v * LANES);
+      store(output + to[r] + v * LANES, activate(activation, y, p->alpha, p->beta));
+    }
+}
+
+/* One pixel of all rows of a block, a vector of rows at a time: for the few pixels that a plane has beyond whole vectors. */
+KERNEL void product_pixel(const int vectors, const int flags, const int activation, const struct product *p, int pixel) {
+  vec sum[16];
+  float y[16 * LANES];
+  UNROLL for (int v = 0; v < vectors; v++) sum[v] = (vec){0};
+  const float *weights = p->weights, *input = p->input + pixel;
+  for (int k = 0, inner = p->inner; k < inner; k++) {
+    UNROLL for (int v = 0; v < vectors; v++) sum[v] += *input * load(weights + v * LANES);
+    weights += p->rows;
+    input += p->input_stride;
+  }
+  UNROLL for (int v = 0; v < vectors; v++) store(y + v * LANES, sum[v]);
+  for (int r = 0; r < p->rows; r++) {
+    float *const output = p->output + p->to[r] + pixel;
+    float z = y[r] + (flags & RESUME ? *output : p->bias[r]);
+    if (flags & ADD) z += p->addend[p->from[r] + pixel];
+    *output = activate_one(activation, z, p->alpha, p->beta);
+  }
+}
+
+#define PRODUCT_TILE(NAME, ROWS, VECTORS, FLAGS, ACTIVATION) \
+  ROUTINE void NAME(const struct product *p, int row, int pixel) { product_tile(ROWS, VECTORS, FLAGS, ACTIVATION, p, row, pixel); }
+#define PRODUCT_PIXEL(NAME, VECTORS, FLAGS, ACTIVATION) \
+  ROUTINE void NAME(const struct product *p, int pixel) { product_pixel(VECTORS, FLAGS, ACTIVATION, p, pixel); }
+
+/* All tiles of one shape: rows [ROW, END_ROW) × vectors [VECTOR, END_VECTOR) of the block that p names. */
+#define TILES(NAME, ROWS, VECTORS, ROW, END_ROW, VECTOR, END_VECTOR) \
+  for (int v = VECTOR; v < END_VECTOR; v += VECTORS) \
+    for (int r = ROW; r < END_ROW; r += ROWS) NAME(&p, r, v * LANES)
+#define PIXELS(NAME, PIXEL, END_PIXEL) \
+  for (int pixel = PIXEL; pixel < END_PIXEL; pixel++) NAME(&p, pixel)
+
+/* On to the next block of weights, which makes the next `count` rows. */
+KERNEL void next_rows(struct product *p, int count) {
+  p->weights += (ptrdiff_t)p->inner * count;
+  p->bias += count;
+  p->to += count;
+  p->from += count;
+}

@@ -1,0 +1,82 @@
+/* Vectors: LANES floats at a time, written with the vector extensions that gcc and clang share. Loads and stores need no
+   alignment. LANES and REGISTERS may be set from outside, to try a width that the machine does not have. */
+#ifndef LANES
+#if defined __AVX512F__
+#define LANES 16
+#elif defined __AVX__
+#define LANES 8
+#elif defined __SSE2__ || defined __ARM_NEON || defined __wasm_simd128__ || defined __riscv_vector
+#define LANES 4
+#else
+#define LANES 1
+#endif
+#endif
+#ifndef REGISTERS
+#if defined __AVX512F__ || defined __aarch64__ || defined __riscv_vector
+#define REGISTERS 32
+#else
+#define REGISTERS 16
+#endif
+#endif
+
+#if defined __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+/* KERNEL: constant arguments make the code; it is always inlined. ROUTINE: one copy, which layers share. */
+#define KERNEL static inline __attribute__((always_inline, unused))
+#define ROUTINE static __attribute__((noinline, unused))
+
+#ifndef PROFILE
+#define PROFILE(step) /* a place to read a clock, after each step */
+#endif
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t bits __attribute__((vector_size(4 * LANES)));
+typedef float floats_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+KERNEL vec load(const float *from) { return *(const floats_anywhere *)from; }
+KERNEL void store(float *to, vec x) { *(floats_anywhere *)to = x; }
+KERNEL vec splat(float x) { return x - (vec){0}; }
+KERNEL vec where(bits condition, vec yes, vec no) { return (vec)((condition & (bits)yes) | (~condition & (bits)no)); }
+
+/* The first `count` lanes only. */
+KERNEL void store_first(float *to, vec x, int count) {
+  float lanes[LANES];
+  store(lanes, x);
+  for (int i = 0; i < count; i++) to[i] = lanes[i];
+}
+
+/* The larger one; NaN if either is. */
+KERNEL vec larger(vec a, vec b) { return where((a > b) | (a != a), a, b); }
+
+/* first, first + 1, first + 2, ... */
+KERNEL bits count_from(int first) {
+  bits lanes;
+  UNROLL for (int i = 0; i < LANES; i++) lanes[i] = first + i;
+  return lanes;
+}
+
+/* Numbers 0, 2, 4, ... and 1, 3, 5, ... of the 2 · LANES in a and b. Of 8 lanes each comes out with its middle pairs swapped,
+   for two instructions less; in_order puts that right once the work is done. */
+#if LANES == 16
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#elif LANES == 8
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15)
+#elif LANES == 4
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#else
+#define EVEN(a, b) (a)
+#define ODD(a, b) (b)
+#endif
+KERNEL vec in_order(vec x) {
+#if LANES == 8
+  return __builtin_shufflevector(x, x, 0, 1, 4, 5, 2, 3, 6, 7);
+#else
+  return x;
+#endif
+}

@@ -1,0 +1,258 @@
+"""The plan of a network: its steps, each a function of the C source with every number decided, and where all data lies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shufflenet.compiler.ir import Activation
+from shufflenet.compiler.tiles import Tiling
+
+
+@dataclass(frozen=True)
+class Planes:
+    """An operand in memory: plane c starts `starts[c]` floats after `offset` in the arena, or in the network input numbered `port`."""
+
+    tensor: str
+    starts: tuple[int, ...]
+    port: int | None = None
+    offset: int = 0  # of the tensor; known once all lifetimes are
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a convolution or pool moves over a plane; kernels/panels.c's `struct window`."""
+
+    height: int
+    width: int
+    output_height: int
+    output_width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]  # top, left
+    dilation: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """`count` blocks of `rows` rows, one after the other, tiled alike on each machine (in the order of MACHINES)."""
+
+    count: int
+    rows: int
+    tilings: tuple[Tiling, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One function of the C source. `work` is in multiply-adds; `weights` and `bias` are offsets in the plan's weights."""
+
+    name: str
+    comment: str
+    output: Planes
+    activation: Activation | None = None
+    work: int = 0
+    scratch_floats: int = 0
+    scratch: int = 0  # offset in the arena of that many floats, for this step alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Step):
+    """A 1×1 convolution: in each group, weights × the input's planes, read where they are. Packed [group][block][inner][row]."""
+
+    input: Planes
+    addend: Planes | None
+    groups: int
+    inner: int
+    blocks: tuple[Block, ...]
+    pixels: int
+    weights: int
+    bias: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Output pixels [first, first + count), and how their product is tiled."""
+
+    first: int
+    count: int
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelProduct(Step):
+    """Any convolution: panels of at most `panel_inner` rows are packed into scratch, a chunk of pixels at a time, and multiplied.
+
+    Weights are packed [group][part of inner][block][inner][row].
+    """
+
+    input: Planes
+    addend: Planes | None
+    window: Window
+    groups: int
+    inner: int
+    panel_inner: int
+    panel_stride: int
+    chunks: tuple[Chunk, ...]
+    weights: int
+    bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorProduct(Step):
+    """A convolution whose output planes are one number: a matrix times a vector. `gather`: the vector is packed into scratch first."""
+
+    input: Planes
+    addend: Planes | None
+    window: Window
+    groups: int
+    inner: int
+    rows: int
+    gather: bool
+    weights: int
+    bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depthwise(Step):
+    """A convolution of each plane by itself; `direct` is the vectorised 3×3 with padding 1."""
+
+    input: Planes
+    addend: Planes | None
+    window: Window
+    direct: bool
+    weights: int
+    bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stem(Step):
+    """Convolution 3×3/2 and max-pool 3×3/2 in one pass over a network input. Scratch holds split rows, convolution rows, pooled row."""
+
+    input: Planes
+    channels: int
+    filters: int
+    size: tuple[int, int]
+    convolution_size: tuple[int, int]
+    output_size: tuple[int, int]
+    segment: int  # floats of the even, or the odd, columns of a split row
+    blocks: tuple[Block, ...]  # of one convolution row
+    weights: int
+    bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolPlanes(Step):
+    """A pool; a mean is the sum times row_scale[y] times column_scale[x]."""
+
+    largest: bool
+    input: Planes
+    window: Window
+    row_scale: tuple[float, ...]
+    column_scale: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce(Step):
+    """The largest or mean number of every plane of `size` numbers."""
+
+    largest: bool
+    input: Planes
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combine(Step):
+    """left + right or left × right, plus addend."""
+
+    multiply: bool
+    left: Planes
+    right: Planes
+    right_is_number: bool
+    addend: Planes | None
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivatePlanes(Step):
+    """An activation alone."""
+
+    input: Planes
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalResponse(Step):
+    """input / (bias + scale · Σ input²) ** beta, over `before` channels before and `after` after."""
+
+    input: Planes
+    size: int
+    before: int
+    after: int
+    scale: float
+    beta: float
+    bias: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxPlanes(Step):
+    """Softmax over the channels."""
+
+    input: Planes
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadPlanes(Step):
+    """A border (top, left, bottom, right) of `value`."""
+
+    input: Planes
+    size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyPlanes(Step):
+    """Planes of `size` numbers, from the arena or a network input."""
+
+    input: Planes
+    size: int
+
+
+@dataclass(frozen=True)
+class PlannedPort:
+    """A network's input or output: its ONNX name and shape, and its planes in the arena, `size` numbers each."""
+
+    name: str
+    shape: tuple[int, ...]
+    planes: Planes
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that emit.py needs."""
+
+    steps: tuple[Step, ...]
+    inputs: tuple[PlannedPort, ...]
+    outputs: tuple[PlannedPort, ...]
+    weights: np.ndarray
+    arena_floats: int
+    bound_floats: int
+
+    @property
+    def arena_bytes(self) -> int:
+        return 4 * self.arena_floats
+
+    @property
+    def bound_bytes(self) -> int:
+        """The largest sum of tensors that are alive at once."""
+        return 4 * self.bound_floats
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(step.work for step in self.steps)
+
+    def __str__(self) -> str:
+        lines = [f"arena {self.arena_bytes} bytes, at least {self.bound_bytes}; weights {self.weights.nbytes} bytes"]
+        lines += [f"{step.name}: {type(step).__name__} at {step.output.offset}: {step.comment}" for step in self.steps]
+        return "\n".join(lines) + "\n"

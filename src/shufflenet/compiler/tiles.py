@@ -1,0 +1,137 @@
+"""Tiles of a matrix product: how many rows × vectors of sums are held in registers, for each kind of machine."""
+
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A vector unit as the C source sees it: `condition` is the preprocessor's."""
+
+    name: str
+    condition: str
+    lanes: int
+    registers: int
+    spare_registers: int = 1  # needed beside sums and pixels: a weight, and without fused multiply-add its product
+
+
+MACHINES = (
+    Machine("AVX-512", "LANES == 16", 16, 32, spare_registers=3),
+    Machine("AVX2", "LANES == 8", 8, 16),
+    Machine("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
+    Machine("SSE2, WebAssembly", "LANES == 4", 4, 16, spare_registers=2),
+    Machine("scalar", "LANES == 1", 1, 16, spare_registers=2),
+)
+
+MOST_ROWS, MOST_VECTORS = 24, 8  # the array sizes in kernels/product.c
+LATENCY = 8  # products in flight that keep two multiply-add units busy
+CALL = 0.08  # of a tile's time: what a second shape of tile costs in calls and cold code
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of `rows` × `vectors` over rows [row, end_row) and vectors [vector, end_vector)."""
+
+    rows: int
+    vectors: int
+    row: int
+    end_row: int
+    vector: int
+    end_vector: int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """All tiles of a block of rows × pixels; pixels [pixel, end_pixel) are made one by one, `pixel_vectors` of rows at a time."""
+
+    tiles: tuple[Tiles, ...]
+    pixel: int
+    end_pixel: int
+    pixel_vectors: int
+    cost: float  # vector multiply-adds' time per input plane
+
+
+def fits(rows: int, vectors: int, machine: Machine) -> bool:
+    """Whether the sums, the fewer of pixels and weights, and one of the others have registers."""
+    return (
+        rows <= MOST_ROWS
+        and vectors <= MOST_VECTORS
+        and rows * vectors + min(rows, vectors) + machine.spare_registers <= machine.registers
+    )
+
+
+def tile_cost(rows: int, vectors: int) -> float:
+    """Time of one tile per input plane: multiply-adds, loads, or latency, whichever binds."""
+    return max(rows * vectors, rows + vectors, LATENCY) + CALL * (rows + vectors)
+
+
+@cache
+def split_rows(rows: int, vectors: int, machine: Machine) -> tuple[float, tuple[int, int]]:
+    """The cheapest tile height for `rows` rows, and that of the last tile (0: none): cost, (height, last)."""
+    return min(
+        (rows // r * tile_cost(r, vectors) + (tile_cost(rows % r, vectors) if rows % r else 0), (r, rows % r))
+        for r in range(1, min(rows, MOST_ROWS) + 1)
+        if fits(r, vectors, machine)
+    )
+
+
+@cache
+def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bool = True) -> Tiling:
+    """The cheapest tiling with at most two tile widths."""
+    widths = [v for v in range(1, MOST_VECTORS + 1) if fits(1, v, machine)]
+    best: Tiling | None = None
+    tail = pixels % machine.lanes
+    for by_pixel in {0, tail if single_pixels and pixels > tail and machine.lanes > 1 else 0}:
+        count = pixels // machine.lanes if by_pixel else -(-pixels // machine.lanes)
+        pixel_vectors = -(-rows // machine.lanes)
+        if by_pixel and pixel_vectors > 16:
+            continue
+        pixel_cost = by_pixel * (max(pixel_vectors, LATENCY / 2) + 1)
+        for wide in widths:
+            for narrow in widths[:wide]:
+                few, remainder = divmod(count % wide if wide > narrow else count, narrow)
+                many = count // wide if wide > narrow else 0
+                # Trade wide tiles for narrow ones until the rest comes out even.
+                while remainder and many:
+                    many -= 1
+                    few, remainder = divmod(count - many * wide, narrow)
+                if remainder:
+                    continue
+                (many_cost, many_rows), (few_cost, few_rows) = (split_rows(rows, v, machine) for v in (wide, narrow))
+                cost = many * many_cost + few * few_cost + pixel_cost
+                if best is None or cost < best.cost:
+                    tiles = (
+                        *_tiles(many_rows, rows, wide, 0, many * wide),
+                        *_tiles(few_rows, rows, narrow, many * wide, count),
+                    )
+                    best = Tiling(tiles, count * machine.lanes, pixels if by_pixel else count * machine.lanes,
+                                  pixel_vectors, cost)  # fmt: skip
+    assert best is not None
+    return best
+
+
+def _tiles(split: tuple[int, int], rows: int, vectors: int, vector: int, end_vector: int) -> tuple[Tiles, ...]:
+    if vector == end_vector:
+        return ()
+    height, last = split
+    whole = Tiles(height, vectors, 0, rows - last, vector, end_vector)
+    return (whole, Tiles(last, vectors, rows - last, rows, vector, end_vector)) if last else (whole,)
+
+
+@cache
+def choose_block(rows: int, pixels: int, *, single_pixels: bool = True) -> int:
+    """Rows of a block of weights: all up to 48, else a divisor if there is one, that suits AVX-512 and AVX2 best."""
+    if rows <= 48:
+        return rows
+    blocks = [block for block in range(16, 49) if rows % block == 0] or range(16, 49)
+
+    def cost(block: int) -> float:
+        whole, rest = divmod(rows, block)
+        return sum(
+            machine.lanes * choose_tiling(part, pixels, machine, single_pixels=single_pixels).cost * count
+            for machine in MACHINES[:2]
+            for part, count in ((block, whole), (rest, 1))
+            if part
+        )
+
+    return min(blocks, key=lambda block: (round(cost(block), 3), -block))
