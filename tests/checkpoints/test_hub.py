@@ -8,6 +8,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi, RepoUrl
 from huggingface_hub.errors import LocalEntryNotFoundError
+from PIL import Image
 
 import shufflenet
 from shufflenet.checkpoints import Metadata, hub, push_to_hub
@@ -71,7 +72,14 @@ def test_the_same_folder_loads_from_disk(hub_folder, randomize):
     assert hub.HubCheckpoint.from_pretrained(hub_folder / "somebody" / "pets").net.spec["num_classes"] == 4
 
 
-def test_card_tells_what_there_is_to_know_and_its_code_runs(hub_folder, randomize, capsys):
+def run_snippet(card, folder, monkeypatch):
+    """Runs the card's code where a photo.jpg is, as a reader would."""
+    Image.effect_noise((90, 70), 64).convert("RGB").save(folder / "photo.jpg")
+    monkeypatch.chdir(folder)
+    exec(compile(card.split("```python\n")[1].split("```")[0], "README.md", "exec"), {})
+
+
+def test_card_tells_what_there_is_to_know_and_its_code_runs(hub_folder, randomize, capsys, tmp_path, monkeypatch):
     push_to_hub(trained(randomize), "somebody/pets")
     card = (hub_folder / "somebody" / "pets" / "README.md").read_text(encoding="utf-8")
     for part in (
@@ -79,6 +87,7 @@ def test_card_tells_what_there_is_to_know_and_its_code_runs(hub_folder, randomiz
         "library_name: shufflenet",
         "| variant | `shufflenet_x0_25_g8` |",
         "| top-1 error | 12.25% |",
+        "| top-5 error | not measured |",
         "| data | pets |",
         "short side to 256, crop the centre 224×224",
         "minus 0.485, 0.456, 0.406",
@@ -86,19 +95,19 @@ def test_card_tells_what_there_is_to_know_and_its_code_runs(hub_folder, randomiz
         assert part in card
     multiply_adds = shufflenet.cost(shufflenet.create("shufflenet_x0_25_g8", num_classes=4)).multiply_adds
     assert f"| multiply-adds | {multiply_adds / 1e6:.1f}M at 224×224 |" in card
-    snippet = card.split("```python\n")[1].split("```")[0]
-    exec(compile(snippet, "README.md", "exec"), {})
+    run_snippet(card, tmp_path, monkeypatch)
     name, probability = capsys.readouterr().out.split()
     assert name in ("cat", "dog", "hen", "owl")
     assert 25 <= float(probability.rstrip("%")) <= 100
 
 
-def test_card_of_a_network_that_nothing_is_known_of(hub_folder, capsys):
-    push_to_hub(shufflenet.create("mobilenet_x0_25", num_classes=3), "somebody/new")
+@pytest.mark.parametrize("in_channels", [1, 3, 5])
+def test_card_of_a_network_that_nothing_is_known_of(in_channels, hub_folder, capsys, tmp_path, monkeypatch):
+    push_to_hub(shufflenet.create("mobilenet_x0_25", num_classes=3, in_channels=in_channels), "somebody/new")
     card = (hub_folder / "somebody" / "new" / "README.md").read_text(encoding="utf-8")
     assert "| top-1 error | not measured |" in card
-    exec(compile(card.split("```python\n")[1].split("```")[0], "README.md", "exec"), {})
-    assert capsys.readouterr().out[0] in "012"
+    run_snippet(card, tmp_path, monkeypatch)
+    assert capsys.readouterr().out.startswith("tensor([[" if in_channels == 5 else ("0 ", "1 ", "2 "))
 
 
 def test_damaged_repository(hub_folder, randomize):

@@ -3,6 +3,6 @@
 from shufflenet.checkpoints.converters import convert
 from shufflenet.checkpoints.folder import save
 from shufflenet.checkpoints.hub import load, push_to_hub
-from shufflenet.checkpoints.metadata import GREY, IMAGENET, Metadata, Preprocessing
+from shufflenet.checkpoints.metadata import GREY, IMAGENET, Metadata, Preprocessing, describe
 
-__all__ = ["GREY", "IMAGENET", "Metadata", "Preprocessing", "convert", "load", "push_to_hub", "save"]
+__all__ = ["GREY", "IMAGENET", "Metadata", "Preprocessing", "convert", "describe", "load", "push_to_hub", "save"]

@@ -3,7 +3,7 @@
 from huggingface_hub import ModelCard, ModelCardData
 
 from shufflenet.checkpoints.folder import metadata_of
-from shufflenet.checkpoints.metadata import Preprocessing
+from shufflenet.checkpoints.metadata import PICTURE_CHANNELS, describe
 from shufflenet.nets import cost
 from shufflenet.nets.network import Network
 
@@ -31,26 +31,23 @@ Python package `shufflenet`.
 """
 
 SNIPPET = """\
+import shufflenet
+from shufflenet.data.pictures import open_picture
+from shufflenet.data.transforms import evaluation_transform
+
+net = shufflenet.load("{repo_id}")  # in eval mode
+picture = evaluation_transform(net.metadata.preprocessing)(open_picture("photo.jpg"))
+probabilities = net(picture[None]).softmax(dim=1)[0]
+top = probabilities.argmax().item()
+print(net.metadata.classes[top] if net.metadata.classes else top, f"{{probabilities[top]:.1%}}")"""
+
+TENSOR_SNIPPET = """\
 import torch
 import shufflenet
 
 net = shufflenet.load("{repo_id}")  # in eval mode
-pictures = torch.zeros(1, {channels}, {height}, {width})  # yours, preprocessed as in the table above
-probabilities = net(pictures).softmax(dim=1)
-top = probabilities[0].argmax().item()
-print(net.metadata.classes[top] if net.metadata.classes else top, f"{{probabilities[0, top]:.1%}}")"""
-
-
-def describe(preprocessing: Preprocessing) -> str:
-    """Preprocessing in a line for people."""
-    height, width = preprocessing.size
-    if preprocessing.short_side is None:
-        resize = f"resize to {height}×{width}"
-    else:
-        resize = f"resize the short side to {preprocessing.short_side}, crop the centre {height}×{width}"
-    mean = ", ".join(f"{value:.4g}" for value in preprocessing.mean)
-    std = ", ".join(f"{value:.4g}" for value in preprocessing.std)
-    return f"{preprocessing.channel_order}; {resize} ({preprocessing.interpolation}); values 0–1, minus {mean}, divided by {std}"
+x = torch.zeros(1, {channels}, {height}, {width})  # yours, as the table above says
+print(net(x).softmax(dim=1))"""
 
 
 def model_card(net: Network, repo_id: str) -> ModelCard:
@@ -60,11 +57,13 @@ def model_card(net: Network, repo_id: str) -> ModelCard:
     size = metadata.preprocessing.size
     price = cost(net, size)
     license_name = training.get("license", "mit")
+    snippet = SNIPPET if metadata.preprocessing.channel_order in PICTURE_CHANNELS else TENSOR_SNIPPET
     rows = {
         "variant": f"`{net.spec['name']}`",
         "multiply-adds": f"{price.multiply_adds / 1e6:.1f}M at {size[0]}×{size[1]}",
         "parameters": f"{price.parameters / 1e6:.2f}M",
         "top-1 error": f"{training['top1_error']:g}%" if "top1_error" in training else "not measured",
+        "top-5 error": f"{training['top5_error']:g}%" if "top5_error" in training else "not measured",
         "data": training.get("dataset", "not recorded"),
         "classes": f"{net.spec['num_classes']}",
         "input": describe(metadata.preprocessing),
@@ -85,6 +84,6 @@ def model_card(net: Network, repo_id: str) -> ModelCard:
             variant=f"`{net.spec['name']}`",
             paper=PAPER,
             rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
-            snippet=SNIPPET.format(repo_id=repo_id, channels=net.spec["in_channels"], height=size[0], width=size[1]),
+            snippet=snippet.format(repo_id=repo_id, channels=net.spec["in_channels"], height=size[0], width=size[1]),
         )
     )

@@ -63,6 +63,18 @@ IMAGENET = Preprocessing()
 GREY = Preprocessing(mean=(0.449,), std=(0.226,), channel_order="grey")  # ImageNet's figures, averaged over the colours
 
 
+def describe(preprocessing: Preprocessing) -> str:
+    """Preprocessing in a line for people."""
+    height, width = preprocessing.size
+    if preprocessing.short_side is None:
+        resize = f"resize to {height}×{width}"
+    else:
+        resize = f"resize the short side to {preprocessing.short_side}, crop the centre {height}×{width}"
+    mean = ", ".join(f"{value:.4g}" for value in preprocessing.mean)
+    std = ", ".join(f"{value:.4g}" for value in preprocessing.std)
+    return f"{preprocessing.channel_order}; {resize} ({preprocessing.interpolation}); values 0–1, minus {mean}, divided by {std}"
+
+
 def usual_preprocessing(in_channels: int) -> Preprocessing:
     """For a network whose own is not known: ImageNet's, as far as its channels allow."""
     if in_channels in (1, 3):
@@ -75,7 +87,8 @@ class Metadata:
     """What a network's checkpoint says of it, beside the architecture.
 
     `classes` are the names of the logits in order, empty where nobody knows them. `training` is a JSON-ready record of how the
-    weights came about; the model card reads its keys `top1_error` (in %), `dataset`, `source` and `license` where they are there.
+    weights came about; the model card reads its keys `top1_error` and `top5_error` (in %), `dataset`, `source` and `license` where
+    they are there.
     """
 
     preprocessing: Preprocessing = IMAGENET

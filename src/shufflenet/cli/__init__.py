@@ -5,11 +5,12 @@ from importlib import import_module
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from shufflenet import __version__
 
 # In the order in which --help shows them; a verb's file holds a function of its name, or a sub-app named `app`.
-VERBS = ("list", "info")
+VERBS = ("list", "info", "predict", "convert")
 
 app = typer.Typer(
     name="shufflenet",
@@ -65,5 +66,5 @@ def main() -> None:
     except Exception as error:
         if debug or not _is_for_the_user(error):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", markup=True, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         sys.exit(2)

@@ -1,0 +1,77 @@
+"""`shufflenet predict FOLDER IMAGE...`: which class pictures belong to."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Engine(StrEnum):
+    """What computes: torch, or the network compiled to C."""
+
+    torch = "torch"
+    compiled = "compiled"
+
+
+def predict(
+    folder: Annotated[
+        str, typer.Argument(help="A checkpoint: a folder, a name that ships with the package, or a Hub id.")
+    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Picture files, or folders of them.")],
+    top: Annotated[int, typer.Option(min=1, help="Show so many classes a picture.")] = 5,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
+    engine: Annotated[
+        Engine, typer.Option(help="Compute with torch, or with the network compiled to C.")
+    ] = Engine.torch,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which class each picture belongs to, with probabilities.
+
+    A file that cannot be read is reported by name while the others go on; the exit status is 1 then.
+
+    Examples:
+
+      shufflenet predict runs/shoes photo.jpg
+
+      shufflenet predict user/repo holiday/ --top 1 --json
+
+      shufflenet predict runs/shoes *.png --engine compiled
+    """
+    from dataclasses import asdict
+
+    import rich
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import track
+    from rich.table import Table
+
+    from shufflenet.checkpoints import load
+    from shufflenet.deploy.predict import compiled, picture_files, predict
+
+    net = load(folder)
+    files = picture_files(images)
+    metadata = net.metadata
+    classify = net if engine is Engine.torch else compiled(net)
+    messages = Console(stderr=True, soft_wrap=True)
+    found = predict(classify, metadata, files, top=top, batch_size=batch_size)
+    few = len(files) <= batch_size
+    predictions = list(
+        track(found, "reading pictures", total=len(files), console=messages, transient=True, disable=few)
+    )
+    failed = [prediction for prediction in predictions if prediction.error]
+    for prediction in failed:
+        messages.print(f"[red]error:[/red] {escape(prediction.error or '')}", highlight=False)
+    if json:
+        rich.print_json(data=[asdict(prediction) for prediction in predictions])
+    elif len(failed) < len(predictions):
+        table = Table(box=None, header_style="bold")
+        table.add_column("picture", overflow="fold")
+        table.add_column("class", overflow="fold")
+        table.add_column("probability", justify="right")
+        for prediction in predictions:
+            for place, found_class in enumerate(prediction.classes):
+                name = "" if place else escape(prediction.file)
+                table.add_row(name, escape(found_class.name), f"{found_class.probability:.1%}")
+        rich.print(table)
+    if failed:
+        raise typer.Exit(1)
