@@ -1,0 +1,141 @@
+"""The report's plots, each as one SVG: the same input gives the same bytes."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shufflenet.nets import ShuffleNetConfig, variants
+from shufflenet.paper import published
+from shufflenet.paper.measured_tables import milliseconds
+from shufflenet.paper.results import Experiment, Results
+from shufflenet.paper.tables import counted, errors_of
+
+RIVALS = {
+    **{"vgg_like": "VGG-like", "resnet_like": "ResNet", "resnext_like": "ResNeXt", "mobilenet": "MobileNet", "vgg16": "VGG-16"},
+    **{"alexnet": "AlexNet", "googlenet": "GoogLeNet", "squeezenet": "SqueezeNet", "pvanet": "PVANET"},
+}
+MARKERS = "osD^vP*Xh<>pd8"
+
+
+def family(variant: str) -> str:
+    """What a network is a size of: the plots join the sizes of a family by a line."""
+    config = variants()[variant].config
+    if isinstance(config, ShuffleNetConfig):
+        depth = ", shallow" if "shallow" in variant else ", SE" if config.squeeze_reduction else ""
+        return f"ShuffleNet g = {config.groups}" + depth + ("" if config.shuffle else ", no shuffle")
+    return next(name for prefix, name in RIVALS.items() if variant.startswith(prefix))
+
+
+def _printed_points() -> dict[str, tuple[float, float]]:
+    """Variant → (multiply-adds in millions, ImageNet error %) of every network for which the paper prints an error."""
+    rows = [row for blocks in published.BLOCKS.values() for block in blocks for row in block]
+    return {row.variant: (row.multiply_adds, row.error) for row in [*rows, published.PVANET] if row.error is not None}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    settings = {"svg.hashsalt": "shufflenet", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    with matplotlib.rc_context({**settings, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :].replace(os.linesep, "\n")
+
+
+def _canvas(height: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, height))
+    return figure, figure.add_subplot()
+
+
+def _families(axes: Axes, points: Iterable[tuple[str, float, float, float | None]]) -> None:
+    """Points (variant, multiply-adds in millions, error %, deviation), one line and marker a family."""
+    lines: dict[str, list[tuple[float, float, float]]] = {}
+    for variant, multiply_adds, error, deviation in points:
+        lines.setdefault(family(variant), []).append((multiply_adds, error, deviation or 0.0))
+    for number, name in enumerate(sorted(lines, key=lambda name: (not name.startswith("ShuffleNet"), name))):
+        x, y, spread = zip(*sorted(lines[name]), strict=True)
+        style = {"marker": MARKERS[number % len(MARKERS)], "color": f"C{number % 10}", "markersize": 5, "linewidth": 1.2}
+        if not name.startswith("ShuffleNet"):
+            style["linestyle"] = "--"
+        axes.errorbar(x, y, yerr=spread if any(spread) else None, capsize=3, label=name, **style)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("multiply-adds, millions")
+    axes.legend(fontsize=7, ncols=2)
+
+
+def printed_errors() -> str:
+    """Error against multiply-adds as the paper prints them, for every family."""
+    with _style():
+        figure, axes = _canvas(4.6)
+        _families(axes, ((variant, *point, None) for variant, point in _printed_points().items()))
+        axes.set_ylabel("ImageNet top-1 error %, printed")
+        return _svg(figure)
+
+
+def measured_errors(experiment: Experiment) -> str:
+    """Error against multiply-adds as measured in an experiment, with the seeds' deviation."""
+    with _style():
+        figure, axes = _canvas()
+        found = [errors for record in experiment.records if (errors := experiment.errors(record["variant"]))]
+        _families(axes, ((errors.variant, errors.multiply_adds / 1e6, errors.mean, errors.deviation) for errors in found))
+        axes.set_ylabel(f"{experiment.name} top-1 error %, measured")
+        return _svg(figure)
+
+
+def shuffle_gain(results: Results) -> str:
+    """Table 3's Δ: points of error that the channel shuffle saves, printed and measured."""
+    with _style():
+        figure, axes = _canvas(3.2)
+        rows = published.TABLE3
+        bars = [("ImageNet, printed", [row.difference for row in rows])]
+        for experiment in results.experiments:
+            differences = []
+            for row in rows:
+                without, with_shuffle = errors_of(experiment, f"{row.variant}_noshuffle"), errors_of(experiment, row.variant)
+                differences.append(without.mean - with_shuffle.mean if without and with_shuffle else float("nan"))
+            bars.append((f"{experiment.name}, measured", differences))
+        width = 0.8 / len(bars)
+        for number, (name, heights) in enumerate(bars):
+            places = [place + (number - (len(bars) - 1) / 2) * width for place in range(len(rows))]
+            axes.bar(places, heights, width, label=name, color=f"C{number}")
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(rows)), [row.label.replace("ShuffleNet ", "").replace(" (", "\n(") for row in rows])
+        axes.set_ylabel("Δ error by shuffle, points")
+        axes.legend(fontsize=7)
+        return _svg(figure)
+
+
+def speed(results: Results) -> str:
+    """Time of one picture against multiply-adds (Table 8), 224×224: the phone of the paper, and the compiled C here."""
+    with _style():
+        figure, axes = _canvas(3.6)
+        size = published.SIZES[0]
+        phone = [(counted(row.variant) / 1e6, row.milliseconds[size], row.label) for row in published.TABLE8]
+        axes.scatter([x for x, _, _ in phone], [y for _, y, _ in phone], marker="s", label="Snapdragon 820, printed")
+        for x, y, label in phone:
+            axes.annotate(label, (x, y), textcoords="offset points", xytext=(5, -10), fontsize=7)
+        here = [
+            (counted(row.variant) / 1e6, time)
+            for row in published.TABLE8
+            if (time := milliseconds(results.speed, row.variant, size)) is not None
+        ]
+        if results.speed and here:
+            axes.scatter(*zip(*here, strict=True), marker="o", label=f"compiled C on {results.speed['host']}, measured")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("multiply-adds, millions")
+        axes.set_ylabel("ms a picture, one thread")
+        axes.legend(fontsize=7)
+        return _svg(figure)

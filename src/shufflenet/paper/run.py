@@ -1,0 +1,225 @@
+"""Measure a table's error column: every row trained by one recipe on one data set, once a seed, and what came out kept as JSON."""
+
+import hashlib
+import json
+import shlex
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shufflenet.checkpoints import Metadata
+from shufflenet.data import PictureDataset, open_dataset
+from shufflenet.errors import UserError
+from shufflenet.nets import Network, cost, create
+from shufflenet.nets.shufflenet import Stem
+from shufflenet.paper import published
+from shufflenet.paper.files import write_text
+from shufflenet.paper.provenance import commit, host
+from shufflenet.paper.results import CLASSIFICATION
+from shufflenet.paper.tables import canonical
+from shufflenet.training.checkpoint_files import prepare_folder
+from shufflenet.training.classification import Classification
+from shufflenet.training.loop import count_iterations, fit, make_accelerator
+from shufflenet.training.recipe import Recipe, for_network, read_recipe, to_dict
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all rows share. `recipe_file` names it: its results are in `results`/classification/NAME, its checkpoints below `runs`."""
+
+    recipe_file: Path
+    data: str
+    stem: Stem = "imagenet"
+    results: Path = Path("experiments/results")
+    runs: Path = Path("runs/paper")
+
+    @property
+    def name(self) -> str:
+        return self.recipe_file.stem
+
+    def result_file(self, variant: str) -> Path:
+        return self.results / CLASSIFICATION / self.name / f"{variant}.json"
+
+    def recipe(self, variant: str, seed: int) -> Recipe:
+        return for_network(replace(read_recipe(self.recipe_file), seed=seed), cost(create(variant)).multiply_adds)
+
+    def settings(self, variant: str) -> dict[str, Any]:
+        """What decides a row's result besides its seed: a result with other settings is another experiment's."""
+        values = to_dict(self.recipe(variant, seed=0))
+        del values["seed"]
+        return {"data": self.data, "stem": self.stem, "recipe": values}
+
+    def run_folder(self, variant: str, seed: int) -> Path:
+        # The settings are in the path: after a change of recipe no old checkpoint is taken up.
+        digest = hashlib.sha256(json.dumps(self.settings(variant), sort_keys=True).encode()).hexdigest()
+        return self.runs / f"{self.name}-{digest[:8]}" / variant / f"seed{seed}"
+
+    def command(self, variant: str, seeds: int) -> str:
+        words = ["shufflenet", "paper", "run", "--recipe", self.recipe_file.as_posix(), "--data", self.data, "--stem", self.stem]
+        return shlex.join([*words, "--rows", variant, "--seeds", str(seeds)])
+
+
+def rows_of(table: int | None) -> tuple[str, ...]:
+    """The networks with an error in a table, or in any (None), in the paper's order; one that stands in two rows is named once."""
+
+    def names() -> Iterator[str]:
+        for number, blocks in published.BLOCKS.items():
+            if table in (None, number):
+                yield from (row.variant for block in blocks for row in block)
+        if table in (None, 3):
+            for row in published.TABLE3:
+                yield from (f"{row.variant}_noshuffle", row.variant)
+
+    if table not in (None, *published.BLOCKS, 3):
+        raise UserError(f"table {table} has no error column that training fills; give one of {', '.join(map(str, sorted([*published.BLOCKS, 3])))}")
+    return tuple(dict.fromkeys(map(canonical, names())))
+
+
+def select_rows(table: int | None, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The rows of a table that match any of the shell-style patterns; all without one. Raises UserError for a pattern that matches none."""
+    rows = rows_of(table)
+    if not patterns:
+        return rows
+    for pattern in patterns:
+        if not any(fnmatchcase(row, pattern) for row in rows):
+            raise UserError(f"no row of {'the tables' if table is None else f'table {table}'} is called {pattern!r}; they are {', '.join(rows)}")
+    # In the order of the patterns: what matters most is measured first.
+    return tuple(dict.fromkeys(row for pattern in patterns for row in rows if fnmatchcase(row, pattern)))
+
+
+def read_record(experiment: Experiment, variant: str) -> dict[str, Any] | None:
+    """What is known of a row. Raises UserError if it was measured with other settings: means over two recipes mean nothing."""
+    path = experiment.result_file(variant)
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        settings = {key: record[key] for key in ("data", "stem", "recipe")}
+    except (ValueError, KeyError) as error:
+        raise UserError(f"result {path} is damaged ({error!r}); restore or remove it") from error
+    if settings != experiment.settings(variant):
+        raise UserError(f"{path} was measured with another recipe, data set or stem; remove it, or give the recipe file another name")
+    return record
+
+
+def is_done(experiment: Experiment, variant: str, seed: int) -> bool:
+    record = read_record(experiment, variant)
+    return record is not None and any(run["seed"] == seed for run in record["runs"])
+
+
+def make_network(variant: str, dataset: PictureDataset, stem: Stem, seed: int) -> Network:
+    """The row's network, its weights drawn from the seed."""
+    torch.manual_seed(seed)
+    net = create(variant, num_classes=len(dataset.classes), in_channels=dataset.preprocessing.channels, stem=stem)
+    net.metadata = Metadata(dataset.preprocessing, dataset.classes)
+    return net
+
+
+def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] | None:
+    """Train and test one network with one seed, from its last checkpoint if there is one, and add it to the row's result file.
+
+    Returns the run's record; None if a signal ended it early (the same call goes on). Under `accelerate launch` all processes call it.
+    """
+    training_set, test_set = (open_dataset(experiment.data, split) for split in ("train", "test"))
+    recipe = experiment.recipe(variant, seed)
+    net = make_network(variant, training_set, experiment.stem, seed)
+    folder = experiment.run_folder(variant, seed)
+    accelerator = make_accelerator(recipe)
+    iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
+    task = Classification(net, recipe, training_set, test_set)
+    checkpoint_bytes = 8 * sum(parameter.numel() for parameter in net.parameters())  # weights and momentum
+    prepare_folder(folder / "checkpoints", needed_bytes=(recipe.keep_checkpoints + 1) * checkpoint_bytes)
+    fitted = fit(task, recipe, folder, accelerator, resume=True)
+    if not fitted.finished:
+        return None
+    final = fitted.progress.evaluations[-1]
+    run = {
+        "seed": seed,
+        "top1_error": round(final["top1_error"], 4),
+        "top5_error": round(final["top5_error"], 4),
+        "images_per_second": round(iterations * recipe.batch_size / fitted.progress.seconds, 1),
+        "training_seconds": round(fitted.progress.seconds, 1),
+        "host": host(),
+        "commit": commit(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    if accelerator.is_main_process:
+        counted = cost(net.cpu(), training_set.preprocessing.size)
+        about = {
+            "variant": variant,
+            **experiment.settings(variant),
+            "recipe_file": experiment.recipe_file.as_posix(),
+            "training_pictures": len(training_set),
+            "test_pictures": len(test_set),
+            "batch_size": recipe.batch_size,
+            "iterations": iterations,
+            "epochs": round(iterations * recipe.batch_size / len(training_set), 3),
+            "size": list(training_set.preprocessing.size),
+            "multiply_adds": counted.multiply_adds,
+            "parameters": counted.parameters,
+        }
+        write_run(experiment, about, run)
+    return run
+
+
+def write_run(experiment: Experiment, about: dict[str, Any], run: dict[str, Any]) -> None:
+    """Add a run to its row's file, with the mean and deviation of the runs so far."""
+    former = read_record(experiment, about["variant"])
+    others = [other for other in (former["runs"] if former else []) if other["seed"] != run["seed"]]
+    runs = sorted([*others, run], key=lambda run: run["seed"])
+    errors = [run["top1_error"] for run in runs]
+    record = {
+        **about,
+        "command": experiment.command(about["variant"], seeds=max(run["seed"] for run in runs) + 1),
+        "top1_error": {
+            "mean": round(statistics.fmean(errors), 4),
+            "deviation": round(statistics.stdev(errors), 4) if len(errors) > 1 else None,
+            "n": len(errors),
+        },
+        "runs": runs,
+    }
+    write_text(experiment.result_file(about["variant"]), json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def run_here(experiment: Experiment, rows: Sequence[str], seeds: Iterable[int], say: Callable[[str], None]) -> bool:
+    """Every row with every seed that is not done yet, seeds outermost: a whole table with few seeds comes first. False if stopped early."""
+    for seed in seeds:
+        for variant in rows:
+            if is_done(experiment, variant, seed):
+                say(f"{variant}, seed {seed}: done before")
+                continue
+            run = run_row(experiment, variant, seed)
+            if run is None:
+                return False
+            say(f"{variant}, seed {seed}: {run['top1_error']:.2f}% error, {run['images_per_second']:.0f} images/s")
+    return True
+
+
+def run_row_here(experiment: Experiment, variant: str, seeds: Sequence[int]) -> bool:
+    """One row with its seeds, as one job of a cluster."""
+    return run_here(experiment, [variant], seeds, print)
+
+
+def run_jobs(
+    experiment: Experiment, rows: Sequence[str], seeds: Sequence[int], *, cluster: str, parameters: dict[str, Any]
+) -> list[Any]:
+    """One submitit job a row, on Slurm or as processes of this machine ("local"); `parameters` go to `AutoExecutor.update_parameters`.
+
+    Returns the jobs. No two write one file, since a row is one job. Raises UserError without the extra `cluster`.
+    """
+    try:
+        from submitit import AutoExecutor
+    except ImportError as error:
+        raise UserError("spreading rows over a cluster needs submitit; pip install 'shufflenet[cluster]'") from error
+    executor = AutoExecutor(experiment.runs / "jobs", cluster=cluster)
+    executor.update_parameters(**{"timeout_min": 24 * 60, "name": f"paper-{experiment.name}", **parameters})
+    waiting = [variant for variant in rows if not all(is_done(experiment, variant, seed) for seed in seeds)]
+    with executor.batch():
+        return [executor.submit(run_row_here, experiment, variant, seeds) for variant in waiting]

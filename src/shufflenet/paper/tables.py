@@ -1,0 +1,114 @@
+"""How each cell of the paper's tables is obtained: printed (published.py), counted (from the networks), or measured (results.py)."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import torch
+
+from shufflenet.errors import UserError
+from shufflenet.nets import cost, create, variants
+from shufflenet.paper import published
+from shufflenet.paper.measured_tables import detection, speed
+from shufflenet.paper.results import Errors, Experiment, Results
+from shufflenet.paper.view import COUNTED_COMPLEXITY, PRINTED_COMPLEXITY, PRINTED_ERROR, Heading, Table, measured, printed, write_errors
+
+
+@cache
+def counted(variant: str) -> int:
+    """Multiply-adds of a network at the size that the paper's tables are about."""
+    with torch.device("meta"):  # counting needs no weights
+        return cost(create(variant), variants()[variant].size).multiply_adds
+
+
+@cache
+def canonical(variant: str) -> str:
+    """The first name of a network: Xception-like is ShuffleNet with one group, and is trained once."""
+    config = variants()[variant].config
+    return next(name for name, other in variants().items() if other.config == config)
+
+
+def errors_of(experiment: Experiment, variant: str) -> Errors | None:
+    return experiment.errors(canonical(variant))
+
+
+def _experiment_headings(results: Results, what: str = "error %") -> tuple[Heading, ...]:
+    return tuple(Heading(f"{experiment.name} {what}, measured", write_errors) for experiment in results.experiments)
+
+
+def _architecture(_: Results) -> Table:
+    headings = (
+        Heading("groups"),
+        *(Heading(f"stage {stage} channels") for stage in (2, 3, 4)),
+        PRINTED_COMPLEXITY,
+        COUNTED_COMPLEXITY,
+    )
+    rows = tuple(
+        (column.groups, *column.stage_channels, column.multiply_adds, counted(f"shufflenet_x1_0_g{column.groups}"))
+        for column in published.TABLE1
+    )
+    return Table(1, headings, (rows,))
+
+
+def _complexity_and_error(number: int, results: Results) -> Table:
+    headings = (
+        Heading("network"),
+        PRINTED_COMPLEXITY,
+        COUNTED_COMPLEXITY,
+        PRINTED_ERROR,
+        *_experiment_headings(results),
+    )
+    blocks = (*published.BLOCKS[number], (published.PVANET,)) if number == 6 else published.BLOCKS[number]
+    view = tuple(
+        tuple(
+            (
+                row.label,
+                row.multiply_adds,
+                counted(row.variant),
+                row.error,
+                *(errors_of(experiment, row.variant) for experiment in results.experiments),
+            )
+            for row in block
+        )
+        for block in blocks
+    )
+    return Table(number, headings, view, _notes(row.variant for block in blocks for row in block))
+
+
+def _notes(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{name}: {variants()[name].note}." for name in names if variants()[name].note)
+
+
+def _shuffle(results: Results) -> Table:
+    headings = [Heading("network")]
+    for source in ("ImageNet", *(experiment.name for experiment in results.experiments)):
+        how, write = ("printed", printed()) if source == "ImageNet" else ("measured", write_errors)
+        headings.append(Heading(f"{source} error % without shuffle, {how}", write))
+        headings.append(Heading(f"with shuffle, {how}", write))
+        headings.append(Heading(f"Δ, {how}", printed() if source == "ImageNet" else measured(2)))
+    rows = []
+    for row in published.TABLE3:
+        cells: list[Any] = [row.label, row.error_without, row.error_with, row.difference]
+        for experiment in results.experiments:
+            without, with_shuffle = errors_of(experiment, f"{row.variant}_noshuffle"), errors_of(experiment, row.variant)
+            difference = without.mean - with_shuffle.mean if without and with_shuffle else None
+            cells += [without, with_shuffle, difference]
+        rows.append(tuple(cells))
+    blocks = tuple(tuple(rows[start : start + 2]) for start in range(0, len(rows), 2))
+    return Table(3, tuple(headings), blocks)
+
+
+def table(number: int, results: Results) -> Table:
+    """Table `number` of the paper with what `results` holds. Raises UserError for a number that the paper has not."""
+    match number:
+        case 1:
+            return _architecture(results)
+        case 3:
+            return _shuffle(results)
+        case 2 | 4 | 5 | 6:
+            return _complexity_and_error(number, results)
+        case 7:
+            return detection(results)
+        case 8:
+            return speed(results)
+    raise UserError(f"the paper has no table {number}; give 1 to 8")
