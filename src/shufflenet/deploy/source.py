@@ -1,0 +1,125 @@
+"""What is exported: a network for pictures of one size, with or without its preprocessing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.export import ExportedProgram
+
+from shufflenet.checkpoints import Metadata, Preprocessing
+from shufflenet.checkpoints.folder import metadata_of
+from shufflenet.errors import UserError
+from shufflenet.nets import Network
+
+
+class WithPreprocessing(nn.Module):
+    """uint8 pictures [n, h, w, c], RGB or grey → probabilities [n, classes]. Resizing and cropping stay outside."""
+
+    def __init__(self, net: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        if preprocessing.channel_order == "other":
+            raise UserError(
+                f"the network takes {preprocessing.channels} channels that are not a picture's; export it without preprocessing"
+            )
+        self.net = net
+        # (v / 255 - mean) / std, and RGB → BGR: one 1×1 convolution, which every runtime has and runs in one pass.
+        std, mean = torch.tensor(preprocessing.std), torch.tensor(preprocessing.mean)
+        matrix = torch.diag(1 / (255 * std))
+        if preprocessing.channel_order == "BGR":
+            matrix = matrix.flip(1)
+        self.normalization = nn.Conv2d(len(mean), len(mean), 1)
+        self.normalization.weight = nn.Parameter(matrix[:, :, None, None])
+        self.normalization.bias = nn.Parameter(-mean / std)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        x = self.normalization(pictures.permute(0, 3, 1, 2).float())
+        return torch.softmax(self.net(x), dim=1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network in eval mode and the form in which it leaves torch.
+
+    `size` is height and width of its input; `open_size` leaves both open in the file. `fold_batch_norm` merges batch normalization
+    into the convolutions before it.
+    """
+
+    net: Network
+    size: tuple[int, int]
+    with_preprocessing: bool = False
+    open_size: bool = False
+    fold_batch_norm: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.net.spec["name"]
+
+    @property
+    def metadata(self) -> Metadata:
+        return metadata_of(self.net)
+
+    @property
+    def input_name(self) -> str:
+        return "pictures" if self.with_preprocessing else "input"
+
+    @property
+    def output_name(self) -> str:
+        return "probabilities" if self.with_preprocessing else "logits"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one picture."""
+        channels = self.net.spec["in_channels"]
+        return (*self.size, channels) if self.with_preprocessing else (channels, *self.size)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        module = WithPreprocessing(self.net, self.metadata.preprocessing) if self.with_preprocessing else self.net
+        return module.eval()
+
+    @cached_property
+    def example(self) -> Tensor:
+        """An input of batch 1, for tracing."""
+        dtype = torch.uint8 if self.with_preprocessing else torch.float32
+        return torch.zeros(1, *self.input_shape, dtype=dtype)
+
+    def capture(self) -> ExportedProgram:
+        """torch.export's graph, at batch 1 and at `size`."""
+        with torch.no_grad():
+            return torch.export.export(self.module, (self.example,))
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """What torch makes of `batch`, the reference for every runtime."""
+        with torch.inference_mode():
+            return self.module(torch.from_numpy(batch)).numpy()
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """A channel shuffle in a captured graph: Reshape to [n, groups, channels, h, w], Transpose(1, 2), Reshape back."""
+
+    split: fx.Node
+    swap: fx.Node
+    merge: fx.Node
+
+    @property
+    def input(self) -> fx.Node:
+        source = self.split.args[0]
+        assert isinstance(source, fx.Node)
+        return source
+
+    @property
+    def groups(self) -> int:
+        return self.split.meta["val"].shape[1]
+
+
+def find_shuffles(graph: fx.Graph) -> Iterator[Shuffle]:
+    """The channel shuffles of `nets.channel_shuffle` in a captured graph."""
+    reshape, transpose = torch.ops.aten.reshape.default, torch.ops.aten.transpose.int
+    for swap in graph.find_nodes(op="call_function", target=transpose):
+        split, (merge,) = swap.args[0], swap.users
+        if split.target is reshape and split.meta["val"].dim() == 5 and merge.target is reshape and swap.args[1:] == (1, 2):
+            yield Shuffle(split, swap, merge)
