@@ -26,6 +26,7 @@ class Classification:
 
     collate = None  # pictures of one size: torch's own
     best_figure = "top1_error"
+    higher_is_better = False
 
     def __init__(self, net: Network, recipe: Recipe, training_set: PictureDataset, test_set: PictureDataset) -> None:
         self.net = net

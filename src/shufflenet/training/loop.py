@@ -34,12 +34,13 @@ class LearningInputs(Protocol):
 
 
 class Task(Protocol):
-    """What the loop trains. `collate` makes a batch of items (None: torch's own); of `best_figure`, lower is better."""
+    """What the loop trains. `collate` makes a batch of items (None: torch's own); the best network is that of the best `best_figure`."""
 
     net: nn.Module
     inputs: Any
     collate: Callable[[list[Any]], Any] | None
     best_figure: str
+    higher_is_better: bool
 
     def loss(self, net: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss of this process's part of a batch, by a call of `net`, and scalar figures to show beside it."""
@@ -249,9 +250,10 @@ def _agree_on_buffers(net: nn.Module) -> None:
 
 
 def _keep_best(task: Task, net: nn.Module, folder: Path, progress: Progress, accelerator: Accelerator) -> None:
-    """Save the network in `folder`/best if its figure is the lowest so far; the first of equals stays."""
+    """Save the network in `folder`/best if its figure is the best so far; the first of equals stays."""
     figures = [evaluation[task.best_figure] for evaluation in progress.evaluations]
-    if figures.index(min(figures)) == len(figures) - 1 and accelerator.is_main_process:
+    best = max(figures) if task.higher_is_better else min(figures)
+    if figures.index(best) == len(figures) - 1 and accelerator.is_main_process:
         task.save(net, folder / "best")
 
 

@@ -133,16 +133,18 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def read_recipe(name_or_file: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by its name, or from a YAML file that changes fields of the one that its key `recipe` names (default: paper).
+def read_recipe(
+    name_or_file: str | Path, overrides: Mapping[str, Any] | None = None, recipes: Mapping[str, Recipe] = RECIPES
+) -> Recipe:
+    """A recipe by its name, or from a YAML file that changes fields of the one that its key `recipe` names (default: the first).
 
-    `overrides` change fields last. Raises UserError for a name, file, field or value that will not do.
+    `overrides` change fields last; `recipes` are the named ones. Raises UserError for a name, file, field or value that will not do.
     """
-    if str(name_or_file) in RECIPES:
-        return override(RECIPES[str(name_or_file)], overrides or {})
+    if str(name_or_file) in recipes:
+        return override(recipes[str(name_or_file)], overrides or {})
     path = Path(name_or_file)
     if path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"there is no recipe {str(name_or_file)!r}; take {', '.join(RECIPES)} or a YAML file")
+        raise UserError(f"there is no recipe {str(name_or_file)!r}; take {', '.join(recipes)} or a YAML file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
@@ -151,11 +153,11 @@ def read_recipe(name_or_file: str | Path, overrides: Mapping[str, Any] | None = 
         raise UserError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"recipe {path} holds a {type(values).__name__}; it is a list of `field: value` lines")
-    base = str(values.pop("recipe", "paper"))
-    if base not in RECIPES:
-        raise UserError(f"recipe {path} builds on {base!r}; take one of {', '.join(RECIPES)}")
+    base = str(values.pop("recipe", next(iter(recipes))))
+    if base not in recipes:
+        raise UserError(f"recipe {path} builds on {base!r}; take one of {', '.join(recipes)}")
     try:
-        recipe = override(RECIPES[base], values)
+        recipe = override(recipes[base], values)
     except UserError as error:
         raise UserError(f"recipe {path}: {error}") from error
     return override(recipe, overrides or {})

@@ -1,29 +1,23 @@
 """From a recipe, pictures and a variant to a trained network in a folder."""
 
-import json
-import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 
 from shufflenet import checkpoints
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.data.datasets import PictureDataset
-from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
 from shufflenet.nets.shufflenet import Stem
-from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder
 from shufflenet.training.classification import Classification
-from shufflenet.training.environment import environment
 from shufflenet.training.evaluate import Evaluation, labelled_for
 from shufflenet.training.loop import Fit, Observer, count_iterations, fit, make_accelerator
 from shufflenet.training.optimizer import scaled_learning_rate
 from shufflenet.training.recipe import Recipe, for_network, to_dict
+from shufflenet.training.run_folder import open_run, run_record, write_json
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def train(
     iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
     _say_learning_rate(recipe, accelerator)
     if accelerator.is_main_process:
-        _open_run(folder, net, recipe, resume)
+        open_run(folder, net, {"variant": net.spec["name"], **to_dict(recipe)}, recipe, resume=resume)
     accelerator.wait_for_everyone()
     task = Classification(net, recipe, training_set, test_set)
     result = fit(task, recipe, folder, accelerator, resume=resume, observers=observers)
@@ -80,7 +74,7 @@ def train(
     trained.metadata = replace(trained.metadata, training=record)
     if result.finished and accelerator.is_main_process:
         checkpoints.save(trained, folder, overwrite=True)
-        _write_json(folder / "result.json", record)
+        write_json(folder / "result.json", record)
     accelerator.wait_for_everyone()
     return Training(trained.eval(), folder, task.evaluation if result.finished else None, record, result.finished)
 
@@ -107,65 +101,8 @@ def _say_learning_rate(recipe: Recipe, accelerator: Accelerator) -> None:
         )
 
 
-def _open_run(folder: Path, net: Network, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder and write down what is run in it. Raises UserError if it holds another run, or cannot hold this one."""
-    checkpoint_bytes = 4 * sum(tensor.numel() for tensor in net.state_dict().values()) * (3 if recipe.ema_decay else 2)
-    prepare_folder(folder / "checkpoints", needed_bytes=(recipe.keep_checkpoints + 1) * checkpoint_bytes)
-    text = yaml.safe_dump({"variant": net.spec["name"], **to_dict(recipe)}, sort_keys=False, allow_unicode=True)
-    record = folder / "recipe.yaml"
-    if list_checkpoints(folder / "checkpoints"):
-        if not resume:
-            raise UserError(f"{folder} holds a run already; go on with it (--resume), or choose another folder")
-        changed = _changed_settings(record, yaml.safe_load(text))
-        if changed:
-            raise UserError(
-                f"{folder} was begun with another {', '.join(changed)} (see {record}); resume it as it was begun, or choose another folder"
-            )
-    record.write_text(text, encoding="utf-8")
-
-
-# What may change between the parts of a run without making it another run.
-UPKEEP = {
-    "workers",
-    "log_iterations",
-    "checkpoint_iterations",
-    "keep_checkpoints",
-    "max_broken_share",
-    "compile",
-    "accumulation",
-}
-
-
-def _changed_settings(record: Path, settings: dict[str, Any]) -> list[str]:
-    if not record.exists():
-        return []
-    begun = yaml.safe_load(record.read_text(encoding="utf-8"))
-    return [name for name in settings if name not in UPKEEP and begun.get(name) != settings[name]]
-
-
 def _record(
     recipe: Recipe, net: Network, training_set: PictureDataset, result: Fit, iterations: int, accelerator: Accelerator
 ) -> dict[str, Any]:
     """What the checkpoint's metadata and result.json say about the run."""
-    progress = result.progress
-    figures = progress.evaluations[-1] if progress.evaluations else {}
-    return {
-        "variant": net.spec["name"],
-        "recipe": to_dict(recipe),
-        "seed": recipe.seed,
-        "training_pictures": len(training_set),
-        "iterations": iterations,
-        "epochs": iterations * recipe.batch_size / len(training_set),
-        **{name: value for name, value in figures.items() if name not in ("iteration", "epoch")},
-        "images_per_second": progress.iteration * recipe.batch_size / max(progress.seconds, 1e-9),
-        "training_seconds": progress.seconds,
-        "processes": accelerator.num_processes,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
-    }
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    return {"variant": net.spec["name"], **run_record(recipe, len(training_set), result, iterations, accelerator)}

@@ -1,0 +1,82 @@
+"""What a run writes beside its checkpoints, whatever its task: the recipe it obeys, and the record it ends with."""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+from torch import nn
+
+from shufflenet.errors import UserError
+from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder
+from shufflenet.training.environment import environment
+from shufflenet.training.loop import Fit
+from shufflenet.training.recipe import Recipe, to_dict
+
+# What may change between the parts of a run without making it another run.
+UPKEEP = {
+    "workers",
+    "log_iterations",
+    "checkpoint_iterations",
+    "keep_checkpoints",
+    "max_broken_share",
+    "compile",
+    "accumulation",
+}
+
+
+def open_run(folder: Path, net: nn.Module, settings: Mapping[str, Any], recipe: Recipe, *, resume: bool) -> None:
+    """Make the run folder and write `settings`, the recipe's among them, into its recipe.yaml.
+
+    Raises UserError if the folder holds another run, or cannot hold this one.
+    """
+    checkpoint_bytes = 4 * sum(tensor.numel() for tensor in net.state_dict().values()) * (3 if recipe.ema_decay else 2)
+    prepare_folder(folder / "checkpoints", needed_bytes=(recipe.keep_checkpoints + 1) * checkpoint_bytes)
+    text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+    record = folder / "recipe.yaml"
+    if list_checkpoints(folder / "checkpoints"):
+        if not resume:
+            raise UserError(f"{folder} holds a run already; go on with it (--resume), or choose another folder")
+        changed = _changed_settings(record, yaml.safe_load(text))
+        if changed:
+            raise UserError(
+                f"{folder} was begun with another {', '.join(changed)} (see {record}); resume it as it was begun, or choose another folder"
+            )
+    record.write_text(text, encoding="utf-8")
+
+
+def _changed_settings(record: Path, settings: dict[str, Any]) -> list[str]:
+    if not record.exists():
+        return []
+    begun = yaml.safe_load(record.read_text(encoding="utf-8"))
+    return [name for name in settings if name not in UPKEEP and begun.get(name) != settings[name]]
+
+
+def run_record(recipe: Recipe, pictures: int, result: Fit, iterations: int, accelerator: Accelerator) -> dict[str, Any]:
+    """What the checkpoint's metadata and result.json say about a run on so many training pictures."""
+    progress = result.progress
+    figures = progress.evaluations[-1] if progress.evaluations else {}
+    return {
+        "recipe": to_dict(recipe),
+        "seed": recipe.seed,
+        "training_pictures": pictures,
+        "iterations": iterations,
+        "epochs": iterations * recipe.batch_size / pictures,
+        **{name: value for name, value in figures.items() if name not in ("iteration", "epoch")},
+        "images_per_second": progress.iteration * recipe.batch_size / max(progress.seconds, 1e-9),
+        "training_seconds": progress.seconds,
+        "processes": accelerator.num_processes,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+    }
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write `record` so that a reader sees all of it or what was there before."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
