@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shufflenet.checkpoints import convert, load, save
+    from shufflenet.checkpoints import convert, load, push_to_hub, save
     from shufflenet.deploy import compile
     from shufflenet.nets import cost, create, variants
 
 __version__ = "0.1.0"
-__all__ = ["compile", "convert", "cost", "create", "load", "save", "variants"]
+__all__ = ["compile", "convert", "cost", "create", "load", "push_to_hub", "save", "variants"]
 
 _HOMES = {
     "variants": "nets",
@@ -17,6 +17,7 @@ _HOMES = {
     "cost": "nets",
     "save": "checkpoints",
     "load": "checkpoints",
+    "push_to_hub": "checkpoints",
     "convert": "checkpoints",
     "compile": "deploy",
 }

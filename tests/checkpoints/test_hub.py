@@ -11,7 +11,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 import shufflenet
-from shufflenet.checkpoints import Metadata, hub, push_to_hub
+from shufflenet import push_to_hub
+from shufflenet.checkpoints import Metadata, hub
 from shufflenet.errors import UserError
 
 
@@ -106,8 +107,16 @@ def test_card_of_a_network_that_nothing_is_known_of(in_channels, hub_folder, cap
     push_to_hub(shufflenet.create("mobilenet_x0_25", num_classes=3, in_channels=in_channels), "somebody/new")
     card = (hub_folder / "somebody" / "new" / "README.md").read_text(encoding="utf-8")
     assert "| top-1 error | not measured |" in card
+    assert "license: unknown" in card
     run_snippet(card, tmp_path, monkeypatch)
     assert capsys.readouterr().out.startswith("tensor([[" if in_channels == 5 else ("0 ", "1 ", "2 "))
+
+
+def test_license_can_be_given(hub_folder, randomize):
+    push_to_hub(trained(randomize), "somebody/pets", license="cc-by-4.0")
+    card = (hub_folder / "somebody" / "pets" / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-4.0" in card
+    assert "| licence | cc-by-4.0 |" in card
 
 
 def test_damaged_repository(hub_folder, randomize):

@@ -100,8 +100,10 @@ def test_unreadable_files_are_named_and_the_others_go_on(folder, pictures):
     bomb[16:24] = struct.pack(">II", 40_000, 40_000)  # width and height, as the header claims
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     (pictures / "huge.png").write_bytes(bomb)
+    Image.new("1", (1, 150_000)).save(pictures / "thread.png")  # 194 million pixels once its short side is resized
     files = [
-        pictures / name for name in ("text.jpg", "a.jpg", "empty.png", "cut.jpg", "huge.png", "nowhere.png", "b.png")
+        pictures / name
+        for name in ("text.jpg", "a.jpg", "empty.png", "cut.jpg", "huge.png", "thread.png", "nowhere.png", "b.png")
     ]
     result = run(folder, *files, "--json")
     assert result.exit_code == 1
@@ -110,8 +112,8 @@ def test_unreadable_files_are_named_and_the_others_go_on(folder, pictures):
     assert rows["a.jpg"]["classes"][0]["name"] == "red"
     assert rows["b.png"]["classes"][0]["name"] == "green"
     messages = result.stderr.splitlines()
-    assert len(messages) == 5
-    for name in ("text.jpg", "empty.png", "cut.jpg", "huge.png", "nowhere.png"):
+    assert len(messages) == 6
+    for name in ("text.jpg", "empty.png", "cut.jpg", "huge.png", "thread.png", "nowhere.png"):
         assert rows[name]["classes"] == []
         assert name in rows[name]["error"]
         assert any(line.startswith("error: ") and name in line for line in messages)

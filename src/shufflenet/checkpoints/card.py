@@ -50,13 +50,13 @@ x = torch.zeros(1, {channels}, {height}, {width})  # yours, as the table above s
 print(net(x).softmax(dim=1))"""
 
 
-def model_card(net: Network, repo_id: str) -> ModelCard:
+def model_card(net: Network, repo_id: str, license: str | None = None) -> ModelCard:
     """What the network is, costs and expects, and code that runs it. `repo_id` is the name that the code loads."""
     metadata = metadata_of(net)
     training = metadata.training
     size = metadata.preprocessing.size
     price = cost(net, size)
-    license_name = training.get("license", "mit")
+    license = license or training.get("license")
     snippet = SNIPPET if metadata.preprocessing.channel_order in PICTURE_CHANNELS else TENSOR_SNIPPET
     rows = {
         "variant": f"`{net.spec['name']}`",
@@ -67,14 +67,14 @@ def model_card(net: Network, repo_id: str) -> ModelCard:
         "data": training.get("dataset", "not recorded"),
         "classes": f"{net.spec['num_classes']}",
         "input": describe(metadata.preprocessing),
-        "licence": license_name,
+        "licence": license or "not stated",
     }
     if "source" in training:
         rows["converted from"] = training["source"]
     data = ModelCardData(
         library_name="shufflenet",
         pipeline_tag="image-classification",
-        license=license_name,
+        license=license or "unknown",
         tags=["shufflenet", "arxiv:1707.01083"],
     )
     return ModelCard(

@@ -25,8 +25,8 @@ class HubCheckpoint(ModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         save(self.net, save_directory, overwrite=True)
 
-    def generate_model_card(self, *, repo_id: str, **_: Any) -> ModelCard:
-        return model_card(self.net, repo_id)
+    def generate_model_card(self, *, repo_id: str, license: str | None, **_: Any) -> ModelCard:
+        return model_card(self.net, repo_id, license)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **download: Any) -> "HubCheckpoint":
@@ -77,10 +77,11 @@ def _shipped_names() -> str:
     return f"or one of {', '.join(names)}" if names else "or save one first"
 
 
-def push_to_hub(net: Network, repo_id: str, **upload: Any) -> str:
+def push_to_hub(net: Network, repo_id: str, *, license: str | None = None, **upload: Any) -> str:
     """Upload `net` with a model card to the Hub repository "user/repo", which is made if need be; returns the commit's address.
 
+    `license` is the weights', as the Hub spells it ("mit", "cc-by-4.0"); without it the card says what the checkpoint has recorded.
     `upload` goes to huggingface_hub's `push_to_hub` (`private`, `token`, `branch`, `commit_message`, ...), which raises its own
     errors.
     """
-    return HubCheckpoint(net).push_to_hub(repo_id, model_card_kwargs={"repo_id": repo_id}, **upload)
+    return HubCheckpoint(net).push_to_hub(repo_id, model_card_kwargs={"repo_id": repo_id, "license": license}, **upload)

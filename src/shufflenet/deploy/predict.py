@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from shufflenet.checkpoints import Metadata
@@ -13,6 +14,8 @@ from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
 from shufflenet.data.transforms import evaluation_transform
 from shufflenet.errors import UserError
 from shufflenet.nets.network import Network
+
+LARGEST_RESIZED_PIXELS = 2 * 89_478_485  # where Pillow, too, takes a picture for a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def predict(
 
     def read(path: Path) -> Tensor | BrokenPictureError:
         try:
-            return transform(open_picture(path))
+            return transform(_resizable(open_picture(path), path, metadata.preprocessing.short_side))
         except BrokenPictureError as error:
             return error
 
@@ -79,6 +82,14 @@ def predict(
                     yield Prediction(str(path), _likeliest(next(probabilities), metadata.classes, top))
                 else:
                     yield Prediction(str(path), error=str(picture))
+
+
+def _resizable(picture: Image.Image, path: Path, short_side: int | None) -> Image.Image:
+    """`picture`, unless it is a thread that grows into gigabytes when its short side is resized."""
+    aspect = max(picture.size) / min(picture.size)
+    if short_side and short_side**2 * aspect > LARGEST_RESIZED_PIXELS:
+        raise BrokenPictureError(f"{path} is absurdly narrow, {picture.width}×{picture.height}: crop it first")
+    return picture
 
 
 def compiled(net: Network) -> Callable[[Tensor], Tensor]:
