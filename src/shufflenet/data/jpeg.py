@@ -1,19 +1,23 @@
 """A crop of a picture, scaled to a network's input, for as little decoding as the crop allows."""
 
 import io
+import math
+from typing import Literal
 
+import numpy as np
+import simplejpeg
 import torch
 from PIL import JpegImagePlugin
 from PIL.Image import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
+from torch.nn import functional
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from shufflenet.data.pictures import BrokenPictureError, Mode, decoded
+from shufflenet.data.pictures import Mode, decoded
 
-READ_MODES = {"RGB": ImageReadMode.RGB, "L": ImageReadMode.GRAY}
-SCALES = (8, 4, 2)
+COLOR_SPACES = {"RGB": "RGB", "L": "GRAY"}
+# libjpeg can decode at k/8 of the size. Above 1/2, its scaled inverse transforms take longer than the whole one.
+LEAST_FACTOR = 2
 
 
 def decode_crop(
@@ -21,48 +25,46 @@ def decode_crop(
     box: tuple[int, int, int, int],
     size: tuple[int, int],
     mode: Mode = "RGB",
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Tensor:
     """The box (top, left, height, width) of a picture from `open_picture`, scaled to size (height, width): uint8 [channels, height, width].
 
-    A JPEG whose box is at least 2, 4 or 8 times `size` both ways is decoded at 1/2, 1/4 or 1/8 of its size, which libjpeg does
-    within its inverse transform for a fraction of the work; nothing is scaled down first and up again. Raises BrokenPictureError
-    if the pixels cannot be read.
+    A JPEG whose box is at least twice `size` both ways is decoded at the smallest size that still gives a pixel for each pixel
+    asked for: libjpeg scales within its inverse transform, for a fraction of the work. Raises BrokenPictureError if the pixels
+    cannot be read. For training: libjpeg's
+    fast modes change values by a few units, which evaluation, reading through `decoded`, does not allow.
     """
     top, left, height, width = box
-    if not _is_undecoded_jpeg(image):
-        pixels = _pixels(image, box, mode)
-    elif (scale := _scale(height, width, size)) > 1:
-        image.draft(mode, (image.width // scale, image.height // scale))
-        bottom, right = -(-(top + height) // scale), -(-(left + width) // scale)  # rounded up
-        top, left = top // scale, left // scale
-        pixels = _pixels(image, (top, left, bottom - top, right - left), mode)
-    else:
-        pixels = _decode_whole(image, mode)[:, top : top + height, left : left + width]
-    return functional.resize(pixels, list(size), interpolation, antialias=True)
+    least = (math.ceil(image.height * size[0] / height), math.ceil(image.width * size[1] / width))
+    pixels = decode_jpeg(image, mode, least)
+    if pixels is None:
+        return _scaled(
+            pil_to_tensor(decoded(image, mode).crop((left, top, left + width, top + height))), size, interpolation
+        )
+    scale_y, scale_x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
+    rows = slice(math.floor(top * scale_y), math.ceil((top + height) * scale_y))
+    columns = slice(math.floor(left * scale_x), math.ceil((left + width) * scale_x))
+    return _scaled(pixels[:, rows, columns], size, interpolation)
 
 
-def _scale(height: int, width: int, size: tuple[int, int]) -> int:
-    return next((scale for scale in SCALES if height >= scale * size[0] and width >= scale * size[1]), 1)
-
-
-def _is_undecoded_jpeg(image: Image) -> bool:
-    return isinstance(image, JpegImagePlugin.JpegImageFile) and image.fp is not None
-
-
-def _pixels(image: Image, box: tuple[int, int, int, int], mode: Mode) -> Tensor:
-    top, left, height, width = box
-    return functional.pil_to_tensor(decoded(image, mode).crop((left, top, left + width, top + height)))
-
-
-def _decode_whole(image: Image, mode: Mode) -> Tensor:
-    # torchvision's decoder writes straight into the tensor: a quarter faster than Pillow's, and the same pixels (tested).
-    assert isinstance(image, JpegImagePlugin.JpegImageFile)
+def decode_jpeg(image: Image, mode: Mode, least: tuple[int, int]) -> Tensor | None:
+    """A JPEG's pixels, scaled down to no less than (height, width); None for what is decoded already or takes Pillow's leniency."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or image.fp is None:
+        return None
     assert isinstance(image.fp, io.BytesIO)
+    options = {
+        "min_height": least[0],
+        "min_width": least[1],
+        "min_factor": LEAST_FACTOR,
+        "fastdct": True,
+        "fastupsample": True,
+    }
     try:
-        pixels = decode_jpeg(torch.frombuffer(image.fp.getbuffer(), dtype=torch.uint8), READ_MODES[mode])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]  # a C++ stack may follow
-        raise BrokenPictureError(f"{image.filename} is a broken picture: {reason}") from error
-    assert isinstance(pixels, Tensor)  # it gives a list only for a list
-    return pixels
+        pixels: np.ndarray = simplejpeg.decode_jpeg(image.fp.getbuffer(), COLOR_SPACES[mode], **options)
+    except ValueError:
+        return None  # it complains of less than Pillow does; whether a picture is broken is for one place to say
+    return torch.from_numpy(pixels).permute(2, 0, 1)  # a view: the resize works on pixels in rows
+
+
+def _scaled(pixels: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
+    return functional.interpolate(pixels[None], size, mode=interpolation, antialias=True)[0]

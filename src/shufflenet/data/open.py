@@ -111,9 +111,8 @@ def _open_folder(root: Path, split: Split, held_out: float) -> PictureDataset:
 
 def _has_splits(root: Path) -> bool:
     """Whether a folder holds splits, not classes: a class may be called "train" too, but then holds pictures, not folders."""
-    if (root / imagenet.KAGGLE_PICTURES).is_dir() or any(
-        root.glob(f"{name}-*.tar") for name in chain(*SPLIT_FOLDERS.values())
-    ):
+    shards = (shard for name in chain(*SPLIT_FOLDERS.values()) for shard in root.glob(f"{name}-*.tar"))
+    if (root / imagenet.KAGGLE_PICTURES).is_dir() or any(shards):
         return True
     trains = [root / name for name in SPLIT_FOLDERS["train"] if (root / name).is_dir()]
     if trains:

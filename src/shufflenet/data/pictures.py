@@ -50,8 +50,8 @@ def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.I
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError as error:
-        start = f"it begins with {data[:8]!r}, which none of {', '.join(FORMATS)} does"
-        raise BrokenPictureError(f"{name} is not a picture: {start}") from error
+        reason = f"none of {', '.join(FORMATS)} reads a file that begins with {data[:8]!r}"
+        raise BrokenPictureError(f"{name} is not a picture: {reason}") from error
     except Image.DecompressionBombError as error:
         raise BrokenPictureError(f"{name} is absurdly large: {error}") from error
     except Exception as error:  # whatever a format's reader makes of a hostile header
@@ -104,4 +104,4 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _stretched(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(values.astype(np.float64))
     low, high = values.min(), values.max()
-    return np.round((values - low) * (255 / max(high - low, np.finfo(np.float64).tiny))).astype(np.uint8)
+    return np.round((values - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)

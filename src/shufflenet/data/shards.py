@@ -5,27 +5,22 @@ all shards, dealt to ranks and workers to the picture, taken up in the middle of
 shards, `write_index` makes it for shards of others; without one, opening walks all tar headers.
 """
 
-import io
 import os
 import re
 import tarfile
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL.Image import Image
 
-from shufflenet.data.datasets import FileDataset, PictureDataset
+from shufflenet.data.datasets import PictureDataset
 from shufflenet.data.draws import item_seeds
 from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
 from shufflenet.errors import UserError
 
-SHARD_BYTES = 256 * 2**20  # sequential enough for disks, and enough of them to deal out: ImageNet becomes about 560
 SHUFFLED_TOGETHER = 16  # shards
 CLASSES_NAME = "classes.txt"
 
@@ -95,14 +90,14 @@ def open_shards(pattern: str | Path) -> ShardDataset:
     Raises UserError for shards that are missing, damaged, without class files, or newer than their index.
     """
     paths = expand(str(pattern))
-    index_path = _index_path(paths)
-    if not index_path.exists():
+    kept = index_path(paths)
+    if not kept.exists():
         return ShardDataset(paths, make_index(paths))
-    with np.load(index_path, allow_pickle=False) as arrays:
+    with np.load(kept, allow_pickle=False) as arrays:
         index = ShardIndex(**arrays)
     if index.shard_bytes.tolist() != [path.stat().st_size for path in paths]:
         raise UserError(
-            f"{index_path} does not belong to these {len(paths)} shards; write it anew with `shufflenet shards index`"
+            f"{kept} does not belong to these {len(paths)} shards; write it anew with `shufflenet shards index`"
         )
     return ShardDataset(paths, index)
 
@@ -158,41 +153,6 @@ def make_index(paths: Sequence[Path]) -> ShardIndex:
     )
 
 
-def write_index(pattern: str) -> Path:
-    """Keep the index of some shards beside them, so that opening them takes a moment; the file's path."""
-    paths = expand(pattern)
-    return _write_index(paths, make_index(paths))
-
-
-def write_shards(
-    dataset: PictureDataset,
-    folder: Path,
-    prefix: str,
-    *,
-    shard_bytes: int = SHARD_BYTES,
-    seed: int = 0,
-    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
-) -> list[Path]:
-    """Write a data set, in a random order, to FOLDER/PREFIX-000000.tar and so on, with their index and classes.txt; the shards' paths.
-
-    Files are stored byte for byte, pictures in memory as PNG. `progress` wraps the loop over the pictures, as rich's `track` does.
-    Raises UserError if such shards, or other classes, are there already.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    there = sorted(folder.glob(f"{prefix}-*.tar"))
-    if there:
-        raise UserError(f"{there[0]} exists; remove the old shards or choose another folder")
-    _write_classes(folder / CLASSES_NAME, dataset.classes)
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(dataset)).tolist()
-    samples = (_sample(dataset, item, f"{position:08d}") for position, item in enumerate(progress(order)))
-    paths: list[Path] = []
-    for part in _parts(samples, shard_bytes):
-        paths.append(folder / f"{prefix}-{len(paths):06d}.tar")
-        _write(paths[-1], partial(_write_tar, part))
-    _write_index(paths, make_index(paths))
-    return paths
-
-
 class _Files:
     """Files open for reading at any offset, each opened when first needed, anew in every process that starts afresh."""
 
@@ -242,66 +202,7 @@ def _split(name: str) -> tuple[str, str]:
     return os.path.join(folder, key), (dot + suffix).lower()
 
 
-def _sample(dataset: PictureDataset, item: int, key: str) -> dict[str, bytes]:
-    """The two members of a picture's sample: names and contents."""
-    if isinstance(dataset, FileDataset):
-        path = Path(dataset.name(item))
-        suffix, data = path.suffix.lower(), path.read_bytes()
-    else:
-        buffer = io.BytesIO()
-        dataset[item][0].save(buffer, "PNG")
-        suffix, data = ".png", buffer.getvalue()
-    return {key + suffix: data, f"{key}.cls": b"%d" % dataset.labels[item]}
-
-
-def _parts(samples: Iterable[dict[str, bytes]], part_bytes: int) -> Iterator[list[dict[str, bytes]]]:
-    """The samples in lists that are as long as `part_bytes` allow."""
-    part: list[dict[str, bytes]] = []
-    total = 0
-    for sample in samples:
-        size = sum(map(len, sample.values()))
-        if part and total + size > part_bytes:
-            yield part
-            part, total = [], 0
-        part.append(sample)
-        total += size
-    yield part
-
-
-def _write_tar(samples: Iterable[dict[str, bytes]], file: IO[bytes]) -> None:
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample in samples:
-            for name, data in sample.items():
-                member = tarfile.TarInfo(name)  # its time and owner stay 0: the same pictures make the same bytes
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
-
-
-def _index_path(paths: Sequence[Path]) -> Path:
+def index_path(paths: Sequence[Path]) -> Path:
     """For train-000000.tar and so on: train-index.npz beside them."""
     stem = paths[0].stem.rstrip("0123456789")
     return paths[0].with_name(f"{stem}index.npz")
-
-
-def _write_index(paths: Sequence[Path], index: ShardIndex) -> Path:
-    path = _index_path(paths)
-    _write(path, lambda file: np.savez(file, **vars(index)))
-    return path
-
-
-def _write_classes(path: Path, classes: Sequence[str]) -> None:
-    if path.exists() and path.read_text(encoding="utf-8").splitlines() != list(classes):
-        raise UserError(f"{path} names other classes; choose another folder")
-    _write(path, lambda file: file.write("".join(f"{name}\n" for name in classes).encode()))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that whoever reads it finds all of it or nothing."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            write(file)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

@@ -1,7 +1,9 @@
 """From a picture to a network's input: torchvision v2 transforms, made from a checkpoint's Preprocessing and a recipe's Augmentation."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -14,10 +16,9 @@ from shufflenet.data.pictures import Mode, decoded
 from shufflenet.errors import UserError
 
 # fb.resnet.torch's: luma of ITU-R BT.601, and the principal axes of ImageNet's colours, scaled by their standard deviations.
-LUMA = torch.tensor([0.299, 0.587, 0.114])
-COLOR_AXES = torch.tensor(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
-) * torch.tensor([0.2175, 0.0188, 0.0045])
+LUMA = np.array([0.299, 0.587, 0.114])
+COLOR_AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+COLOR_AXES = COLOR_AXES * [0.2175, 0.0188, 0.0045]
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,11 @@ class RandomCrop(nn.Module):
         self.mode: Mode = picture_mode(preprocessing)
         self.size = preprocessing.size
         self.padding = augmentation.padding
-        self.interpolation = InterpolationMode(preprocessing.interpolation)
-        if self.interpolation is InterpolationMode.LANCZOS:
+        if preprocessing.interpolation not in ("bilinear", "bicubic"):
             raise UserError(
-                "training crops are scaled bilinearly or bicubically, not by lanczos; set the preprocessing's interpolation to one of these"
+                f"training crops are scaled bilinearly or bicubically, not by {preprocessing.interpolation}"
             )
+        self.interpolation: Literal["bilinear", "bicubic"] = preprocessing.interpolation
         self.box = v2.RandomResizedCrop(self.size, augmentation.area, augmentation.aspect)
 
     def forward(self, image: Image) -> Tensor:
@@ -143,24 +144,25 @@ class ColorsAndNormalization(nn.Module):
         self.jitter = augmentation.color_jitter
         self.lighting = augmentation.lighting
         self.order = [2, 1, 0] if preprocessing.channel_order == "BGR" else list(range(preprocessing.channels))
-        self.mean = torch.tensor(preprocessing.mean)
-        self.std = torch.tensor(preprocessing.std)
+        self.mean = np.array(preprocessing.mean)
+        self.std = np.array(preprocessing.std)
         grey = preprocessing.channels == 1
-        self.luma = torch.ones(1) if grey else LUMA
+        self.luma = np.ones(1) if grey else LUMA
         self.axes = LUMA[None] @ COLOR_AXES if grey else COLOR_AXES
 
     def forward(self, pixels: Tensor) -> Tensor:
-        values = pixels.flatten(1).float().div_(255)
+        values = pixels.flatten(1).float()  # from 0 to 255
         matrix, offset = self.colors(values)
-        matrix = matrix[self.order] / self.std[:, None]
+        matrix = matrix[self.order] / (255 * self.std[:, None])
         offset = (offset[self.order] - self.mean) / self.std
-        return torch.addmm(offset[:, None], matrix, values).view(pixels.shape)
+        return torch.addmm(_tensor(offset[:, None]), _tensor(matrix), values).view(pixels.shape)
 
-    def colors(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """A random matrix and offset for a picture of colours from 0 to 1 [channels, pixels]."""
-        matrix, offset = torch.eye(len(values)), torch.zeros(len(values))
+    def colors(self, values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """A random matrix [channels, channels] and offset [channels] of colours from 0 to 1, for a picture [channels, pixels]."""
+        identity = np.eye(len(values))
+        matrix, offset = identity, np.zeros(len(values))
         if self.jitter:
-            mean = values.mean(1)
+            mean = values.mean(1).numpy() / 255
             brightness, contrast, saturation = (1 + (2 * torch.rand(3) - 1) * self.jitter).tolist()
             for step in torch.randperm(3).tolist():
                 if step == 0:
@@ -169,8 +171,12 @@ class ColorsAndNormalization(nn.Module):
                     grey = self.luma @ (matrix @ mean + offset)
                     matrix, offset = contrast * matrix, contrast * offset + (1 - contrast) * grey
                 else:  # towards each pixel's grey
-                    mix = saturation * torch.eye(len(values)) + (1 - saturation) * self.luma
+                    mix = saturation * identity + (1 - saturation) * self.luma
                     matrix, offset = mix @ matrix, mix @ offset
         if self.lighting:
-            offset = offset + self.axes @ (torch.randn(3) * self.lighting)
+            offset = offset + self.axes @ (torch.randn(3).numpy() * self.lighting)
         return matrix, offset
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
