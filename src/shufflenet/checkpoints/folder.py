@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,23 +160,24 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def mismatch(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
     """What keeps `given` from filling exactly the tensors of `expected`, in words; None if nothing does."""
-    complaints = []
-    for problem, names in (
-        ("lacks", [name for name in expected if name not in given]),
-        ("has no place for", [name for name in given if name not in expected]),
-        (
-            "has another shape for",
-            [
-                f"{name} ({'×'.join(map(str, given[name].shape))} for {'×'.join(map(str, tensor.shape))})"
-                for name, tensor in expected.items()
-                if name in given and given[name].shape != tensor.shape
-            ],
-        ),
-    ):
-        if names:
-            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            complaints.append(f"{problem} {', '.join(names[:3])}{rest}")
-    return "; ".join(complaints) or None
+    problems = {
+        "lacks": [name for name in expected if name not in given],
+        "has no place for": [name for name in given if name not in expected],
+        "has another shape for": [
+            f"{name} ({_shape(given[name])} for {_shape(tensor)})"
+            for name, tensor in expected.items()
+            if name in given and given[name].shape != tensor.shape
+        ],
+    }
+    return "; ".join(f"{problem} {_listed(names)}" for problem, names in problems.items() if names) or None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a number"
 
 
 def load_folder(folder: Path) -> Network:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from shufflenet.checkpoints.folder import mismatch
 from shufflenet.checkpoints.metadata import Preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import ShuffleNet, channel_shuffle
@@ -102,41 +103,19 @@ def moved_before_depthwise(name: str, value: Tensor, net: ShuffleNet) -> Tensor:
 
 
 def translate(foreign: Mapping[str, Tensor], source: Source, net: ShuffleNet) -> dict[str, Tensor]:
-    """`foreign` as a state dict for `net`. Raises UserError naming every tensor that is missing, left over or of another shape."""
-    names = source.layers()
-    translated: dict[str, Tensor] = {}
-    missing, misshapen, used = [], [], set()
-    for ours, expected in net.state_dict().items():
-        layer, _, tensor = ours.rpartition(".")
-        theirs = source.key(names[layer], tensor)
-        if theirs not in foreign:
-            # Not needed for a prediction, and absent from files of old versions and other frameworks.
-            if tensor == "num_batches_tracked":
-                translated[ours] = torch.zeros((), dtype=torch.long)
-            else:
-                missing.append(theirs)
-            continue
-        used.add(theirs)
-        value = source.value(theirs, foreign[theirs])
-        if value.shape != expected.shape:
-            misshapen.append(f"{theirs} ({_shape(value)} for {_shape(expected)})")
-            continue
-        if source.shuffles_after_depthwise and ".depthwise." in ours:
-            value = moved_before_depthwise(ours, value, net)
-        translated[ours] = value.clone() if tensor == "num_batches_tracked" else value.float().contiguous()
-    problems = [
-        f"{words} {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"
-        for words, keys in (
-            ("it lacks", missing),
-            ("it has another shape for", misshapen),
-            ("there is no place for", [key for key in foreign if key not in used]),
-        )
-        if keys
-    ]
-    if problems:
-        raise UserError(f"the checkpoint is not that ShuffleNet of {source.name}: {'; '.join(problems)}")
-    return translated
-
-
-def _shape(value: Tensor | nn.Parameter) -> str:
-    return "×".join(map(str, value.shape)) or "a number"
+    """`foreign` as a state dict for `net`. Raises UserError naming tensors that are missing, left over or of another shape."""
+    layers = source.layers()
+    own = net.state_dict()
+    theirs = {ours: source.key(layers[layer], tensor) for ours in own for layer, _, tensor in [ours.rpartition(".")]}
+    given = {key: source.value(key, value) for key, value in foreign.items()}
+    # BN's counts of batches are not needed for a prediction, and absent from files of old versions and other frameworks.
+    absent = {ours for ours in own if ours.endswith("num_batches_tracked") and theirs[ours] not in given}
+    complaint = mismatch({theirs[ours]: value for ours, value in own.items() if ours not in absent}, given)
+    if complaint:
+        raise UserError(f"the checkpoint is not that ShuffleNet of {source.name}: it {complaint}")
+    weights = {ours: own[ours] if ours in absent else given[theirs[ours]] for ours in own}
+    if source.shuffles_after_depthwise:
+        for name in weights:
+            if ".depthwise." in name:
+                weights[name] = moved_before_depthwise(name, weights[name], net)
+    return weights
