@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from shufflenet.compiler.errors import CompileError
@@ -177,7 +177,7 @@ def _read_node(node: Node, reader: Reader) -> None:
     constants = [operand for operand in operands if isinstance(operand, np.ndarray)]
     if len(constants) == len(operands) and _is_pure(node):
         for name, result in zip(node.outputs, _evaluate(node, reader), strict=True):
-            reader.values[name] = np.asarray(result)
+            reader.values[name] = result
         return
     if node.kind not in _HANDLERS:
         node.refuse("is an operator that is not compiled", f"the network may use {', '.join(sorted(_HANDLERS))}")
@@ -197,8 +197,11 @@ def _evaluate(node: Node, reader: Reader) -> list[np.ndarray]:
     """A node all of whose inputs are constant, by ONNX's own reference."""
     feeds = {name: reader.values[name] for name in node.inputs if name}
     try:
-        evaluator = ReferenceEvaluator(node.proto, opsets={"": reader.opset})
-        return list(evaluator.run(None, feeds))  # type: ignore[arg-type]
+        inputs = [onnx.ValueInfoProto(name=name) for name in feeds]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.outputs]
+        graph = helper.make_graph([node.proto], "constant", inputs, outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", reader.opset)])
+        return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
     except Exception as error:
         node.refuse(f"could not be computed ahead of time ({error})", "replace it by a constant")
 

@@ -12,6 +12,7 @@ from shufflenet.compiler.ir import (
     Elementwise,
     LocalResponseNormalization,
     Softmax,
+    View,
 )
 from shufflenet.compiler.read_onnx.node import Node
 from shufflenet.compiler.read_onnx.reader import Reader
@@ -253,15 +254,15 @@ def _elementwise(node: Node, reader: Reader, name: str, left: Value, right: Valu
         node.refuse(
             f"combines {list(left.shape)} and {list(right.shape)}", "one of them must have the shape of the result"
         )
-    columns = np.arange(left.area) if right.size == left.size else np.zeros(1, int)
-    planes = spread[:, 0] // right.area
-    if not np.array_equal(spread, np.broadcast_to(planes[:, None] * right.area + columns, spread.shape)):
+    planes, pixels = np.array(right.view.planes)[spread // right.area], spread % right.area
+    expected = np.arange(left.area) if right.size == left.size else np.zeros(1, int)
+    if (planes != planes[:, :1]).any() or (pixels != expected).any():
         node.refuse(
             f"combines {list(left.shape)} and {list(right.shape)}, whose pixels are in different places",
             "tensors must have the same layout, or one of them one number a channel",
         )
     output = reader.tensor(name, left.view.channels, left.size)
     kind = "multiply" if node.kind == "Mul" else "add"
-    view = right.view.select(tuple(planes.tolist()))
+    view = View(right.view.tensor, tuple(planes[:, 0].tolist()))
     reader.operations.append(Elementwise(name=name, output=output, kind=kind, left=left.view, right=view))
     return Value(output, left.size, left.shape, left.elements)

@@ -4,7 +4,7 @@ Tensors that are concatenated become planes of one buffer, into which their prod
 order in which its most demanding reader wants them, so that a shuffle is done by where rows are written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from shufflenet.compiler.ir import Convolution, Copy, Graph, Operation, Port, Tensor, View
@@ -32,12 +32,13 @@ def share_buffers(graph: Graph) -> Graph:
     for operation in kept:
         for plane in _planes(operation.output):
             members.setdefault(buffers[plane[0]], []).append(plane)
+    written = {plane: index for planes in members.values() for index, plane in enumerate(planes)}
     place = {(name, plane): (name, plane) for name in inputs for plane in range(graph.tensors[name].channels)}
     last_written = {buffers[operation.output.tensor]: index for index, operation in enumerate(kept)}
     readers = _readers(kept, graph.outputs, lambda view: buffers.get(source((view.tensor, view.planes[0]))[0], ""))
     for buffer in sorted(members, key=lambda name: -last_written[name]):
         ordered: dict[Plane, None] = {}
-        wishes = [_wish(operation, view, source, place) for operation, view in readers.get(buffer, [])]
+        wishes = [_wish(operation, view, source, written, place) for operation, view in readers.get(buffer, [])]
         for _, planes in sorted(wishes, key=lambda wish: (-wish[0], -len(wish[1]))):
             ordered.update(dict.fromkeys(planes))
         ordered.update(dict.fromkeys(members[buffer]))
@@ -111,20 +112,30 @@ def _readers(
 
 
 def _wish(
-    operation: Operation | None, view: View, source: Callable[[Plane], Plane], place: dict[Plane, Plane]
+    operation: Operation | None,
+    view: View,
+    source: Callable[[Plane], Plane],
+    written: Mapping[Plane, int],
+    place: Mapping[Plane, Plane],
 ) -> tuple[int, list[Plane]]:
     """How much a reader cares for the order of planes, and the order it would have.
 
-    A convolution that mixes channels walks through them for every tile of pixels, and cares most. An operation on each channel by
-    itself would have the order in which it writes.
+    A convolution that mixes channels walks through them for every tile of pixels, and cares most; within a group it takes each
+    tensor's in any order, so in that in which they are written. An operation on each channel by itself would have the order in
+    which it writes.
     """
     planes = [source(plane) for plane in _planes(view)]
     if isinstance(operation, Convolution) and not is_channelwise(operation) and view == operation.input:
-        return 2, planes
+        size = len(planes) // operation.groups
+        groups = [planes[start : start + size] for start in range(0, len(planes), size)]
+        tensors = list(dict.fromkeys(tensor for tensor, _ in planes))
+        return 2, [
+            plane for group in groups for plane in sorted(group, key=lambda p: (tensors.index(p[0]), written[p]))
+        ]
     if operation is None or view.channels != operation.output.channels:
         return 1, planes
-    written = [place.get(source(plane)) for plane in _planes(operation.output)]
-    if any(plane is None for plane in written):
+    targets = [place.get(source(plane)) for plane in _planes(operation.output)]
+    if any(target is None for target in targets):
         return 1, planes
-    order = sorted(range(len(planes)), key=lambda channel: written[channel] or ("", 0))
+    order = sorted(range(len(planes)), key=lambda channel: targets[channel] or ("", 0))
     return 1, [planes[channel] for channel in order]
