@@ -10,7 +10,7 @@ from rich.markup import escape
 from shufflenet import __version__
 
 # In the order in which --help shows them; a verb's file holds a function of its name, or a sub-app named `app`.
-VERBS = ("list", "info", "predict", "convert")
+VERBS = ("list", "info", "predict", "convert", "compile", "paper")
 
 app = typer.Typer(
     name="shufflenet",

@@ -1,0 +1,64 @@
+"""ONNX in, C out: a network becomes one dependency-free C source that runs it on one thread. Imports onnx and numpy only."""
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import onnx
+
+from shufflenet.compiler.build import Network, build, load
+from shufflenet.compiler.emit import Pixels, Source, emit
+from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.ir import Pair
+from shufflenet.compiler.plan import make_plan
+from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.simplify import stages
+from shufflenet.compiler.steps import Plan
+
+__all__ = ["CompileError", "Compiled", "Network", "Pixels", "Plan", "Source", "build", "compile_onnx", "load"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a network became: the plan, with its figures, and the C source."""
+
+    plan: Plan
+    source: Source
+
+    def load(self) -> Network:
+        """Built for this machine, or found in the cache, and ready to be called."""
+        return load(self.source, self.plan)
+
+
+def compile_onnx(
+    model: onnx.ModelProto | bytes | str | Path,
+    size: Pair | None = None,
+    *,
+    name: str = "network",
+    title: str = "A network",
+    pixels: Pixels | None = None,
+    embed: bool | None = None,
+    dump: Path | None = None,
+) -> Compiled:
+    """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width).
+
+    `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
+    `embed` puts the weights into the source or into NAME.bin (default: by their size). `dump` is a folder that gets each stage as
+    text. Raises CompileError for what cannot be compiled, with the node's name.
+    """
+    if not name.isidentifier():
+        raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")
+    graph = read_onnx(model, size)
+    for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B007, B020 the last stage is what is planned
+        if dump:
+            _write(dump / f"{number:02}-{stage}.txt", str(graph))
+    plan = make_plan(graph)
+    if dump:
+        _write(dump / "plan.txt", str(plan))
+    version = metadata.version("shufflenet")
+    return Compiled(plan, emit(plan, name, title=title, version=version, pixels=pixels, embed=embed))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

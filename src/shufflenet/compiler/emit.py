@@ -59,6 +59,12 @@ def emit(plan: Plan, name: str, *, title: str, version: str, pixels: Pixels | No
     return _Emitter(plan, name, title, version, pixels, embed).source()
 
 
+def main_program(source: Source) -> str:
+    """A program that classifies a PPM picture with a source that has NAME_run_rgb8."""
+    text = (resources.files("shufflenet.compiler.kernels") / "main.c").read_text(encoding="utf-8")
+    return re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", text).replace("NAME", source.name)
+
+
 def number(value: float) -> str:
     """A float32 as a C constant, exactly."""
     value = float(np.float32(value))
@@ -157,6 +163,9 @@ class _Emitter:
                     for size, value in zip(("CHANNELS", "HEIGHT", "WIDTH"), port.shape[1:], strict=True):
                         lines.append(f"#define {macro}_{size} {value}")
         lines += [f"#define {m}_ARENA_BYTES {plan.arena_bytes}", f"#define {m}_WEIGHTS_BYTES {plan.weights.nbytes}"]
+        if not self.embed:
+            lines += ["/* What `weights` points to: this file's contents, aligned to 64 bytes. */"]
+            lines += [f'#define {m}_WEIGHTS_FILE "{self.name}.bin"']
         lines += ["", "#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
         lines.append(f"/* `arena`: {m}_ARENA_BYTES bytes of the caller's, aligned as float; need not be cleared. */")
         lines.append(f"void {self.name}_run({self._parameters()});")

@@ -1,0 +1,72 @@
+"""`shufflenet compile SRC -o DIR`: a network as one C source, and built for a target."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compile(
+    src: Annotated[str, typer.Argument(help="A checkpoint folder, a Hugging Face Hub id, or an ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    size: Annotated[
+        str | None, typer.Option(help="Height × width of the picture, such as 480x640; default: the checkpoint's.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What every public name in the C source begins with.")] = None,
+    build: Annotated[
+        str | None,
+        typer.Option(help="Build too: native, x86_64-v2, x86_64-v3, x86_64-v4, aarch64, riscv64, riscv64-v, wasm32."),
+    ] = None,
+    dump: Annotated[Path | None, typer.Option(help="A folder for every stage of the compiler, as text.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Turn a network into one C source without dependencies, faster on one thread than a runtime.
+
+    Writes NAME.c, NAME.h and main.c, which classifies a PPM picture (and NAME.bin, if the weights are too large for a source).
+
+    Examples:
+
+      shufflenet compile runs/flowers -o flowers_c
+
+      shufflenet compile model.onnx -o out --size 480x640 --dump stages
+
+      shufflenet compile runs/flowers -o flowers_c --build aarch64
+    """
+    import shutil
+
+    import rich
+
+    from shufflenet.cli.options import parse_size
+    from shufflenet.compiler.build import build as build_library
+    from shufflenet.compiler.build import write_source
+    from shufflenet.compiler.emit import main_program
+    from shufflenet.deploy.compile import compile_source
+    from shufflenet.errors import UserError
+
+    compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
+    source, plan = compiled.source, compiled.plan
+    existing = [f for f in (f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c") if (output / f).exists()]
+    if existing and not overwrite:
+        raise UserError(f"{output / existing[0]} is there already; give --overwrite or another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    written = write_source(source, output)
+    if f"{source.name}_run_rgb8" in source.h:
+        written.append(output / "main.c")
+        written[-1].write_text(main_program(source), encoding="utf-8")
+    if build:
+        library = build_library(source, build)
+        written.append(output / f"{source.name}-{build}{library.suffix}")
+        shutil.copyfile(library, written[-1])
+    figures = {
+        "arena_bytes": plan.arena_bytes,
+        "arena_lower_bound_bytes": plan.bound_bytes,
+        "weights_bytes": plan.weights.nbytes,
+        "multiply_adds": plan.multiply_adds,
+    }
+    if json:
+        rich.print_json(data={"files": [str(path) for path in written], **figures})
+        return
+    rich.print(f"wrote {', '.join(map(str, written))}")
+    rich.print(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")
+    rich.print(f"weights {plan.weights.nbytes:,} bytes, {plan.multiply_adds:,} multiply-adds")
