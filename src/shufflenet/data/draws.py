@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,10 +13,7 @@ MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 def item_seeds(seed: int, epoch: int, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """One uint64 for each index, by SplitMix64's mixing of seed, then epoch, then index."""
-    state = np.array([seed % 2**64], dtype=np.uint64)
-    for value in (np.array([epoch]), np.asarray(indices)):
-        state = _mixed(state + GOLDEN * (value.astype(np.uint64) + np.uint64(1)))
-    return state
+    return _step(_epoch_state(seed, epoch), np.asarray(indices))
 
 
 def uniforms(seeds: np.ndarray, count: int) -> np.ndarray:
@@ -34,6 +32,15 @@ def torch_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         generator.set_state(state)
+
+
+@cache
+def _epoch_state(seed: int, epoch: int) -> np.ndarray:
+    return _step(np.array([seed % 2**64], dtype=np.uint64), np.array([epoch]))
+
+
+def _step(state: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return _mixed(state + GOLDEN * (values.astype(np.uint64) + np.uint64(1)))
 
 
 def _mixed(state: np.ndarray) -> np.ndarray:

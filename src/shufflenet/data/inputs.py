@@ -81,8 +81,6 @@ class PictureInputs(Inputs):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         seed = int(item_seeds(self.seed, self.epoch, [index])[0])
         for candidate in chain(range(index, len(self)), range(index)):
-            if self._broken[candidate]:
-                continue
             try:
                 return self._item(candidate, seed)
             except BrokenPictureError:

@@ -41,7 +41,7 @@ def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.I
     """
     if name is None:
         name = "a picture" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read(Path(source))
+    data = source if isinstance(source, bytes) else _read(source)
     if not data:
         raise BrokenPictureError(f"{name} is empty")
     try:
@@ -75,9 +75,10 @@ def decoded(image: Image.Image, mode: Mode | None = None) -> Image.Image:
         raise BrokenPictureError(f"{name} is a broken picture: {error}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str | Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise BrokenPictureError(f"{path} cannot be read: {error.strerror or error}") from error
 

@@ -65,12 +65,13 @@ SMALL_PICTURES = Augmentation(padding=2, color_jitter=0.0, lighting=0.0)
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> nn.Module:
     """Random crop, flip, colours, normalisation: a picture of `open_picture` → float32 [channels, height, width], by torch's generator."""
-    return nn.Sequential(
+    colors = ColorsAndNormalization(preprocessing, augmentation)
+    steps: list[nn.Module] = [
         RandomCrop(preprocessing, augmentation),
         v2.RandomHorizontalFlip(augmentation.flip),
-        ColorsAndNormalization(preprocessing, augmentation),
-        v2.RandomErasing(augmentation.erase),
-    )
+        colors,
+    ]
+    return nn.Sequential(*steps, *([v2.RandomErasing(augmentation.erase)] if augmentation.erase else []))
 
 
 def evaluation_transform(preprocessing: Preprocessing) -> nn.Module:
