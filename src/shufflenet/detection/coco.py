@@ -67,9 +67,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(record, dict) or key not in record]
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(record, dict) or key not in record
+    ]
     if missing:
-        raise UserError(f"{path} has no {missing[0]!r}; annotations in COCO's format have images, annotations, categories")
+        raise UserError(
+            f"{path} has no {missing[0]!r}; annotations in COCO's format have images, annotations, categories"
+        )
     return record
 
 
@@ -82,23 +86,35 @@ def _field(record: Any, key: str, kind: type | tuple[type, ...], what: str, path
 
 def _pictures_folder(source: Source, first_file: str) -> Path:
     beside = source.annotations.parent
-    candidates = [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
+    candidates = (
+        [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
+    )
     for folder in candidates:
         if (folder / first_file).is_file():
             return folder
     places = ", ".join(map(str, candidates))
-    raise UserError(f"{first_file}, the first picture of {source.annotations}, is not in {places}; name its folder with --pictures")
+    raise UserError(
+        f"{first_file}, the first picture of {source.annotations}, is not in {places}; name its folder with --pictures"
+    )
 
 
 def _box(annotation: Mapping[str, Any], what: str, path: Path) -> tuple[float, ...]:
     box = annotation.get("bbox")
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) and isfinite(value) for value in box)
-    if not numbers or box[2] < 0 or box[3] < 0:
-        raise UserError(f"{what} of {path} has bbox {box!r}; it is [x, y, width, height] in pixels, none infinite, no negative size")
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(value, int | float) and isfinite(value) for value in box)
+        or min(box[2:]) < 0
+    ):
+        raise UserError(
+            f"{what} of {path} has bbox {box!r}; it is [x, y, width, height] in pixels, none infinite, no negative size"
+        )
     return tuple(box)
 
 
-def _objects(record: Mapping[str, Any], path: Path, image_ids: set[int], category_ids: set[int]) -> dict[int, list[tuple]]:
+def _objects(
+    record: Mapping[str, Any], path: Path, image_ids: set[int], category_ids: set[int]
+) -> dict[int, list[tuple]]:
     """For each image id its objects: (box, category id, area, crowd, annotation id). Raises UserError for a broken one."""
     objects: dict[int, list[tuple]] = {image_id: [] for image_id in image_ids}
     for number, annotation in enumerate(record["annotations"]):
@@ -116,6 +132,10 @@ def _objects(record: Mapping[str, Any], path: Path, image_ids: set[int], categor
             raise UserError(f"{what} of {path} has area {area!r}; it is a number of pixels, and may be left out")
         objects[image_id].append((box, category_id, area, bool(annotation.get("iscrowd", 0)), identity))
     return objects
+
+
+def _category(record: Any, what: str, path: Path) -> Category:
+    return Category(_field(record, "id", int, what, path), _field(record, "name", str, what, path))
 
 
 def _picture(image: Mapping[str, Any], objects: list[tuple], folder: Path) -> Picture:
@@ -156,10 +176,9 @@ def read_annotations(source: Source) -> Annotations:
     """
     path = source.annotations
     record = _read_json(path)
-    categories = tuple(
-        Category(_field(category, "id", int, f"category number {number}", path), _field(category, "name", str, f"category number {number}", path))
-        for number, category in enumerate(record["categories"])
-    )
+    categories = [
+        _category(category, f"category number {number}", path) for number, category in enumerate(record["categories"])
+    ]
     images: dict[int, Mapping[str, Any]] = {}
     for number, image in enumerate(record["images"]):
         what = f"image number {number}"
@@ -180,7 +199,9 @@ def read_annotations(source: Source) -> Annotations:
         chosen = chosen & _image_ids(source.only)
     if source.without:
         chosen = chosen - _image_ids(source.without)
-    pictures = tuple(_picture(image, objects[image_id], folder) for image_id, image in images.items() if image_id in chosen)
+    pictures = tuple(
+        _picture(image, objects[image_id], folder) for image_id, image in images.items() if image_id in chosen
+    )
     ordered = tuple(sorted(categories, key=lambda category: category.id))
     return Annotations(path, ordered, pictures, tuple(_notes(pictures, path)))
 

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 from shufflenet.errors import UserError
 
 Layout = Literal["paper", "fpn"]
-BatchNorm = Literal["frozen", "batch", "sync"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,7 @@ class DetectorConfig:
 
     `backbone` is the spec of an RGB network (`shufflenet.create(**backbone)`). `layout` is "paper", where stage 3's stride-16 map
     feeds the RPN and RoIAlign and stage 4 is the head of every region, as py-faster-rcnn does with ResNet's conv5; or "fpn", a
-    feature pyramid on strides 8, 16, 32 and 64 with a head of two linear layers. `batch_norm` says what training does with the
-    backbone's batch normalization: "frozen" keeps its statistics and scales, "batch" uses each process's own batch, "sync" the
-    batch of all processes. Raises UserError for values that cannot be.
+    feature pyramid on strides 8, 16, 32 and 64 with a head of two linear layers. Raises UserError for values that cannot be.
     """
 
     backbone: Mapping[str, Any]
@@ -36,7 +33,6 @@ class DetectorConfig:
     long_side: int = 1000
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    batch_norm: BatchNorm = "frozen"
     anchor_sizes: tuple[tuple[int, ...], ...] = ((64, 128, 256, 512),)  # one tuple a level
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     pool_size: int = 14  # RoIAlign's output, before stage 4 halves it
@@ -51,12 +47,8 @@ class DetectorConfig:
     detections_per_picture: int = 100
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("layout", self.layout, get_args(Layout)),
-            ("batch_norm", self.batch_norm, get_args(BatchNorm)),
-        ):
-            if value not in choices:
-                raise UserError(f"{name} is {value!r}; it is one of {', '.join(choices)}")
+        if self.layout not in get_args(Layout):
+            raise UserError(f"layout is {self.layout!r}; it is one of {', '.join(get_args(Layout))}")
         if not self.categories:
             raise UserError("a detector needs at least one category; the annotations name none")
         names = [category.name for category in self.categories]
@@ -65,7 +57,8 @@ class DetectorConfig:
             raise UserError(f"two categories are named {twice!r}; a detector tells them apart by name, so rename one")
         if not 32 <= self.short_side <= self.long_side:
             raise UserError(
-                f"short_side is {self.short_side} and long_side {self.long_side}; the short one must be at least 32 and at most the long one"
+                f"short_side is {self.short_side} and long_side {self.long_side}; "
+                "the short one must be at least 32 and at most the long one"
             )
         levels = 1 if self.layout == "paper" else 4
         if len(self.anchor_sizes) != levels or not all(self.anchor_sizes):
@@ -86,7 +79,9 @@ class DetectorConfig:
         odd = sorted(known ^ set(record))
         if odd:
             raise UserError(f"its 'detector' has missing or unknown fields: {', '.join(odd)}")
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
         try:
             values["categories"] = tuple(Category(**category) for category in values["categories"])
             values["anchor_sizes"] = tuple(tuple(sizes) for sizes in values["anchor_sizes"])

@@ -4,7 +4,6 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from shufflenet.detection.config import DetectorConfig
@@ -36,27 +35,28 @@ class DetectorCost:
 
 def resized(config: DetectorConfig, size: tuple[int, int]) -> tuple[int, int]:
     """The height and width at which a detector works on a picture of `size`, padded to multiples of 32 as torchvision does."""
-    scale = min(config.short_side / min(size), config.long_side / max(size))
-    height, width = (-(-int(side * scale) // 32) * 32 for side in size)
+    scaled = [min(side * config.short_side // min(size), side * config.long_side // max(size)) for side in size]
+    height, width = (-(-side // 32) * 32 for side in scaled)  # rounded up
     return height, width
 
 
-def detector_cost(detector: Detector, size: tuple[int, int] = (480, 640)) -> DetectorCost:
+def detector_cost(detector: Detector, size: tuple[int, int] | None = None) -> DetectorCost:
     """Count what `detector` needs for a picture of `size` before resizing, with as many regions as the RPN proposes at most.
+
+    By default the picture is square, of the config's short side.
 
     Nothing is computed (meta tensors), and `detector` is left as it is.
     """
     config = detector.config
     twin = copy.deepcopy(detector).to("meta").eval()
-    height, width = resized(config, size)
+    height, width = resized(config, size or (config.short_side, config.short_side))
     with FlopCounterMode(display=False) as backbone:
-        maps = twin.backbone(torch.empty(1, 3, height, width, device="meta"))
+        maps = list(twin.backbone(torch.empty(1, 3, height, width, device="meta")).values())
     with FlopCounterMode(display=False) as rpn:
-        twin.rpn.head(list(maps.values()))
+        twin.get_submodule("rpn.head")(maps)
     with FlopCounterMode(display=False) as head:
-        channels, side = twin.backbone.out_channels, config.pool_size
-        regions = nn.Sequential(twin.roi_heads.box_head, twin.roi_heads.box_predictor)
-        regions(torch.empty(1, channels, side, side, device="meta"))
+        pooled = torch.empty(1, maps[0].shape[1], config.pool_size, config.pool_size, device="meta")
+        twin.get_submodule("roi_heads.box_predictor")(twin.get_submodule("roi_heads.box_head")(pooled))
     return DetectorCost(
         size=(height, width),
         regions=config.proposals_test,

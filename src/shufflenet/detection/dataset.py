@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from shufflenet.data.draws import item_seeds, torch_seed
 from shufflenet.data.pictures import read_picture
 from shufflenet.detection.coco import Annotations, Picture
 from shufflenet.detection.config import Category
@@ -43,25 +44,37 @@ def learnable(annotations: Annotations) -> Annotations:
 
     A picture without any object stays: it is background.
     """
-    pictures = tuple(
-        picture for picture in annotations.pictures if not len(picture.boxes) or picture.usable().any()
-    )
+    pictures = tuple(picture for picture in annotations.pictures if not len(picture.boxes) or picture.usable().any())
     if not any(len(picture.boxes) for picture in pictures):
-        raise UserError(f"{annotations.path} has no object to learn from; its boxes are missing, crowds, or without an area")
+        raise UserError(
+            f"{annotations.path} has no object to learn from; its boxes are missing, crowds, or without an area"
+        )
     return replace(annotations, pictures=pictures)
 
 
 class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     """Item i is (picture, target): float32 [3, h, w] from 0 to 1, and boxes float32 [k, 4] (x1, y1, x2, y2), labels int64 [k].
 
-    The boxes are the usable ones: no crowds, clipped to the picture. `flip` mirrors every second picture, by chance, with its
-    boxes. Raises UserError for a picture that cannot be read or has not the size that its annotations say.
+    The boxes are the usable ones: no crowds, clipped to the picture. `flip` is the probability that a picture is mirrored, with its
+    boxes: a pure function of (seed, epoch, i), as classifiers' inputs are. Raises UserError for a picture that cannot be read or
+    has not the size that its annotations say.
     """
 
-    def __init__(self, annotations: Annotations, categories: tuple[Category, ...], *, flip: bool = False) -> None:
+    def __init__(
+        self, annotations: Annotations, categories: tuple[Category, ...], *, flip: float = 0.0, seed: int = 0
+    ) -> None:
         self.pictures = annotations.pictures
         self.labels = label_of(annotations, categories)
-        self.transform = v2.RandomHorizontalFlip(0.5 if flip else 0.0)
+        self.transform = v2.RandomHorizontalFlip(flip)
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # reaches the DataLoader's workers
+
+    def set_epoch(self, epoch: int) -> None:
+        """Call before the DataLoader's iterator of that epoch is made."""
+        self._epoch.fill_(epoch)
+
+    def check(self) -> None:
+        """Nothing is put off: a broken picture ends the run where it is read."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -72,16 +85,20 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         height, width = pixels.shape[1:]
         if (width, height) != (picture.width, picture.height):
             raise UserError(
-                f"{picture.path} is {width}×{height} and its annotations say {picture.width}×{picture.height}; correct image {picture.id} there"
+                f"{picture.path} is {width}×{height} and its annotations say {picture.width}×{picture.height}; "
+                f"correct image {picture.id} there"
             )
-        pixels, boxes = self.transform(tv_tensors.Image(pixels), self._boxes(picture))
+        with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
+            pixels, boxes = self.transform(tv_tensors.Image(pixels), self._boxes(picture))
         target = {"boxes": boxes.as_subclass(Tensor), "labels": self._labels(picture)}
         return pixels.as_subclass(Tensor), target
 
     def _boxes(self, picture: Picture) -> tv_tensors.BoundingBoxes:
         corners = picture.corners()[picture.usable()].astype(np.float32)
         size = (picture.height, picture.width)
-        return tv_tensors.BoundingBoxes(torch.from_numpy(corners), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=size)  # pyright: ignore[reportCallIssue]
+        return tv_tensors.BoundingBoxes(
+            torch.from_numpy(corners), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=size
+        )  # pyright: ignore[reportCallIssue]
 
     def _labels(self, picture: Picture) -> Tensor:
         ids = picture.category_ids[picture.usable()].tolist()

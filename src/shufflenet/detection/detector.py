@@ -1,14 +1,16 @@
 """Faster R-CNN (arXiv 1506.01497) on the networks of this package: torchvision's detector, with our backbones and heads."""
 
 from collections import OrderedDict
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx.operators import shape_as_tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.rpn import AnchorGenerator
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -16,15 +18,18 @@ from shufflenet.checkpoints import IMAGENET, Preprocessing
 from shufflenet.detection.config import DetectorConfig
 from shufflenet.errors import UserError
 from shufflenet.nets import create
+from shufflenet.nets.mobilenet import MobileNet
 from shufflenet.nets.network import Network
+from shufflenet.nets.shufflenet import Skeleton
 
+StagedNet = Skeleton | MobileNet  # ShuffleNet, Table 4's rivals, MobileNet: what has maps of named strides
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, which Pillow's convert("L") uses
 
 
 class Stride16(nn.Module):
     """Stem to stage 3: [n, 3, h, w] → {"stage3": [n, out_channels, h/16, w/16]}."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: StagedNet) -> None:
         super().__init__()
         self.stem, self.stage2, self.stage3 = net.stem, net.stage2, net.stage3
         self.out_channels = net.feature_channels["stage3"]
@@ -36,7 +41,7 @@ class Stride16(nn.Module):
 class Pyramid(nn.Module):
     """A feature pyramid (arXiv 1612.03144): [n, 3, h, w] → maps of strides 8, 16, 32 and 64, each of out_channels."""
 
-    def __init__(self, net: Network, out_channels: int) -> None:
+    def __init__(self, net: StagedNet, out_channels: int) -> None:
         super().__init__()
         self.stem, self.stage2, self.stage3, self.stage4 = net.stem, net.stage2, net.stage3, net.stage4
         taps = [net.feature_channels[stage] for stage in ("stage2", "stage3", "stage4")]
@@ -53,12 +58,35 @@ class Pyramid(nn.Module):
 class Stage4Head(nn.Module):
     """Stage 4 on every region: [regions, stage-3 channels, 14, 14] → [regions, stage-4 channels]."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: StagedNet) -> None:
         super().__init__()
         self.stage4 = net.stage4
 
     def forward(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(self.stage4(x), 1).flatten(1)
+
+
+class Resize(GeneralizedRCNNTransform):
+    """torchvision's normalizing, resizing and padding, with the size found in whole numbers.
+
+    torchvision multiplies by a quotient, in double precision here and in single precision in an ONNX export, so that the two differ
+    by a pixel for many sizes.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__(config.short_side, config.long_side, list(config.mean), list(config.std))
+        self.config = config
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        sides = shape_as_tensor(image)[-2:]
+        scaled = torch.minimum(
+            sides * self.config.short_side // sides.min(), sides * self.config.long_side // sides.max()
+        )
+        size: Any = [scaled[0], scaled[1]]  # not numbers: an export must see where they come from
+        resized = F.interpolate(image[None], size=size, mode="bilinear")[0]
+        if target is not None:
+            target["boxes"] = resize_boxes(target["boxes"], list(image.shape[-2:]), list(resized.shape[-2:]))
+        return resized, target
 
 
 class Detector(FasterRCNN):
@@ -73,8 +101,7 @@ class Detector(FasterRCNN):
 
     def __init__(self, config: DetectorConfig) -> None:
         net = create(**config.backbone)
-        strides = getattr(net, "feature_strides", None)
-        if strides is None or (strides["stage3"], strides["stage4"]) != (16, 32) or config.backbone["in_channels"] != 3:
+        if not isinstance(net, StagedNet) or net.feature_strides["stage3"] != 16 or net.spec["in_channels"] != 3:
             raise UserError(
                 f"{config.backbone['name']} gives no maps of stride 8, 16 and 32 from RGB pictures; a detector needs a ShuffleNet, "
                 "a rival of Table 4 or a MobileNet with the imagenet stem"
@@ -88,10 +115,6 @@ class Detector(FasterRCNN):
             head = TwoMLPHead(config.pyramid_channels * config.pool_size**2, head_channels)
         super().__init__(
             backbone,
-            min_size=config.short_side,
-            max_size=config.long_side,
-            image_mean=list(config.mean),
-            image_std=list(config.std),
             rpn_anchor_generator=AnchorGenerator(
                 config.anchor_sizes, (config.aspect_ratios,) * len(config.anchor_sizes)
             ),
@@ -108,22 +131,9 @@ class Detector(FasterRCNN):
             box_score_thresh=config.score_threshold,
             box_detections_per_img=config.detections_per_picture,
         )
+        self.transform = Resize(config)
         self.config = config
         self.training_record = {}
-        if config.batch_norm == "frozen":
-            for norm in self._norms():
-                norm.requires_grad_(False)
-
-    def _norms(self) -> list[nn.Module]:
-        return [module for module in self.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-    def train(self, mode: bool = True) -> Self:
-        """As torch's; frozen batch normalization stays in eval mode."""
-        super().train(mode)
-        if self.config.batch_norm == "frozen":
-            for norm in self._norms():
-                norm.eval()
-        return self
 
 
 def rgb_weights(net: Network, preprocessing: Preprocessing) -> tuple[dict[str, Tensor], Preprocessing]:
@@ -146,7 +156,8 @@ def rgb_weights(net: Network, preprocessing: Preprocessing) -> tuple[dict[str, T
         mean, std = mean * 3, std * 3
     else:
         raise UserError(
-            f"the classifier takes {preprocessing.channels} channels in an order of its own; a detector needs one for RGB, BGR or grey pictures"
+            f"the classifier takes {preprocessing.channels} channels in an order of its own; "
+            "a detector needs one for RGB, BGR or grey pictures"
         )
     return weights, Preprocessing(mean=mean, std=std)
 

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from shufflenet.detection.coco import Split
 from shufflenet.errors import UserError
 
-GARMENT_PIXELS = (24, 72)  # the side of a pasted 28×28 picture, smallest and largest
+GARMENT_PIXELS = (32, 80)  # the side of a pasted 28×28 picture, smallest and largest
 MOST_GARMENTS = 6
 LARGEST_OVERLAP = 0.1  # of the smaller box, so that every garment can be seen
 ATTEMPTS = 20  # to find a free place, before a garment is left out
@@ -63,8 +64,8 @@ def scene(random: np.random.Generator, garments: Dataset, size: int) -> Scene:
         colour = random.uniform(0.4, 1, 3)
         for _ in range(ATTEMPTS):
             left, top = (int(value) for value in random.integers(0, size - side + 1, 2))
-            box = (left + columns[0], top + rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
-            box = tuple(int(value) for value in box)
+            width, height = int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)
+            box = (left + int(columns[0]), top + int(rows[0]), width, height)
             if all(_overlap(box, other[1:]) <= LARGEST_OVERLAP for other in placed):
                 window = canvas[top : top + side, left : left + side]
                 window += mask[..., None] * (shade[..., None] * colour - window)
@@ -75,7 +76,7 @@ def scene(random: np.random.Generator, garments: Dataset, size: int) -> Scene:
 
 def make_scenes(
     folder: Path,
-    open_garments: Callable[[str], Any],
+    open_garments: Callable[[Split], Any],
     *,
     train: int = 4000,
     test: int = 500,
@@ -90,9 +91,12 @@ def make_scenes(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already; choose another folder, or remove it")
     if size < GARMENT_PIXELS[0] or min(train, test) < 1:
-        raise UserError(f"size is {size} and the numbers of scenes {train} and {test}; scenes have at least {GARMENT_PIXELS[0]} pixels, and each split has one")
+        raise UserError(
+            f"size is {size}, train {train} and test {test}; a scene has at least {GARMENT_PIXELS[0]} pixels, and each split a scene"
+        )
     (folder / "annotations").mkdir(parents=True)
-    for number, (name, split, scenes) in enumerate((("train", "train", train), ("val", "test", test))):
+    splits: tuple[tuple[str, Split, int], ...] = (("train", "train", train), ("val", "test", test))
+    for number, (name, split, scenes) in enumerate(splits):
         garments = open_garments(split)
         (folder / name).mkdir()
         images, annotations = [], []
