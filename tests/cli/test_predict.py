@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -151,3 +153,26 @@ def test_network_without_class_names_numbers_them(folder, pictures, tmp_path):
     shufflenet.save(net, tmp_path / "net")
     rows = json.loads(run(tmp_path / "net", pictures / "b.png", "--json", "--top", "1").stdout)
     assert [(found["index"], found["name"]) for found in rows[0]["classes"]] == [(1, "1")]
+
+
+def test_compiled_engine_says_the_same(folder, pictures):
+    by_torch, by_c = (
+        json.loads(run(folder, pictures, "--json", "--engine", engine).stdout) for engine in ("torch", "compiled")
+    )
+    for row, other in zip(by_torch, by_c, strict=True):
+        assert [found["name"] for found in row["classes"]] == [found["name"] for found in other["classes"]]
+        for found, same in zip(row["classes"], other["classes"], strict=True):
+            assert found["probability"] == pytest.approx(same["probability"], rel=1e-3)
+
+
+def test_core_install_predicts_and_names_the_extra_that_compiling_takes(folder, pictures):
+    """In a process of its own, where onnx cannot be imported."""
+    code = "import sys; sys.modules['onnx'] = None; from shufflenet.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", str(folder), str(pictures / "a.jpg")]
+    plain = subprocess.run(command, capture_output=True, text=True)
+    assert (plain.returncode, plain.stderr) == (0, "")
+    assert "red" in plain.stdout
+    compiled = subprocess.run([*command, "--engine", "compiled"], capture_output=True, text=True)
+    assert compiled.returncode == 2
+    assert compiled.stderr.startswith("error: compiling needs onnx")
+    assert "pip install 'shufflenet[compile]'" in compiled.stderr

@@ -46,11 +46,14 @@ for verb in VERBS:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether an error's message is written for the user: ours, the file system's, or a missing extra's."""
-    from shufflenet.compiler.errors import CompileError
     from shufflenet.errors import UserError
     from shufflenet.nets import VariantError
 
-    return isinstance(error, UserError | VariantError | CompileError | OSError)
+    # Not imported, since the compiler needs an extra: whoever raises its error has imported it.
+    compiler = sys.modules.get("shufflenet.compiler.errors")
+    return isinstance(error, UserError | VariantError | OSError) or (
+        compiler is not None and isinstance(error, compiler.CompileError)
+    )
 
 
 def main() -> None:

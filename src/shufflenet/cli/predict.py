@@ -1,9 +1,15 @@
 """`shufflenet predict FOLDER IMAGE...`: which class pictures belong to."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from shufflenet.nets.network import Network
 
 
 class Engine(StrEnum):
@@ -46,12 +52,12 @@ def predict(
     from rich.table import Table
 
     from shufflenet.checkpoints import load
-    from shufflenet.deploy.predict import compiled, picture_files, predict
+    from shufflenet.data.predict import picture_files, predict
 
     net = load(folder)
     files = picture_files(images)
     metadata = net.metadata
-    classify = net if engine is Engine.torch else compiled(net)
+    classify = net if engine is Engine.torch else _compiled(net)
     messages = Console(stderr=True, soft_wrap=True)
     found = predict(classify, metadata, files, top=top, batch_size=batch_size)
     few = len(files) <= batch_size
@@ -75,3 +81,19 @@ def predict(
         rich.print(table)
     if failed:
         raise typer.Exit(1)
+
+
+def _compiled(net: "Network") -> "Callable[[Tensor], Tensor]":
+    """`net` compiled to C for its own input size: [n, channels, height, width] → logits [n, classes]."""
+    import torch
+
+    from shufflenet.errors import UserError
+
+    try:
+        from shufflenet.deploy import compile
+    except ImportError as error:
+        raise UserError(
+            "compiling needs onnx and a C compiler; pip install 'shufflenet[compile]' brings both"
+        ) from error
+    run = compile(net)
+    return lambda pictures: torch.stack([torch.from_numpy(run(picture.numpy())) for picture in pictures])

@@ -13,7 +13,6 @@ from shufflenet.checkpoints import Metadata
 from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
 from shufflenet.data.transforms import evaluation_transform
 from shufflenet.errors import UserError
-from shufflenet.nets.network import Network
 
 LARGEST_RESIZED_PIXELS = 2 * 89_478_485  # where Pillow, too, takes a picture for a decompression bomb
 
@@ -90,14 +89,6 @@ def _resizable(picture: Image.Image, path: Path, short_side: int | None) -> Imag
     if short_side and short_side**2 * aspect > LARGEST_RESIZED_PIXELS:
         raise BrokenPictureError(f"{path} is absurdly narrow, {picture.width}×{picture.height}: crop it first")
     return picture
-
-
-def compiled(net: Network) -> Callable[[Tensor], Tensor]:
-    """`net` compiled to C for its own input size, as `predict` calls it. Raises what `shufflenet.compile` raises."""
-    from shufflenet.deploy import compile
-
-    run = compile(net, size=net.metadata.preprocessing.size)
-    return lambda pictures: torch.stack([torch.as_tensor(run(picture.numpy())) for picture in pictures])
 
 
 def _likeliest(probabilities: Tensor, names: tuple[str, ...], top: int) -> tuple[ClassProbability, ...]:
