@@ -131,7 +131,8 @@ def fully_connected(node: Node, reader: Reader) -> Value:
         if node.attributes.get("transA", 0):
             node.refuse("transposes its input", "only its weights may be transposed")
         weight = weight.T if node.attributes.get("transB", 0) else weight
-        weight = weight * np.float32(node.attributes.get("alpha", 1.0))
+        if (alpha := node.attributes.get("alpha", 1.0)) != 1:
+            weight = weight * np.float32(alpha)
         if reader.has(node, 2):
             bias = np.broadcast_to(
                 reader.constant(node, 2) * node.attributes.get("beta", 1.0), (1, weight.shape[1])
@@ -142,9 +143,9 @@ def fully_connected(node: Node, reader: Reader) -> Value:
     channels, height, width = value.view.channels, *value.size
     place = places(value).reshape(rows, -1)
     if rows == 1:
-        size, kernel = (1, 1), _columns_at(weight, place[0], channels * area).reshape(count, channels, height, width)
+        size, kernel = (1, 1), _columns_at(weight.T, place[0], channels * area).reshape(count, channels, height, width)
     elif np.array_equal(place, place[:1] + np.arange(rows)[:, None]) and rows == area and not (place[0] % area).any():
-        size, kernel = value.size, _columns_at(weight, place[0] // area, channels).reshape(count, channels, 1, 1)
+        size, kernel = value.size, _columns_at(weight.T, place[0] // area, channels).reshape(count, channels, 1, 1)
     else:
         node.refuse(f"multiplies {list(value.shape)}", "only one vector, or one at every pixel, is compiled")
     output = reader.tensor(node.output, count, size)
@@ -162,13 +163,13 @@ def fully_connected(node: Node, reader: Reader) -> Value:
 
 
 def _columns_at(weight: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
-    """(outputs, count) from (inputs, outputs): input i is met at places[i], where several are met their weights add up."""
-    columns = np.zeros((count, weight.shape[1]), np.float32)
-    if len(np.unique(places)) == len(places):
-        columns[places] = weight
-    else:
-        np.add.at(columns, places, weight)
-    return columns.T
+    """(outputs, count) from (outputs, inputs): input i is met at places[i]; where several are met their weights add up."""
+    if np.array_equal(places, np.arange(count)):
+        return weight
+    columns = np.zeros((len(weight), count), np.float32)
+    for index, place in enumerate(places):
+        columns[:, place] += weight[:, index]
+    return columns
 
 
 def _clip(low: float, high: float) -> Activation:

@@ -70,7 +70,7 @@ class Reader:
 
     def keep(self, name: str, array: np.ndarray) -> str:
         """Keep a constant, and its name."""
-        self.constants[name] = np.array(array, np.float64 if array.dtype == np.float64 else np.float32)
+        self.constants[name] = np.ascontiguousarray(array, np.float64 if array.dtype == np.float64 else np.float32)
         return name
 
     def output(self, name: str, value: Value) -> Port:
