@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import shufflenet
+from shufflenet.data.transforms import evaluation_transform
 from shufflenet.errors import UserError
 
 REPEATS = (4, 8, 4)
@@ -222,12 +224,12 @@ def test_megvii_gets_pixels_in_blue_green_red_as_they_are():
     layout = megvii(3, 12, (120, 240, 480))
     weights = random_weights(layout)
     net = shufflenet.convert(weights, "megvii", "shufflenet_x0_5_g3")
-    preprocessing = net.metadata.preprocessing
-    assert preprocessing.channel_order == "BGR"
-    rgb = pixels(64)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
-    prepared = (rgb.flip(1) / 255 - mean) / std
-    assert relative_error(net(prepared), reference(weights, layout, rgb.flip(1))) <= 1e-5
+    rgb = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    prepared = evaluation_transform(net.metadata.preprocessing)(Image.fromarray(rgb))[None]
+    bgr = torch.from_numpy(rgb[16:240, 16:240, ::-1].copy()).permute(2, 0, 1)[None].float()
+    torch.testing.assert_close(prepared, bgr)
+    difference = (net(prepared).double() - reference(weights, layout, bgr)).abs().max()
+    assert difference / reference(weights, layout, bgr).abs().max() <= 1e-5
 
 
 @torch.inference_mode()
