@@ -79,6 +79,8 @@ class PictureInputs(Inputs):
         self._logged: set[int] = set()
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no picture {index}: there are {len(self)}")  # and so a plain for loop ends
         seed = int(item_seeds(self.seed, self.epoch, [index])[0])
         for candidate in chain(range(index, len(self)), range(index)):
             try:
