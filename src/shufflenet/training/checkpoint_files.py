@@ -1,4 +1,4 @@
-"""Checkpoints of a run on disk: written whole or not at all, the last few kept."""
+"""A run's files: written whole or not at all, and of the checkpoints the last few kept."""
 
 import os
 import re
@@ -42,6 +42,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("iteration-*.pt") if NAME.fullmatch(path.name))
 
 
+def iteration_of(path: Path) -> int:
+    """How many iterations a checkpoint has seen, by its name."""
+    match = NAME.fullmatch(path.name)
+    assert match, path
+    return int(match[1])
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Raises UserError if the file is damaged."""
     try:
@@ -66,3 +73,10 @@ def prepare_folder(folder: Path, *, needed_bytes: int) -> None:
         raise UserError(
             f"{folder} has {free / 2**20:.0f} MiB free and the run's checkpoints need {needed_bytes / 2**20:.0f}; make room, or keep fewer (keep_checkpoints)"
         )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -11,13 +11,9 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from shufflenet import checkpoints
-from shufflenet.checkpoints import Preprocessing
-from shufflenet.data.array_inputs import ArrayInputs, fits
-from shufflenet.data.datasets import ArrayDataset, PictureDataset
-from shufflenet.data.inputs import Inputs, PictureInputs
-from shufflenet.data.transforms import training_transform
+from shufflenet.data import PictureDataset, augment, prepare
 from shufflenet.nets import Network
-from shufflenet.training.evaluate import Evaluation, evaluate_inputs, evaluation_inputs
+from shufflenet.training.evaluate import Evaluation, evaluate_inputs
 from shufflenet.training.recipe import Recipe
 
 
@@ -31,8 +27,15 @@ class Classification:
     def __init__(self, net: Network, recipe: Recipe, training_set: PictureDataset, test_set: PictureDataset) -> None:
         self.net = net
         self.recipe = recipe
-        self.inputs = training_inputs(training_set, net.metadata.preprocessing, recipe)
-        self.test_inputs = evaluation_inputs(test_set, net.metadata.preprocessing)
+        preprocessing = net.metadata.preprocessing
+        self.inputs = augment(
+            training_set,
+            preprocessing,
+            recipe.augmentation,
+            seed=recipe.seed,
+            max_broken_share=recipe.max_broken_share,
+        )
+        self.test_inputs = prepare(test_set, preprocessing)
         self.mix = mixing(recipe, net.spec["num_classes"])
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.evaluation: Evaluation | None = None
@@ -55,14 +58,6 @@ class Classification:
 
     def save(self, net: nn.Module, folder: Path) -> None:
         checkpoints.save(net, folder, overwrite=True)
-
-
-def training_inputs(dataset: PictureDataset, preprocessing: Preprocessing, recipe: Recipe) -> Inputs:
-    """The data set with the recipe's augmentation, on the fast way where its pictures are small and in memory."""
-    if isinstance(dataset, ArrayDataset) and fits(dataset, preprocessing, recipe.augmentation):
-        return ArrayInputs(dataset, preprocessing, recipe.augmentation, seed=recipe.seed)
-    transform = training_transform(preprocessing, recipe.augmentation)
-    return PictureInputs(dataset, transform, seed=recipe.seed, max_broken_share=recipe.max_broken_share)
 
 
 def mixing(recipe: Recipe, classes: int) -> Callable[[Tensor, Tensor], Any]:

@@ -11,12 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from shufflenet.checkpoints import Preprocessing
-from shufflenet.data.array_inputs import ArrayInputs, fits
-from shufflenet.data.classes import class_map
-from shufflenet.data.datasets import ArrayDataset, PictureDataset
-from shufflenet.data.inputs import Inputs, PictureInputs
-from shufflenet.data.transforms import evaluation_transform
+from shufflenet.data import Inputs, PictureDataset, class_map, prepare
 from shufflenet.errors import UserError
 
 MISTAKES_KEPT = 24
@@ -95,13 +90,6 @@ class _Share(Sampler[int]):
         return len(self.indices)
 
 
-def evaluation_inputs(dataset: PictureDataset, preprocessing: Preprocessing) -> Inputs:
-    """A data set as a network of this preprocessing takes it: the single centre crop (section 4). A broken picture is an error here."""
-    if isinstance(dataset, ArrayDataset) and fits(dataset, preprocessing, None):
-        return ArrayInputs(dataset, preprocessing, None)
-    return PictureInputs(dataset, evaluation_transform(preprocessing), max_broken_share=0.0)
-
-
 def labelled_for(dataset: PictureDataset, classes: tuple[str, ...]) -> PictureDataset:
     """The data set with its labels as numbers of the network's classes, by name or synset. Raises UserError where they do not meet."""
     return dataset.relabelled(class_map(dataset.classes, classes), classes)
@@ -127,7 +115,7 @@ def evaluate(
             "the network does not say what its classes are; save it with metadata, or name the classes in its config.json"
         )
     dataset = labelled_for(dataset, metadata.classes)
-    inputs = evaluation_inputs(dataset, metadata.preprocessing)
+    inputs = prepare(dataset, metadata.preprocessing)
     return evaluate_inputs(
         net, inputs, batch_size=batch_size, workers=workers, accelerator=accelerator or Accelerator()
     )

@@ -15,11 +15,11 @@ from shufflenet.data.draws import item_seeds
 from shufflenet.errors import UserError
 from shufflenet.training.averaging import make_average, reestimate_batch_norm
 from shufflenet.training.batches import BatchStream
-from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.freezing import freeze, training_mode
 from shufflenet.training.metrics import Window
 from shufflenet.training.optimizer import learning_rate, make_optimizer
 from shufflenet.training.recipe import Recipe
+from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.stopping import StopRequest
 from shufflenet.training.sync_batch_norm import synchronize
 
@@ -59,9 +59,15 @@ class Progress:
     """
 
     iteration: int = 0
+    batch_size: int = 0
     seconds: float = 0.0  # of training, without evaluation
+    waiting_seconds: float = 0.0  # of these, for the next batch to be read
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.iteration * self.batch_size / max(self.seconds, 1e-9)
 
 
 class Observer(Protocol):
@@ -141,6 +147,7 @@ def fit(
     progress = Progress()
     if resume:
         progress = _restore(checkpoints, net, optimizer, average, accelerator)
+    progress.batch_size = recipe.batch_size
 
     def kept() -> nn.Module:
         return net if average is None else average.module
@@ -171,7 +178,9 @@ def fit(
             torch.manual_seed(int(item_seeds(recipe.seed, progress.iteration, [accelerator.process_index])[0]))
             training_mode(net, recipe)
             for _ in range(recipe.accumulation):
+                asked = time.monotonic()
                 batch = next(stream)
+                progress.waiting_seconds += time.monotonic() - asked
                 with accelerator.accumulate(model):
                     with accelerator.autocast():
                         loss, figures = task.loss(model, batch)
@@ -215,8 +224,9 @@ def fit(
             if evaluate_now or stopping or progress.iteration % recipe.checkpoint_iterations == 0:
                 checkpoint()
             if stopping and not last:
-                return Fit(kept(), progress, finished=False)
-    return Fit(kept(), progress, finished=True)
+                break
+    synchronize(kept(), wanted=False)  # what is kept is a network like any other
+    return Fit(kept(), progress, finished=progress.iteration >= iterations)
 
 
 def _refuse_nan(window: Window, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:

@@ -1,7 +1,6 @@
 """What a run writes beside its checkpoints, whatever its task: the recipe it obeys, and the record it ends with."""
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from shufflenet.errors import UserError
-from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder
 from shufflenet.training.environment import environment
 from shufflenet.training.loop import Fit
 from shufflenet.training.recipe import Recipe, to_dict
+from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder, write_text
 
 # What may change between the parts of a run without making it another run.
 UPKEEP = {
@@ -46,7 +45,7 @@ def open_run(folder: Path, net: nn.Module, settings: Mapping[str, Any], recipe: 
             raise UserError(
                 f"{folder} was begun with another {', '.join(changed)} (see {record}); resume it as it was begun, or choose another folder"
             )
-    record.write_text(text, encoding="utf-8")
+    write_text(record, text)
 
 
 def _changed_settings(record: Path, settings: dict[str, Any]) -> list[str]:
@@ -67,7 +66,8 @@ def run_record(recipe: Recipe, pictures: int, result: Fit, iterations: int, acce
         "iterations": iterations,
         "epochs": iterations * recipe.batch_size / pictures,
         **{name: value for name, value in figures.items() if name not in ("iteration", "epoch")},
-        "images_per_second": progress.iteration * recipe.batch_size / max(progress.seconds, 1e-9),
+        "images_per_second": progress.images_per_second,
+        "waiting_share": progress.waiting_seconds / max(progress.seconds, 1e-9),
         "training_seconds": progress.seconds,
         "processes": accelerator.num_processes,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -77,6 +77,4 @@ def run_record(recipe: Recipe, pictures: int, result: Fit, iterations: int, acce
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write `record` so that a reader sees all of it or what was there before."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")

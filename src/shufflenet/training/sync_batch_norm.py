@@ -24,15 +24,18 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _note(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
         weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, weight)
         self.running_var.lerp_(variance, weight)
 
 
-def synchronize(net: nn.Module) -> None:
-    """Turn every BatchNorm2d of `net` into a SyncBatchNorm, in place: the same parameters, buffers and names."""
+def synchronize(net: nn.Module, wanted: bool = True) -> None:
+    """Turn every BatchNorm2d of `net` into a SyncBatchNorm in place, or back: parameters, buffers and names stay."""
+    old, new = (nn.BatchNorm2d, SyncBatchNorm) if wanted else (SyncBatchNorm, nn.BatchNorm2d)
     for module in net.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncBatchNorm
+        if type(module) is old:
+            module.__class__ = new

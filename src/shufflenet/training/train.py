@@ -1,22 +1,28 @@
 """From a recipe, pictures and a variant to a trained network in a folder."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from rich.console import Console
 
 from shufflenet import checkpoints
 from shufflenet.checkpoints import Metadata, Preprocessing
-from shufflenet.data.datasets import PictureDataset
+from shufflenet.data import PictureDataset, class_map
+from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
 from shufflenet.nets.shufflenet import Stem
+from shufflenet.training.checkpoint_files import write_text
 from shufflenet.training.classification import Classification
-from shufflenet.training.evaluate import Evaluation, labelled_for
-from shufflenet.training.loop import Fit, Observer, count_iterations, fit, make_accelerator
+from shufflenet.training.evaluate import Evaluation
+from shufflenet.training.loop import Observer, count_iterations, fit, make_accelerator
+from shufflenet.training.observers import Terminal, Trackers
 from shufflenet.training.optimizer import scaled_learning_rate
 from shufflenet.training.recipe import Recipe, for_network, to_dict
+from shufflenet.training.report import report
 from shufflenet.training.run_folder import open_run, run_record, write_json
 
 
@@ -41,42 +47,70 @@ def train(
     stem: Stem = "imagenet",
     preprocessing: Preprocessing | None = None,
     resume: bool = False,
-    accelerator: Accelerator | None = None,
+    trackers: tuple[str, ...] = ("tensorboard",),
+    console: Console | None = None,
     observers: tuple[Observer, ...] = (),
+    accelerator: Accelerator | None = None,
 ) -> Training:
-    """Train a network of `variant`, by the recipe, into the run folder: what `load` reads, result.json, report.html, checkpoints/, best/.
+    """Train a network of `variant` by the recipe, into a run folder: what `load` reads, result.json, report.html, checkpoints/, best/.
 
     `variant` may be a trained network to start from; where it has other classes than the training set, its classifier is made anew.
-    `preprocessing` is by default the network's, or the data set's. `resume` goes on from the last checkpoint in the folder, or begins.
-    Raises UserError for a folder that holds another run, and whatever `fit` raises.
+    `preprocessing` is by default the network's, else the data set's. `resume` goes on from the last checkpoint in the folder, or begins.
+    `trackers` are any that Accelerate knows, for the accelerator that is made where none is given. Progress is shown on `console`. Under
+    `accelerate launch` every process calls this. Raises UserError for a folder that holds another run, and whatever `fit` raises.
     """
     folder = Path(folder)
-    accelerator = accelerator or make_accelerator(recipe)
     torch.manual_seed(recipe.seed)
-    preprocessing = preprocessing or training_set.preprocessing
-    if isinstance(variant, str):
-        net = create(variant, num_classes=len(training_set.classes), in_channels=preprocessing.channels, stem=stem)
-        net.metadata = Metadata(preprocessing, tuple(training_set.classes))
-    else:
-        net = _with_classes(variant, tuple(training_set.classes))
+    net = _network(variant, training_set, preprocessing, stem)
     recipe = for_network(recipe, cost(net).multiply_adds)
-    test_set = labelled_for(test_set, net.metadata.classes)
+    test_set = test_set.relabelled(class_map(test_set.classes, net.metadata.classes), net.metadata.classes)
+    accelerator = accelerator or make_accelerator(recipe, log_with=list(trackers), project_dir=folder)
     iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
-    _say_learning_rate(recipe, accelerator)
+    settings = {"variant": net.spec["name"], **to_dict(recipe)}
     if accelerator.is_main_process:
-        open_run(folder, net, {"variant": net.spec["name"], **to_dict(recipe)}, recipe, resume=resume)
+        open_run(folder, net, settings, recipe, resume=resume)
     accelerator.wait_for_everyone()
     task = Classification(net, recipe, training_set, test_set)
-    result = fit(task, recipe, folder, accelerator, resume=resume, observers=observers)
+    with ExitStack() as stack:
+        watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
+        if console and accelerator.is_main_process:
+            _say_learning_rate(recipe, console)
+            watching.append(stack.enter_context(Terminal(recipe, len(training_set), iterations, console)))
+        result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
     trained = result.net
     assert isinstance(trained, Network)
-    record = _record(recipe, trained, training_set, result, iterations, accelerator)
+    record = {"variant": net.spec["name"], **run_record(recipe, len(training_set), result, iterations, accelerator)}
     trained.metadata = replace(trained.metadata, training=record)
-    if result.finished and accelerator.is_main_process:
+    trained.eval()
+    if not result.finished:
+        return Training(trained, folder, None, record, finished=False)
+    if task.evaluation is None:  # resumed after the last iteration
+        task.evaluate(trained, accelerator)
+    assert task.evaluation is not None
+    if accelerator.is_main_process:
         checkpoints.save(trained, folder, overwrite=True)
         write_json(folder / "result.json", record)
+        write_text(folder / "report.html", report(record, result.progress, task.evaluation, test_set))
     accelerator.wait_for_everyone()
-    return Training(trained.eval(), folder, task.evaluation if result.finished else None, record, result.finished)
+    return Training(trained, folder, task.evaluation, record, finished=True)
+
+
+def _network(
+    variant: str | Network, training_set: PictureDataset, preprocessing: Preprocessing | None, stem: Stem
+) -> Network:
+    classes = tuple(training_set.classes)
+    if isinstance(variant, str):
+        preprocessing = preprocessing or training_set.preprocessing
+        net = create(variant, num_classes=len(classes), in_channels=preprocessing.channels, stem=stem)
+        net.metadata = Metadata(preprocessing, classes)
+        return net
+    if preprocessing is not None and preprocessing.channels != variant.spec["in_channels"]:
+        raise UserError(
+            f"the network takes {variant.spec['in_channels']} channels and the preprocessing gives {preprocessing.channels}"
+        )
+    net = _with_classes(variant, classes)
+    net.metadata = replace(net.metadata, preprocessing=preprocessing or net.metadata.preprocessing, training={})
+    return net
 
 
 def _with_classes(net: Network, classes: tuple[str, ...]) -> Network:
@@ -88,21 +122,15 @@ def _with_classes(net: Network, classes: tuple[str, ...]) -> Network:
     twin.load_state_dict(
         {name: tensor if tensor.shape == own[name].shape else own[name] for name, tensor in net.state_dict().items()}
     )
-    twin.metadata = replace(net.metadata, classes=classes, training={})
+    twin.metadata = replace(net.metadata, classes=classes)
     return twin
 
 
-def _say_learning_rate(recipe: Recipe, accelerator: Accelerator) -> None:
+def _say_learning_rate(recipe: Recipe, console: Console) -> None:
     rate = scaled_learning_rate(recipe)
     if rate != recipe.learning_rate:
-        accelerator.print(
-            f"learning rate {recipe.learning_rate:g} is for batches of {recipe.learning_rate_batch_size}; at {recipe.batch_size} it is {rate:g} "
-            f"(learning_rate_batch_size=null keeps {recipe.learning_rate:g})"
+        console.print(
+            f"learning rate {recipe.learning_rate:g} is for batches of {recipe.learning_rate_batch_size}; at {recipe.batch_size} "
+            f"it is {rate:g} (learning_rate_batch_size=null keeps {recipe.learning_rate:g})",
+            highlight=False,
         )
-
-
-def _record(
-    recipe: Recipe, net: Network, training_set: PictureDataset, result: Fit, iterations: int, accelerator: Accelerator
-) -> dict[str, Any]:
-    """What the checkpoint's metadata and result.json say about the run."""
-    return {"variant": net.spec["name"], **run_record(recipe, len(training_set), result, iterations, accelerator)}
