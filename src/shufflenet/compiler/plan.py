@@ -50,38 +50,78 @@ def make_plan(graph: Graph) -> Plan:
     """Plan each operation in turn, then give every tensor its place in the arena."""
     planner = _Planner(graph)
     planned = tuple(planner.steps())
-    lifetimes = _lifetimes(graph, planned)
+    moved, home = _reuse_addends(graph, planned)
+    results = tuple(_moved(planner.planes(port.view), home) for port in graph.outputs)
+    lifetimes = _lifetimes(graph, moved, results)
     offsets, floats = place(lifetimes)
     offsets = {name: offset + MARGIN for name, offset in offsets.items()}
-    unpadded = [replace(t, size=math.prod(graph.tensors[t.name].shape)) for t in lifetimes if t.name in graph.tensors]
     return Plan(
-        steps=tuple(_resolve(step, offsets) for step in planned),
-        inputs=tuple(PlannedPort(p.name, p.shape, planner.from_port(p.view), _pixels(graph, p.view)) for p in graph.inputs),
+        steps=tuple(_resolve(step, offsets) for step in moved),
+        inputs=tuple(
+            PlannedPort(p.name, p.shape, planner.from_port(p.view), _pixels(graph, p.view)) for p in graph.inputs
+        ),
         outputs=tuple(
-            PlannedPort(p.name, p.shape, _placed(planner.planes(p.view), offsets), _pixels(graph, p.view))
-            for p in graph.outputs
+            PlannedPort(p.name, p.shape, _placed(planes, offsets), _pixels(graph, p.view))
+            for p, planes in zip(graph.outputs, results, strict=True)
         ),
         weights=planner.weights(),
         arena_floats=floats + 2 * MARGIN,
-        bound_floats=lower_bound(unpadded),
+        bound_floats=lower_bound(
+            [replace(t, size=math.prod(graph.tensors[t.name].shape)) for t in lifetimes if t.name in graph.tensors]
+        ),
     )
 
 
-def _lifetimes(graph: Graph, planned: tuple[Step, ...]) -> list[Lifetime]:
-    """From the first step that writes a tensor to the last that touches it; outputs live to the end."""
+def _touched(step: Step) -> dict[str, Planes]:
+    """The operands in the arena, by field."""
+    found = {f.name: getattr(step, f.name) for f in fields(step)}
+    return {name: value for name, value in found.items() if isinstance(value, Planes) and value.port is None}
+
+
+def _moved(planes: Planes, home: dict[str, str]) -> Planes:
+    return replace(planes, tensor=home.get(planes.tensor, planes.tensor))
+
+
+def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step, ...], dict[str, str]]:
+    """Write a residual sum over its addend where nothing needs that afterwards: the unit's two large tensors become one.
+
+    The steps so changed, and for each tensor that is gone the one in whose place it lives.
+    """
+    last = {planes.tensor: i for i, step in enumerate(planned) for planes in _touched(step).values()}
+    last |= {port.view.tensor: len(planned) for port in graph.outputs}
+    first: dict[str, int] = {}
+    for i, step in enumerate(planned):
+        first.setdefault(step.output.tensor, i)
+    home: dict[str, str] = {}
+    for i, step in enumerate(planned):
+        addend = getattr(step, "addend", None)
+        if (
+            isinstance(step, steps.Product | steps.Combine)
+            and addend is not None
+            and addend.starts == step.output.starts
+            and graph.tensors[addend.tensor].shape == graph.tensors[step.output.tensor].shape
+            and last[addend.tensor] == i == first[step.output.tensor]
+            and all(p.tensor != addend.tensor for name, p in _touched(step).items() if name != "addend")
+        ):
+            home[step.output.tensor] = home.get(addend.tensor, addend.tensor)
+
+    moved = (replace(s, **{name: _moved(planes, home) for name, planes in _touched(s).items()}) for s in planned)
+    return tuple(moved), home
+
+
+def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, ...]) -> list[Lifetime]:
+    """From the first step that touches a tensor to the last; outputs live to the end."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     found = []
     for i, step in enumerate(planned):
         if step.scratch_floats:
             found.append(Lifetime(_scratch(step), _aligned(step.scratch_floats), i, i))
-        for f in fields(step):
-            value = getattr(step, f.name)
-            if isinstance(value, Planes) and value.port is None:
-                first.setdefault(value.tensor, i)
-                last[value.tensor] = i
-    for port in graph.outputs:
-        last[port.view.tensor] = len(planned)
+        for planes in _touched(step).values():
+            first.setdefault(planes.tensor, i)
+            last[planes.tensor] = i
+    for planes in outputs:
+        last[planes.tensor] = len(planned)
     for name, start in first.items():
         tensor = graph.tensors[name]
         size = tensor.channels * plane_stride(tensor.height, tensor.width)

@@ -35,7 +35,7 @@ KERNEL void pool_planes(const int largest, const struct window w, const int outp
                         const float *input, const int32_t *from, float *output, const int32_t *to,
                         const float *row_scale, const float *column_scale, float alpha, float beta, float *buffer) {
   const float nothing = largest ? -__builtin_inff() : 0;
-  const int reach = (w.output_width + LANES) * w.stride_x + w.kernel_width * w.dilation_x; /* columns that pool_along may read */
+  const int reach = (w.output_width - 1) * w.stride_x + (w.kernel_width - 1) * w.dilation_x + 1; /* columns that count */
   for (int x = 0; x < w.left; x++) buffer[x] = nothing;
   for (int plane = 0; plane < planes; plane++)
     for (int y = 0; y < output_height; y++) {

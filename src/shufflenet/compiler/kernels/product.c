@@ -28,11 +28,13 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
   const float *weights = p->weights + row, *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   const int32_t *const taps = p->taps;
+  const ptrdiff_t next_block = (ptrdiff_t)p->inner * p->rows; /* weights come from far: fetch those of the block after this one */
   for (int k = 0, inner = p->inner; k < inner; k++) {
     vec x[8];
     UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += weights[r] * x[v];
+    __builtin_prefetch(weights + next_block);
     weights += rows_stride;
     if (!(flags & TAPS)) input += input_stride;
   }
