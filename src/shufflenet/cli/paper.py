@@ -17,7 +17,6 @@ class StemOption(Enum):
     small = "small"
 
 
-
 @app.command("table")
 def table(
     number: Annotated[int, typer.Argument(help="1 to 8.")],
@@ -57,7 +56,9 @@ def table(
 @app.command("report")
 def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML page to write.")] = Path("paper.html"),
-    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown too, its plots in a folder beside it.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write it as Markdown too, its plots in a folder beside it.")
+    ] = None,
     results: Results = RESULTS,
 ) -> None:
     """Write all tables, the paper's claims judged by what was measured, and the plots, as one HTML page.
@@ -83,14 +84,22 @@ def report(
 def run(
     table: Annotated[str, typer.Argument(help="table2 to table6, or all.")] = "all",
     data: Annotated[str, typer.Option(help="A data set, as `shufflenet train` takes it.")] = "imagenet",
-    recipe: Annotated[Path, typer.Option(help="The recipe of all rows; its name is the experiment's.")] = Path("experiments/imagenet.yaml"),
+    recipe: Annotated[Path, typer.Option(help="The recipe of all rows; its name is the experiment's.")] = Path(
+        "experiments/imagenet.yaml"
+    ),
     stem: Annotated[StemOption, typer.Option(help="small is for pictures of 28–64 pixels.")] = StemOption.imagenet,
     seeds: Annotated[int, typer.Option(min=1, help="How often to train each row: seeds 0, 1, ….")] = 3,
-    rows: Annotated[list[str] | None, typer.Option(help="Only rows of this name, * and ? allowed; may be repeated.")] = None,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="Only rows of this name, * and ? allowed; may be repeated.")
+    ] = None,
     results: Results = RESULTS,
     runs: Annotated[Path, typer.Option(help="The folder for checkpoints.")] = Path("runs/paper"),
-    cluster: Annotated[str | None, typer.Option(help="One submitit job a row: slurm, or local for processes of this machine.")] = None,
-    cluster_parameters: Annotated[list[str] | None, typer.Option("--job", help="name=value for submitit, such as gpus_per_node=8.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="One submitit job a row: slurm, or local for processes of this machine.")
+    ] = None,
+    cluster_parameters: Annotated[
+        list[str] | None, typer.Option("--job", help="name=value for submitit, such as gpus_per_node=8.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the rows' results as JSON at the end.")] = False,
 ) -> None:
     """Train a table's networks, all by one recipe, and keep their errors as result files.

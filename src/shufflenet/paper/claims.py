@@ -70,10 +70,7 @@ def judge(claim: Claim, experiment: Experiment) -> Judgement:
         return Judgement(claim, experiment.name, UNKNOWN, difference)
     uncertainty = sqrt(better.deviation**2 / len(better.by_seed) + worse.deviation**2 / len(worse.by_seed))
     chance = 1 / comb(len(better.by_seed) + len(worse.by_seed), len(better.by_seed))
-    if _all_below(better, worse):
-        verdict = SHOWS
-    else:
-        verdict = REVERSED if _all_below(worse, better) else WITHIN
+    verdict = SHOWS if _all_below(better, worse) else REVERSED if _all_below(worse, better) else WITHIN
     return Judgement(claim, experiment.name, verdict, difference, uncertainty, chance)
 
 

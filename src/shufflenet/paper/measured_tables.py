@@ -24,8 +24,8 @@ def detection(results: Results) -> Table:
         Heading("backbone"),
         Heading("short side"),
         Heading("data"),
-        Heading("mAP[.5:.95] %, printed", printed()),
-        Heading("mAP[.5:.95] %, measured", measured(1)),
+        Heading(f"{published.AVERAGE_PRECISION}, printed", printed()),
+        Heading(f"{published.AVERAGE_PRECISION}, measured", measured(1)),
     )
     coco = tuple(
         (row.label, short_side, "COCO", value, _average_precision(results, COCO, row.variant, short_side))

@@ -16,8 +16,15 @@ from shufflenet.paper.results import Experiment, Results
 from shufflenet.paper.tables import counted, errors_of
 
 RIVALS = {
-    **{"vgg_like": "VGG-like", "resnet_like": "ResNet", "resnext_like": "ResNeXt", "mobilenet": "MobileNet", "vgg16": "VGG-16"},
-    **{"alexnet": "AlexNet", "googlenet": "GoogLeNet", "squeezenet": "SqueezeNet", "pvanet": "PVANET"},
+    "vgg_like": "VGG-like",
+    "resnet_like": "ResNet",
+    "resnext_like": "ResNeXt",
+    "mobilenet": "MobileNet",
+    "vgg16": "VGG-16",
+    "alexnet": "AlexNet",
+    "googlenet": "GoogLeNet",
+    "squeezenet": "SqueezeNet",
+    "pvanet": "PVANET",
 }
 MARKERS = "osD^vP*Xh<>pd8"
 
@@ -39,8 +46,10 @@ def _printed_points() -> dict[str, tuple[float, float]]:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    settings = {"svg.hashsalt": "shufflenet", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
-    with matplotlib.rc_context({**settings, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+    # A fixed salt makes ids, and so the file, the same each time; text stays text.
+    svg = {"svg.hashsalt": "shufflenet", "svg.fonttype": "none"}
+    look = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}
+    with matplotlib.rc_context({**svg, **look}):
         yield
 
 
@@ -63,7 +72,12 @@ def _families(axes: Axes, points: Iterable[tuple[str, float, float, float | None
         lines.setdefault(family(variant), []).append((multiply_adds, error, deviation or 0.0))
     for number, name in enumerate(sorted(lines, key=lambda name: (not name.startswith("ShuffleNet"), name))):
         x, y, spread = zip(*sorted(lines[name]), strict=True)
-        style = {"marker": MARKERS[number % len(MARKERS)], "color": f"C{number % 10}", "markersize": 5, "linewidth": 1.2}
+        style = {
+            "marker": MARKERS[number % len(MARKERS)],
+            "color": f"C{number % 10}",
+            "markersize": 5,
+            "linewidth": 1.2,
+        }
         if not name.startswith("ShuffleNet"):
             style["linestyle"] = "--"
         axes.errorbar(x, y, yerr=spread if any(spread) else None, capsize=3, label=name, **style)
@@ -87,7 +101,9 @@ def measured_errors(experiment: Experiment) -> str:
     with _style():
         figure, axes = _canvas()
         found = [errors for record in experiment.records if (errors := experiment.errors(record["variant"]))]
-        _families(axes, ((errors.variant, errors.multiply_adds / 1e6, errors.mean, errors.deviation) for errors in found))
+        _families(
+            axes, ((errors.variant, errors.multiply_adds / 1e6, errors.mean, errors.deviation) for errors in found)
+        )
         axes.set_ylabel(f"{experiment.name} top-1 error %, measured")
         return _svg(figure)
 
@@ -101,7 +117,10 @@ def shuffle_gain(results: Results) -> str:
         for experiment in results.experiments:
             differences = []
             for row in rows:
-                without, with_shuffle = errors_of(experiment, f"{row.variant}_noshuffle"), errors_of(experiment, row.variant)
+                without, with_shuffle = (
+                    errors_of(experiment, f"{row.variant}_noshuffle"),
+                    errors_of(experiment, row.variant),
+                )
                 differences.append(without.mean - with_shuffle.mean if without and with_shuffle else float("nan"))
             bars.append((f"{experiment.name}, measured", differences))
         width = 0.8 / len(bars)

@@ -162,6 +162,7 @@ TABLE6 = (
 # Section 4.3 names one more network, in the text only.
 PVANET = Row("PVANET (in the text)", "pvanet", 557, 29.7)
 
+AVERAGE_PRECISION = "mAP[.5:.95] %"
 SHORT_SIDES = (300, 600)
 TABLE7 = (
     Detection("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", {300: 18.7, 600: 25.0}),

@@ -1,4 +1,4 @@
-"""The report: every table, the claims, and the plots, as one HTML page or as Markdown with the plots beside it. Nothing is typed by hand."""
+"""The report: every table, the claims and the plots, as one HTML page, or as Markdown with the plots beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shufflenet.paper import plots
+from shufflenet.paper import plots as draw
 from shufflenet.paper.claims import VERDICTS, Judgement, judgements, tally
 from shufflenet.paper.files import write_text
 from shufflenet.paper.published import TITLES
@@ -32,29 +32,27 @@ def make_plots(results: Results) -> list[Plot]:
         Plot(
             f"error-{experiment.name}",
             f"Error against multiply-adds on {experiment.name}, measured; the bars are the seeds' standard deviation.",
-            plots.measured_errors(experiment),
+            draw.measured_errors(experiment),
         )
         for experiment in results.experiments
+        if experiment.records
     ]
     return [
-        Plot("error-printed", "Error against multiply-adds, as the paper prints them.", plots.printed_errors()),
+        Plot("error-printed", "Error against multiply-adds, as the paper prints them.", draw.printed_errors()),
         *measured,
-        Plot("shuffle", "What the channel shuffle saves (Table 3).", plots.shuffle_gain(results)),
-        Plot("speed", "Time against complexity at the smallest size of Table 8.", plots.speed(results)),
+        Plot("shuffle", "What the channel shuffle saves (Table 3).", draw.shuffle_gain(results)),
+        Plot("speed", "Time against complexity at the smallest size of Table 8.", draw.speed(results)),
     ]
 
 
 def _written(judgement: Judgement) -> dict[str, str]:
-    def points(value: float | None) -> str:
-        return "–" if value is None else f"{value:+.2f}"
-
     spread = "" if judgement.uncertainty is None else f" ± {judgement.uncertainty:.2f}"
     return {
         "table": str(judgement.claim.table),
         "comparison": f"{judgement.claim.better[0]} below {judgement.claim.worse[0]}",
         "experiment": judgement.experiment,
-        "printed": points(judgement.claim.difference),
-        "measured": points(judgement.difference) + spread,
+        "printed": f"{judgement.claim.difference:+.1f}",
+        "measured": f"{judgement.difference:+.2f}{spread}",
         "chance": "–" if judgement.chance is None else f"1 in {round(1 / judgement.chance)}",
         "verdict": judgement.verdict,
     }
@@ -63,7 +61,9 @@ def _written(judgement: Judgement) -> dict[str, str]:
 def _sentence(count: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{count['verdicts'][name]} {name}" for name in VERDICTS if name in count["verdicts"])
     total = sum(count["verdicts"].values())
-    return f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}: of {total} comparisons, {verdicts}."
+    return (
+        f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}: of {total} comparisons, {verdicts}."
+    )
 
 
 def contents(results: Results) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def contents(results: Results) -> dict[str, Any]:
             {"view": view, "headings": [heading.text for heading in view.headings], "blocks": view.written()}
             for view in (table(number, results) for number in TITLES)
         ],
-        "experiments": [_experiment(experiment.records, experiment.name) for experiment in results.experiments],
+        "experiments": [
+            _experiment(experiment.records, experiment.name) for experiment in results.experiments if experiment.records
+        ],
         "sentences": [_sentence(count) for count in tally(judged)],
         "claims": [_written(judgement) for judgement in judged],
     }
@@ -106,24 +108,27 @@ def _experiment(records: tuple[Mapping[str, Any], ...], name: str) -> dict[str, 
 
 def _templates() -> Environment:
     loader = PackageLoader("shufflenet.paper")
-    return Environment(loader=loader, undefined=StrictUndefined, autoescape=lambda name: "html" in (name or ""), trim_blocks=True)
+    return Environment(
+        loader=loader, undefined=StrictUndefined, autoescape=lambda name: "html" in (name or ""), trim_blocks=True
+    )
 
 
-def to_html(results: Results) -> str:
+def to_html(results: Results, plots: list[Plot]) -> str:
     """One self-contained page: no script, no font, no picture from elsewhere."""
-    return _templates().get_template("report.html.j2").render(plots=make_plots(results), **contents(results))
+    return _templates().get_template("report.html.j2").render(plots=plots, **contents(results))
 
 
-def to_markdown(results: Results) -> str:
+def to_markdown(results: Results, plots: list[Plot]) -> str:
     """The same for a documentation page. Its plots are files in PLOTS_FOLDER beside it."""
-    plots_shown = [{"caption": plot.caption, "path": f"{PLOTS_FOLDER}/{plot.name}.svg"} for plot in make_plots(results)]
-    return _templates().get_template("report.md.j2").render(plots=plots_shown, **contents(results))
+    shown = [{"caption": plot.caption, "path": f"{PLOTS_FOLDER}/{plot.name}.svg"} for plot in plots]
+    return _templates().get_template("report.md.j2").render(plots=shown, **contents(results))
 
 
 def write_report(results: Results, html: Path, markdown: Path | None = None) -> None:
     """Write the page, and the Markdown with its plots if asked for. What was there is a former report and is replaced."""
-    write_text(html, to_html(results))
+    plots = make_plots(results)
+    write_text(html, to_html(results, plots))
     if markdown:
-        write_text(markdown, to_markdown(results))
-        for plot in make_plots(results):
+        write_text(markdown, to_markdown(results, plots))
+        for plot in plots:
             write_text(markdown.parent / PLOTS_FOLDER / f"{plot.name}.svg", plot.svg)

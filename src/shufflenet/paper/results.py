@@ -10,6 +10,7 @@ from typing import Any
 from shufflenet.errors import UserError
 
 CLASSIFICATION, DETECTION, SPEED = "classification", "detection", "table8"
+IMAGENET = "imagenet"  # the experiment of experiments/imagenet.yaml
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,19 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"result {path} cannot be read ({error}); restore it, or remove it and run its row again") from error
+            raise UserError(
+                f"result {path} cannot be read ({error}); restore it, or remove it and run its row again"
+            ) from error
 
 
 def read_results(folder: Path) -> Results:
     """The results below `folder`; what is not there was not run. Raises UserError for a damaged file."""
     classification = folder / CLASSIFICATION
-    names = sorted(path.name for path in classification.iterdir() if path.is_dir()) if classification.is_dir() else []
+    names = {path.name for path in classification.iterdir() if path.is_dir()} if classification.is_dir() else set()
+    # The paper's own data leads, run or not.
+    ordered = [IMAGENET, *sorted(names - {IMAGENET})]
     return Results(
-        experiments=tuple(Experiment(name, tuple(_records(classification / name))) for name in names),
+        experiments=tuple(Experiment(name, tuple(_records(classification / name))) for name in ordered),
         detection=tuple(_records(folder / DETECTION)),
         speed=next(_records(folder / SPEED), None),
     )

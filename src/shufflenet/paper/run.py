@@ -4,29 +4,28 @@ import hashlib
 import json
 import shlex
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from shufflenet.checkpoints import Metadata
-from shufflenet.data import PictureDataset, open_dataset
+from shufflenet.data import open_dataset
+from shufflenet.data.open import Split
 from shufflenet.errors import UserError
-from shufflenet.nets import Network, cost, create
+from shufflenet.nets import cost
 from shufflenet.nets.shufflenet import Stem
 from shufflenet.paper import published
 from shufflenet.paper.files import write_text
-from shufflenet.paper.provenance import commit, host
 from shufflenet.paper.results import CLASSIFICATION
 from shufflenet.paper.tables import canonical
-from shufflenet.training.checkpoint_files import prepare_folder
-from shufflenet.training.classification import Classification
-from shufflenet.training.loop import count_iterations, fit, make_accelerator
-from shufflenet.training.recipe import Recipe, for_network, read_recipe, to_dict
+from shufflenet.training import read_recipe, train
+from shufflenet.training.loop import make_accelerator
+from shufflenet.training.recipe import to_dict
+
+SPLITS: tuple[Split, Split] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -46,23 +45,29 @@ class Experiment:
     def result_file(self, variant: str) -> Path:
         return self.results / CLASSIFICATION / self.name / f"{variant}.json"
 
-    def recipe(self, variant: str, seed: int) -> Recipe:
-        return for_network(replace(read_recipe(self.recipe_file), seed=seed), cost(create(variant)).multiply_adds)
-
-    def settings(self, variant: str) -> dict[str, Any]:
-        """What decides a row's result besides its seed: a result with other settings is another experiment's."""
-        values = to_dict(self.recipe(variant, seed=0))
+    def settings(self) -> dict[str, Any]:
+        """What decides a row's result besides its network and seed: a result with other settings is another experiment's."""
+        values = to_dict(read_recipe(self.recipe_file))
         del values["seed"]
         return {"data": self.data, "stem": self.stem, "recipe": values}
 
     def run_folder(self, variant: str, seed: int) -> Path:
         # The settings are in the path: after a change of recipe no old checkpoint is taken up.
-        digest = hashlib.sha256(json.dumps(self.settings(variant), sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()
         return self.runs / f"{self.name}-{digest[:8]}" / variant / f"seed{seed}"
 
     def command(self, variant: str, seeds: int) -> str:
-        words = ["shufflenet", "paper", "run", "--recipe", self.recipe_file.as_posix(), "--data", self.data, "--stem", self.stem]
-        return shlex.join([*words, "--rows", variant, "--seeds", str(seeds)])
+        """What repeats a row."""
+        options = {
+            "recipe": self.recipe_file.as_posix(),
+            "data": self.data,
+            "stem": self.stem,
+            "rows": variant,
+            "seeds": seeds,
+        }
+        return "shufflenet paper run " + " ".join(
+            f"--{name} {shlex.quote(str(value))}" for name, value in options.items()
+        )
 
 
 def rows_of(table: int | None) -> tuple[str, ...]:
@@ -76,8 +81,8 @@ def rows_of(table: int | None) -> tuple[str, ...]:
             for row in published.TABLE3:
                 yield from (f"{row.variant}_noshuffle", row.variant)
 
-    if table not in (None, *published.BLOCKS, 3):
-        raise UserError(f"table {table} has no error column that training fills; give one of {', '.join(map(str, sorted([*published.BLOCKS, 3])))}")
+    if table not in (None, 2, 3, 4, 5, 6):
+        raise UserError(f"table {table} has no error column that training fills; give 2, 3, 4, 5 or 6")
     return tuple(dict.fromkeys(map(canonical, names())))
 
 
@@ -88,7 +93,7 @@ def select_rows(table: int | None, patterns: Sequence[str]) -> tuple[str, ...]:
         return rows
     for pattern in patterns:
         if not any(fnmatchcase(row, pattern) for row in rows):
-            raise UserError(f"no row of {'the tables' if table is None else f'table {table}'} is called {pattern!r}; they are {', '.join(rows)}")
+            raise UserError(f"no row is called {pattern!r}; they are {', '.join(rows)}")
     # In the order of the patterns: what matters most is measured first.
     return tuple(dict.fromkeys(row for pattern in patterns for row in rows if fnmatchcase(row, pattern)))
 
@@ -103,8 +108,10 @@ def read_record(experiment: Experiment, variant: str) -> dict[str, Any] | None:
         settings = {key: record[key] for key in ("data", "stem", "recipe")}
     except (ValueError, KeyError) as error:
         raise UserError(f"result {path} is damaged ({error!r}); restore or remove it") from error
-    if settings != experiment.settings(variant):
-        raise UserError(f"{path} was measured with another recipe, data set or stem; remove it, or give the recipe file another name")
+    if settings != experiment.settings():
+        raise UserError(
+            f"{path} was measured with another recipe, data set or stem; remove it, or give the recipe file another name"
+        )
     return record
 
 
@@ -113,60 +120,65 @@ def is_done(experiment: Experiment, variant: str, seed: int) -> bool:
     return record is not None and any(run["seed"] == seed for run in record["runs"])
 
 
-def make_network(variant: str, dataset: PictureDataset, stem: Stem, seed: int) -> Network:
-    """The row's network, its weights drawn from the seed."""
-    torch.manual_seed(seed)
-    net = create(variant, num_classes=len(dataset.classes), in_channels=dataset.preprocessing.channels, stem=stem)
-    net.metadata = Metadata(dataset.preprocessing, dataset.classes)
-    return net
-
-
 def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] | None:
     """Train and test one network with one seed, from its last checkpoint if there is one, and add it to the row's result file.
 
     Returns the run's record; None if a signal ended it early (the same call goes on). Under `accelerate launch` all processes call it.
     """
-    training_set, test_set = (open_dataset(experiment.data, split) for split in ("train", "test"))
-    recipe = experiment.recipe(variant, seed)
-    net = make_network(variant, training_set, experiment.stem, seed)
-    folder = experiment.run_folder(variant, seed)
+    training_set, test_set = (open_dataset(experiment.data, split) for split in SPLITS)
+    recipe = replace(read_recipe(experiment.recipe_file), seed=seed)
     accelerator = make_accelerator(recipe)
-    iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
-    task = Classification(net, recipe, training_set, test_set)
-    checkpoint_bytes = 8 * sum(parameter.numel() for parameter in net.parameters())  # weights and momentum
-    prepare_folder(folder / "checkpoints", needed_bytes=(recipe.keep_checkpoints + 1) * checkpoint_bytes)
-    fitted = fit(task, recipe, folder, accelerator, resume=True)
-    if not fitted.finished:
+    training = train(
+        recipe,
+        training_set,
+        test_set,
+        variant,
+        experiment.run_folder(variant, seed),
+        stem=experiment.stem,
+        resume=True,
+        accelerator=accelerator,
+    )
+    if not training.finished:
         return None
-    final = fitted.progress.evaluations[-1]
+    record = training.record
     run = {
         "seed": seed,
-        "top1_error": round(final["top1_error"], 4),
-        "top5_error": round(final["top5_error"], 4),
-        "images_per_second": round(iterations * recipe.batch_size / fitted.progress.seconds, 1),
-        "training_seconds": round(fitted.progress.seconds, 1),
-        "host": host(),
-        "commit": commit(),
-        "torch": torch.__version__,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "top1_error": round(record["top1_error"], 4),
+        "top5_error": round(record["top5_error"], 4),
+        "images_per_second": round(record["images_per_second"], 1),
+        "training_seconds": round(record["training_seconds"], 1),
+        "host": host(record["environment"]),
+        "commit": record["environment"]["commit"] or f"version {record['environment']['shufflenet']}",
+        "torch": record["environment"]["torch"],
+        "date": record["finished"][:10],
     }
     if accelerator.is_main_process:
-        counted = cost(net.cpu(), training_set.preprocessing.size)
+        counted = cost(training.net.cpu(), training_set.preprocessing.size)
         about = {
             "variant": variant,
-            **experiment.settings(variant),
+            **experiment.settings(),
             "recipe_file": experiment.recipe_file.as_posix(),
             "training_pictures": len(training_set),
             "test_pictures": len(test_set),
             "batch_size": recipe.batch_size,
-            "iterations": iterations,
-            "epochs": round(iterations * recipe.batch_size / len(training_set), 3),
+            "iterations": record["iterations"],
+            "epochs": round(record["epochs"], 3),
             "size": list(training_set.preprocessing.size),
             "multiply_adds": counted.multiply_adds,
             "parameters": counted.parameters,
         }
         write_run(experiment, about, run)
     return run
+
+
+def host(environment: Mapping[str, Any]) -> str:
+    """The machine's kind, not its name."""
+    threads = environment["threads"]
+    processor = f"{environment['processor']} ({torch.backends.cpu.get_cpu_capability()})"
+    return (
+        environment["accelerator"]
+        or f"{processor}, {environment['cores']} cores, {threads} thread{'s' * (threads > 1)}"
+    )
 
 
 def write_run(experiment: Experiment, about: dict[str, Any], run: dict[str, Any]) -> None:

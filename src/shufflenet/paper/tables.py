@@ -11,7 +11,16 @@ from shufflenet.nets import cost, create, variants
 from shufflenet.paper import published
 from shufflenet.paper.measured_tables import detection, speed
 from shufflenet.paper.results import Errors, Experiment, Results
-from shufflenet.paper.view import COUNTED_COMPLEXITY, PRINTED_COMPLEXITY, PRINTED_ERROR, Heading, Table, measured, printed, write_errors
+from shufflenet.paper.view import (
+    COUNTED_COMPLEXITY,
+    PRINTED_COMPLEXITY,
+    PRINTED_ERROR,
+    Heading,
+    Table,
+    measured,
+    printed,
+    write_errors,
+)
 
 
 @cache
@@ -90,7 +99,10 @@ def _shuffle(results: Results) -> Table:
     for row in published.TABLE3:
         cells: list[Any] = [row.label, row.error_without, row.error_with, row.difference]
         for experiment in results.experiments:
-            without, with_shuffle = errors_of(experiment, f"{row.variant}_noshuffle"), errors_of(experiment, row.variant)
+            without, with_shuffle = (
+                errors_of(experiment, f"{row.variant}_noshuffle"),
+                errors_of(experiment, row.variant),
+            )
             difference = without.mean - with_shuffle.mean if without and with_shuffle else None
             cells += [without, with_shuffle, difference]
         rows.append(tuple(cells))
