@@ -30,20 +30,19 @@ def decode_crop(
     """The box (top, left, height, width) of a picture from `open_picture`, scaled to size (height, width): uint8 [channels, height, width].
 
     A JPEG whose box is at least twice `size` both ways is decoded at the smallest size that still gives a pixel for each pixel
-    asked for: libjpeg scales within its inverse transform, for a fraction of the work. Raises BrokenPictureError if the pixels
-    cannot be read. For training: libjpeg's
-    fast modes change values by a few units, which evaluation, reading through `decoded`, does not allow.
+    asked for, which libjpeg does within its inverse transform for a fraction of the work, and cropped to whole decoded pixels.
+    For training only: libjpeg's fast modes, used here, change values by a few units. Raises BrokenPictureError if the pixels cannot
+    be read.
     """
     top, left, height, width = box
     least = (math.ceil(image.height * size[0] / height), math.ceil(image.width * size[1] / width))
     pixels = decode_jpeg(image, mode, least)
     if pixels is None:
-        return _scaled(
-            pil_to_tensor(decoded(image, mode).crop((left, top, left + width, top + height))), size, interpolation
-        )
-    scale_y, scale_x = pixels.shape[1] / image.height, pixels.shape[2] / image.width
-    rows = slice(math.floor(top * scale_y), math.ceil((top + height) * scale_y))
-    columns = slice(math.floor(left * scale_x), math.ceil((left + width) * scale_x))
+        cropped = decoded(image, mode).crop((left, top, left + width, top + height))
+        return _scaled(pil_to_tensor(cropped), size, interpolation)
+    eighths = max(pixels.shape) * 8 // max(image.size)  # libjpeg rounds sizes up
+    rows = slice(top * eighths // 8, -(-(top + height) * eighths // 8))
+    columns = slice(left * eighths // 8, -(-(left + width) * eighths // 8))
     return _scaled(pixels[:, rows, columns], size, interpolation)
 
 
