@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Sampler
@@ -14,18 +15,25 @@ from shufflenet.training.recipe import Recipe
 class EpochBatches(Sampler[list[int]]):
     """The batches of an epoch for one of `processes`, from any position on.
 
-    Every epoch is a permutation drawn from (seed, epoch), cut into global batches of `batch_size`; what does not fill one is left for
+    Every epoch is the permutation `order(epoch)`, drawn from (seed, epoch), cut into global batches of `batch_size`; what does not fill one is left for
     other epochs to draw. A global batch is cut into `accumulation` parts, and each part is dealt to the processes in turn. So the
     pictures of a global batch depend neither on the number of processes nor on where a run was interrupted.
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, accumulation: int, seed: int, process: int, processes: int
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        order: Callable[[int], np.ndarray],
+        accumulation: int,
+        process: int,
+        processes: int,
     ) -> None:
         self.length = length
         self.batch_size = batch_size
+        self.order = order
         self.accumulation = accumulation
-        self.seed = seed
         self.process = process
         self.processes = processes
         self.epoch = 0
@@ -40,7 +48,7 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch, self.first = divmod(iteration, self.batches_per_epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        order = self.order(self.epoch)
         for batch in range(self.first, self.batches_per_epoch):
             pictures = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             for part in np.split(pictures, self.accumulation):
@@ -63,8 +71,8 @@ class BatchStream:
         self.sampler = EpochBatches(
             len(inputs),
             recipe.batch_size,
+            order=inputs.order,
             accumulation=recipe.accumulation,
-            seed=recipe.seed,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
@@ -75,6 +83,7 @@ class BatchStream:
             collate_fn=collate,
             persistent_workers=recipe.workers > 0,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # its iterators draw a seed, which from torch's own would shift the draws of the loop
         )
 
     def start(self, iteration: int) -> Iterator[Any]:

@@ -64,7 +64,7 @@ def train(
     net = _network(variant, training_set, preprocessing, stem)
     recipe = for_network(recipe, cost(net).multiply_adds)
     test_set = test_set.relabelled(class_map(test_set.classes, net.metadata.classes), net.metadata.classes)
-    accelerator = accelerator or make_accelerator(recipe, log_with=list(trackers), project_dir=folder)
+    accelerator = accelerator or make_accelerator(recipe, log_with=list(trackers) or None, project_dir=folder)
     iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
     settings = {"variant": net.spec["name"], **to_dict(recipe)}
     if accelerator.is_main_process:
