@@ -20,8 +20,7 @@ KERNEL vec exponential(vec x) {
   y = y * rest + 5.0000001201e-1f;
   y = y * rest * rest + rest + 1.0f;
   /* Two factors of half the exponent each: their product may leave the range of normal numbers, they do not. */
-  bits whole = {0};
-  UNROLL for (int i = 0; i < LANES; i++) whole[i] = n[i] == n[i] ? (int32_t)n[i] : 0;
+  const bits whole = __builtin_convertvector(where(n == n, n, splat(0)), bits);
   const bits half = whole >> 1;
   y = y * (vec)((half + 127) << 23) * (vec)((whole - half + 127) << 23);
   return where(x != x, x, y);
