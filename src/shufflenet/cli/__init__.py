@@ -10,7 +10,20 @@ from rich.markup import escape
 from shufflenet import __version__
 
 # In the order in which --help shows them; a verb's file holds a function of its name, or a sub-app named `app`.
-VERBS = ("list", "info", "predict", "convert", "compile", "paper")
+VERBS = (
+    "list",
+    "info",
+    "quickstart",
+    "train",
+    "evaluate",
+    "predict",
+    "convert",
+    "export",
+    "compile",
+    "bench",
+    "detect",
+    "paper",
+)
 
 app = typer.Typer(
     name="shufflenet",

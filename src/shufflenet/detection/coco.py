@@ -263,6 +263,12 @@ def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tupl
     )
 
 
+def dataset_name(path: Path) -> str:
+    """What to call a data set in a record: "coco" for COCO as downloaded, else its folder's or file's name."""
+    own = any((path / name).is_dir() for name in ("val2014", "val2017"))
+    return "coco" if own else path.resolve().stem
+
+
 def open_split(path: Path, split: Split, pictures: Path | None = None) -> Annotations:
     """Read one split of a COCO folder, or an annotation file; see `find_sources`."""
     if not path.exists():

@@ -73,6 +73,10 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         """Call before the DataLoader's iterator of that epoch is made."""
         self._epoch.fill_(epoch)
 
+    def order(self, epoch: int) -> np.ndarray:
+        """The indices in the random order of an epoch: a pure function of (seed, epoch)."""
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self))
+
     def check(self) -> None:
         """Nothing is put off: a broken picture ends the run where it is read."""
 

@@ -14,7 +14,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform, res
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from shufflenet.checkpoints import IMAGENET, Preprocessing
+from shufflenet.checkpoints import Preprocessing
+from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.detection.config import DetectorConfig
 from shufflenet.errors import UserError
 from shufflenet.nets import create
@@ -136,13 +137,14 @@ class Detector(FasterRCNN):
         self.training_record = {}
 
 
-def rgb_weights(net: Network, preprocessing: Preprocessing) -> tuple[dict[str, Tensor], Preprocessing]:
+def rgb_weights(net: Network) -> tuple[dict[str, Tensor], Preprocessing]:
     """A classifier's weights for RGB pictures, and the preprocessing that goes with them.
 
     Its first convolution is rewritten so that it computes what it did: a BGR network's input channels are reversed, a grey
     network's one channel becomes the three of luma. Raises UserError for inputs that are no pictures.
     """
     weights = dict(net.state_dict())
+    preprocessing = metadata_of(net).preprocessing
     if preprocessing.channel_order == "RGB":
         return weights, preprocessing
     first = next(f"{name}.weight" for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
@@ -162,15 +164,19 @@ def rgb_weights(net: Network, preprocessing: Preprocessing) -> tuple[dict[str, T
     return weights, Preprocessing(mean=mean, std=std)
 
 
-def rgb_spec(net: Network) -> dict[str, Any]:
-    """The spec of the same network for RGB pictures with the stride-4 stem and one class: what a backbone is."""
+def backbone_of(net: Network) -> dict[str, Any]:
+    """The spec of the same network for RGB pictures with the stride-4 stem and one class: what a config's backbone is."""
     return {**net.spec, "in_channels": 3, "stem": "imagenet", "num_classes": 1}
 
 
+def preprocessing_of(net: Network) -> Preprocessing:
+    """The mean and deviation, in RGB, that go with a classifier's weights in a detector."""
+    return rgb_weights(net)[1]
+
+
 def load_backbone(detector: Detector, net: Network) -> None:
-    """Give `detector` the weights of the classifier `net` up to stage 4. Its config must hold `rgb_spec(net)`."""
-    preprocessing = net.metadata.preprocessing if net.metadata else IMAGENET
-    weights, _ = rgb_weights(net, preprocessing)
+    """Give `detector` the weights of the classifier `net` up to stage 4. Its config must hold `backbone_of(net)`."""
+    weights, _ = rgb_weights(net)
     trunk = {name: tensor for name, tensor in weights.items() if not name.startswith("classifier.")}
     own = {key.removeprefix("backbone.").removeprefix("roi_heads.box_head."): key for key in detector.state_dict()}
     missing = [name for name in trunk if name not in own]

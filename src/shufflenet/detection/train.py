@@ -1,11 +1,13 @@
 """Training a detector: the task, its recipes, and the run from annotations to a folder. The loop is `shufflenet.training.loop.fit`."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from rich.console import Console
 from torch import Tensor, nn
 
 from shufflenet.data.transforms import Augmentation
@@ -17,6 +19,7 @@ from shufflenet.detection.evaluate import DetectionScores, Result, detect, score
 from shufflenet.detection.folder import save_detector
 from shufflenet.errors import UserError
 from shufflenet.training.loop import Observer, count_iterations, fit, make_accelerator
+from shufflenet.training.observers import Terminal, Trackers
 from shufflenet.training.recipe import Recipe, to_dict
 from shufflenet.training.run_folder import open_run, run_record, write_json
 
@@ -132,15 +135,17 @@ def train_detector(
     *,
     dataset: str = "",
     resume: bool = False,
-    accelerator: Accelerator | None = None,
+    trackers: tuple[str, ...] = ("tensorboard",),
+    console: Console | None = None,
     observers: tuple[Observer, ...] = (),
+    accelerator: Accelerator | None = None,
 ) -> DetectorTraining:
     """Train `detector` by the recipe into the run folder: what `load_detector` reads, result.json, checkpoints/, best/.
 
-    `dataset` is the data's name for the record ("coco" for COCO: the rows of Table 7 are looked up by it).
-    Pictures whose objects are all crowds or without an area are not trained on; those without any object are. `resume` goes on
-    from the last checkpoint in the folder, or begins. Raises UserError for categories that the detector does not know, a recipe
-    with settings for classifiers, a folder that holds another run, and whatever `fit` raises.
+    `dataset` is the data's name for the record ("coco" for COCO: Table 7's rows are looked up by it). Pictures whose objects are
+    all crowds or without an area are not trained on; those without any object are. `resume` goes on from the last checkpoint in
+    the folder, or begins; `trackers` and `console` are as in `shufflenet.training.train`. Raises UserError for categories that
+    the detector does not know, a recipe with settings for classifiers, a folder that holds another run, and whatever `fit` raises.
     """
     folder = Path(folder)
     check_recipe(recipe)
@@ -148,16 +153,22 @@ def train_detector(
     label_of(test_set, detector.config.categories)
     if not any((~picture.crowd).any() for picture in test_set.pictures):
         raise UserError(f"{test_set.path} has no object to find; a test set needs some")
-    accelerator = accelerator or make_accelerator(recipe)
+    accelerator = accelerator or make_accelerator(recipe, log_with=list(trackers) or None, project_dir=folder)
     iterations = count_iterations(recipe, len(training_set.pictures), accelerator.num_processes)
     settings = {"detector": detector.config.to_json(), **to_dict(recipe)}
     if accelerator.is_main_process:
         open_run(folder, detector, settings, recipe, resume=resume)
     accelerator.wait_for_everyone()
     task = Detection(detector, recipe, training_set, test_set)
-    result = fit(task, recipe, folder, accelerator, resume=resume, observers=observers)
+    with ExitStack() as stack:
+        watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
+        if console and accelerator.is_main_process:
+            watching.append(stack.enter_context(Terminal(recipe, len(training_set.pictures), iterations, console)))
+        result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
     trained = result.net
     assert isinstance(trained, Detector)
+    if result.finished and task.scores is None:  # resumed after the last iteration
+        task.evaluate(trained, accelerator)
     record = {
         "dataset": dataset,
         "variant": detector.config.backbone["name"],
