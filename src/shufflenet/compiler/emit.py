@@ -167,7 +167,7 @@ class _Emitter:
             lines += ["/* What `weights` points to: this file's contents, aligned to 64 bytes. */"]
             lines += [f'#define {m}_WEIGHTS_FILE "{self.name}.bin"']
         lines += ["", "#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
-        lines.append(f"/* `arena`: {m}_ARENA_BYTES bytes of the caller's, aligned as float; need not be cleared. */")
+        lines.append(f"/* `arena`: {m}_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */")
         lines.append(f"void {self.name}_run({self._parameters()});")
         if self.pixels:
             lines.append("/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */")
@@ -178,7 +178,7 @@ class _Emitter:
     def _run_function(self, functions: list[str], *, pixels: bool) -> str:
         weights = "embedded.numbers" if self.embed else "weights"
         lines = [f"void {self.name}_run{'_rgb8' if pixels else ''}({self._parameters(pixels=pixels)}) {{"]
-        lines.append("  float *const a = arena;")
+        lines.append("  float *const a = aligned(arena);")
         for i, (step, function) in enumerate(zip(self.plan.steps, functions, strict=True)):
             arguments = [weights, "a"] if "(const float *w" in function else ["a"]
             port = _port(step)
@@ -273,35 +273,34 @@ class _Emitter:
 
     @body.register
     def _(self, step: steps.Product) -> Iterator[str]:
-        flags = ("ADD",) if step.addend else ()
         rows = len(step.output.starts) // step.groups
         stride = step.input.starts[1] - step.input.starts[0] if len(step.input.starts) > 1 else 0
         first = step.input.offset + step.input.starts[0]
-        multiply = self.pack_tiles(step.pixels, step.blocks, flags, step.activation)
-        yield f"struct product p = {self.product(step, input=f'a + {first}', input_stride=str(stride), inner=str(step.inner))};"
-        if step.groups == 1:
-            yield f"{multiply}(p);"
-            return
+        yield f"struct product p = {self.product(step, input=f'a + {first}', input_stride=str(stride), inner=str(step.part))};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        yield f"  {multiply}(p);"
-        yield f"  next_rows(&p, {rows});"
-        yield f"  p.input += {step.inner * stride};"
+        for part in range(0, step.inner, step.part):
+            count = min(step.part, step.inner - part)
+            multiply = self.pack_tiles(step.pixels, step.blocks, *_ends(step, part, count))
+            if count != step.part:
+                yield f"  p.inner = {count};"
+            yield f"  {multiply}(p);"
+            yield f"  p.weights += {rows * count}, p.input += {count * stride};"
+        if step.inner % step.part:
+            yield f"  p.inner = {step.part};"
+        yield f"  p.bias += {rows}, p.to += {rows}, p.from += {rows};"
         yield "}"
 
     @body.register
     def _(self, step: steps.PanelProduct) -> Iterator[str]:
         rows = len(step.output.starts) // step.groups
         channels = len(step.input.starts) // step.groups
-        once = step.panel_inner == step.inner
         yield f"float *const panel = a + {step.scratch};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.starts(step.input)} + group * {channels};"
         for chunk in step.chunks:
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
-                last = end == step.inner
-                flags = (("RESUME",) if part else ()) + (("ADD",) if last and step.addend else ())
-                multiply = self.pack_tiles(chunk.count, chunk.blocks, flags, step.activation if last else None)
+                multiply = self.pack_tiles(chunk.count, chunk.blocks, *_ends(step, part, end - part))
                 window = _window(step.window, chunk.first, chunk.count)
                 yield f"  pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
                 changes = {
@@ -435,6 +434,12 @@ class _Emitter:
 
     def _common(self, step: Step, source: Planes) -> str:
         return f"{_kind(step.activation)}, {self._plain(step, source)}"
+
+
+def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:
+    """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
+    flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
+    return flags, step.activation if part + count == step.inner else None
 
 
 def _dense(planes: Planes, size: int) -> tuple[int, ...]:

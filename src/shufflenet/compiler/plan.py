@@ -34,6 +34,7 @@ from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
 ALIGNMENT = 16  # floats: 64 bytes
 MARGIN = 32  # floats
 VECTOR_ROWS = 32  # kernels/vector.c
+PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER, PANEL_FLOATS = 256, 65_536  # a panel of a general convolution: rows at most, and floats (256 KiB)
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
 MOST_STEM_CHANNELS = 4
@@ -65,7 +66,7 @@ def make_plan(graph: Graph) -> Plan:
             for p, planes in zip(graph.outputs, results, strict=True)
         ),
         weights=planner.weights(),
-        arena_floats=floats + 2 * MARGIN,
+        arena_floats=floats + 2 * MARGIN + ALIGNMENT,  # room to align it
         bound_floats=lower_bound(
             [replace(t, size=math.prod(graph.tensors[t.name].shape)) for t in lifetimes if t.name in graph.tensors]
         ),
@@ -96,7 +97,7 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
     for i, step in enumerate(planned):
         addend = getattr(step, "addend", None)
         if (
-            isinstance(step, steps.Product | steps.Combine)
+            isinstance(step, steps.Product | steps.PanelProduct | steps.Combine)
             and addend is not None
             and addend.starts == step.output.starts
             and graph.tensors[addend.tensor].shape == graph.tensors[step.output.tensor].shape
@@ -256,9 +257,10 @@ class _Planner:
             and _affine(view)
         ):  # fmt: skip
             blocks = _blocks(rows, pixels)
+            part = -(-inner // -(-inner // PRODUCT_INNER))
             yield steps.Product(
-                **common, comment=comment, groups=groups, inner=inner, blocks=blocks, pixels=pixels,
-                weights=self._add(_pack(matrix, inner, blocks)), bias=self._add(bias),
+                **common, comment=comment, groups=groups, inner=inner, part=part, blocks=blocks, pixels=pixels,
+                weights=self._add(_pack(matrix, part, blocks)), bias=self._add(bias),
             )  # fmt: skip
         else:
             parts = -(-inner // PANEL_INNER)

@@ -56,12 +56,16 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Product(Step):
-    """A 1×1 convolution: in each group, weights × the input's planes, read where they are. Packed [group][block][inner][row]."""
+    """A 1×1 convolution: in each group, weights × the input's planes, read where they are, `part` of them at a time.
+
+    Weights are packed [group][part of inner][block][inner][row].
+    """
 
     input: Planes
     addend: Planes | None
     groups: int
     inner: int
+    part: int
     blocks: tuple[Block, ...]
     pixels: int
     weights: int

@@ -80,3 +80,6 @@ KERNEL vec in_order(vec x) {
   return x;
 #endif
 }
+
+/* The first multiple of 64 bytes: vectors that straddle cache lines cost twice. */
+KERNEL float *aligned(void *arena) { return (float *)(((uintptr_t)arena + 63) & ~(uintptr_t)63); }
