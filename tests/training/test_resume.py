@@ -32,8 +32,6 @@ def finish(process):
     assert process.exitcode == 0
 
 
-
-
 def test_killed_twenty_times_it_ends_with_the_same_weights(start_run, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     began = time.monotonic()
@@ -116,7 +114,9 @@ def test_a_full_disk_leaves_the_checkpoint_before_intact(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match=r"iteration-000000002.pt cannot be written .*No space left.*iteration-000000001.pt is intact"):
+    with pytest.raises(
+        UserError, match=r"iteration-000000002.pt cannot be written .*No space left.*iteration-000000001.pt is intact"
+    ):
         write_checkpoint(tmp_path, 2, {"a": torch.ones(3)}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == [first.name]
     assert first.read_bytes() == before
@@ -128,7 +128,9 @@ def test_the_last_few_checkpoints_are_kept(tmp_path):
     assert [path.name[-6:-3] for path in list_checkpoints(tmp_path)] == ["010", "015", "020"]
 
 
-def test_where_nothing_can_be_written_it_says_so_before_training(make_net, make_recipe, training_set, test_set, tmp_path):
+def test_where_nothing_can_be_written_it_says_so_before_training(
+    make_net, make_recipe, training_set, test_set, tmp_path
+):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run folder .*file/run/checkpoints cannot be written"):
         train(make_recipe(), training_set, test_set, make_net(), tmp_path / "file" / "run", trackers=())

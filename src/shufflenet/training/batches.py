@@ -15,8 +15,8 @@ from shufflenet.training.recipe import Recipe
 class EpochBatches(Sampler[list[int]]):
     """The batches of an epoch for one of `processes`, from any position on.
 
-    Every epoch is the permutation `order(epoch)`, drawn from (seed, epoch), cut into global batches of `batch_size`; what does not fill one is left for
-    other epochs to draw. A global batch is cut into `accumulation` parts, and each part is dealt to the processes in turn. So the
+    Every epoch is the permutation `order(epoch)`, cut into global batches of `batch_size`; what does not fill one is left for other
+    epochs to draw. A global batch is cut into `accumulation` parts, and each part is dealt to the processes in turn. So the
     pictures of a global batch depend neither on the number of processes nor on where a run was interrupted.
     """
 

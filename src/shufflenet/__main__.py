@@ -1,0 +1,5 @@
+"""`python -m shufflenet`, which `accelerate launch -m shufflenet` needs."""
+
+from shufflenet.cli import main
+
+main()

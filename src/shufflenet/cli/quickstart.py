@@ -1,0 +1,73 @@
+"""`shufflenet quickstart`: a small ShuffleNet learns real pictures while you watch, and tells some apart."""
+
+from typing import Annotated
+
+import typer
+
+VARIANT = "shufflenet_x0_25_g8"
+DATA = "fashion-mnist-7k"
+SHOWN = 6
+
+
+def quickstart(
+    output: Annotated[str, typer.Option("--output", "-o", help="Where the trained network goes.")] = "runs/quickstart",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON instead of progress and pictures.")
+    ] = False,
+) -> None:
+    """Train on the 6,000 pictures of clothing that come with the package, test on 1,000 others, and predict a few of these.
+
+    Takes about three minutes on two processor cores, and no network. A second call begins anew.
+
+    Examples:
+
+      shufflenet quickstart
+
+      shufflenet predict runs/quickstart photo-of-a-shoe.png
+    """
+    import shutil
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from shufflenet.checkpoints import load
+    from shufflenet.cli.halfblocks import half_blocks
+    from shufflenet.data import open_dataset, prepare
+    from shufflenet.errors import UserError
+    from shufflenet.training import read_recipe, train
+    from shufflenet.training.recipe import merge, parse_setting
+
+    folder = Path(output)
+    if folder.exists():
+        if not (folder / "recipe.yaml").exists():
+            raise UserError(f"{folder} is not a folder of `shufflenet quickstart`; choose another with -o")
+        shutil.rmtree(folder)
+    console = Console()
+    recipe = read_recipe("quickstart", merge(*map(parse_setting, settings or ())))
+    training_set, test_set = open_dataset(DATA, "train"), open_dataset(DATA, "test")
+    training = train(recipe, training_set, test_set, VARIANT, folder, stem="small", console=None if json else console)
+    if not training.finished:
+        console.print("stopped; call it again to begin anew")
+        return
+    if json:
+        console.print_json(data=training.record)
+        return
+    assert training.evaluation is not None
+    net = load(folder)
+    inputs = prepare(test_set, net.metadata.preprocessing)
+    for number in range(0, len(test_set), len(test_set) // SHOWN)[:SHOWN]:
+        picture, label = test_set[number]
+        probabilities = net(inputs[number][0][None]).softmax(1)[0]
+        best = probabilities.topk(3)
+        lines = [f"{'✓' if best.indices[0] == label else '✗'} this is: {test_set.classes[label]}"]
+        lines += [
+            f"  {test_set.classes[i]} {p:.1%}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+        console.print(half_blocks(picture), "\n".join(lines), "")
+    console.print(
+        f"{100 - training.evaluation.top1_error:.1f}% of the 1,000 test pictures told right. The network is in {folder}, what became of it in "
+        f"{folder}/report.html; `shufflenet predict {folder} PICTURE...` tells more."
+    )

@@ -1,0 +1,102 @@
+"""`shufflenet train DATA`: a network that learns from pictures."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Stem(StrEnum):
+    """The first layers: stride 4, or stride 1 for pictures of 28 to 64 pixels."""
+
+    imagenet = "imagenet"
+    small = "small"
+
+
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder (train/ and val/, or class folders), shards, hf:NAME, fashion-mnist, fashion-mnist-7k."
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="The run folder.")],
+    variant: Annotated[str, typer.Option(help="A variant (see `shufflenet list`).")] = "shufflenet_x1_0_g3",
+    weights: Annotated[
+        str | None,
+        typer.Option("--from", help="Start from this trained network (a folder or Hub id) instead of a variant."),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="paper, megvii, finetune, quickstart, or a YAML file that changes fields of one.")
+    ] = "paper",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
+    ] = None,
+    stem: Annotated[
+        Stem, typer.Option(help="imagenet (stride 4), or small (stride 1) for pictures of 28 to 64 pixels.")
+    ] = Stem.imagenet,
+    held_out: Annotated[
+        float, typer.Option(help="Where the data has no test split: the share of each class that is held out for it.")
+    ] = 0.1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint, or begin.")
+    ] = False,
+    trackers: Annotated[
+        list[str] | None,
+        typer.Option("--tracker", help="Any that Accelerate knows, such as wandb; repeatable. Default: tensorboard."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print result.json at the end instead of progress.")] = False,
+) -> None:
+    """Train a network, with checkpoints, a report and a folder that `shufflenet predict` reads.
+
+    For several GPUs or machines: `accelerate launch -m shufflenet train ...`. SIGTERM and Ctrl-C write a checkpoint and end with
+    status 0; --resume goes on.
+
+    Examples:
+
+      shufflenet train ~/flowers --from user/shufflenet --recipe finetune -o runs/flowers
+
+      shufflenet train fashion-mnist --variant shufflenet_x0_5_g3 --stem small --recipe quickstart --set epochs=20 -o runs/clothes
+
+      shufflenet train /data/imagenet --recipe paper --set mixed_precision=bf16 -o runs/imagenet --resume
+    """
+    from accelerate import PartialState
+    from rich.console import Console
+    from rich.table import Table
+
+    from shufflenet.checkpoints import load
+    from shufflenet.data import open_dataset
+    from shufflenet.training import read_recipe
+    from shufflenet.training import train as run
+    from shufflenet.training.recipe import merge, parse_setting
+
+    chosen = read_recipe(recipe, merge(*map(parse_setting, settings or ())))
+    training_set, test_set = (open_dataset(data, split, held_out=held_out) for split in ("train", "test"))
+    start = load(weights) if weights else variant
+    console = Console()
+    training = run(
+        chosen,
+        training_set,
+        test_set,
+        start,
+        output,
+        stem=stem.value,
+        resume=resume,
+        trackers=tuple(trackers or ("tensorboard",)),
+        console=None if json else console,
+    )
+    if not PartialState().is_main_process:
+        return
+    if not training.finished:
+        console.print(f"stopped, with a checkpoint in {output}; the same command with --resume goes on")
+        return
+    if json:
+        console.print_json(data=training.record)
+        return
+    assert training.evaluation is not None
+    table = Table(box=None, show_header=False)
+    table.add_row("top-1 error", f"{training.evaluation.top1_error:.2f}%")
+    table.add_row("top-5 error", f"{training.evaluation.top5_error:.2f}%")
+    table.add_row("images/s", f"{training.record['images_per_second']:.0f}")
+    table.add_row("report", f"{output}/report.html")
+    console.print(table)
