@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import to_pil_image
 
 from shufflenet.checkpoints import IMAGENET, Preprocessing
-from shufflenet.data.draws import item_seeds
 from shufflenet.data.pictures import SUFFIXES, open_picture
 from shufflenet.errors import UserError
 
@@ -43,7 +42,7 @@ class PictureDataset(Dataset[tuple[Image.Image, int]]):
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """The indices in the random order of an epoch: a pure function of (seed, epoch)."""
-        return np.random.Generator(np.random.PCG64(item_seeds(seed, epoch, [0]))).permutation(len(self))
+        return np.random.default_rng((seed, epoch)).permutation(len(self))
 
     def relabelled(self, label_map: Sequence[int], classes: Sequence[str]) -> Self:
         """The same pictures with `label_map[label]` in place of each label, an index into `classes`."""

@@ -1,6 +1,7 @@
 """Picture files as a person sees them: upright, opaque, 8 bits a channel; and what is wrong with those that cannot be seen so."""
 
 import io
+import threading
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 # A list of our own: Pillow also knows formats that start other programs (EPS) or that nobody means by a picture.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION_TAG = 0x0112
+OPENING = threading.Lock()  # the filters of warnings are one set for all threads
 
 
 class BrokenPictureError(UserError):
@@ -45,7 +47,7 @@ def open_picture(source: str | Path | bytes, name: str | None = None) -> Image.I
     if not data:
         raise BrokenPictureError(f"{name} is empty")
     try:
-        with warnings.catch_warnings():
+        with OPENING, warnings.catch_warnings():
             # Between the sizes at which Pillow warns and refuses (89 and 179 megapixels) lie the pictures of today's phones.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)

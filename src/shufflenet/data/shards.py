@@ -17,7 +17,6 @@ import numpy as np
 from PIL.Image import Image
 
 from shufflenet.data.datasets import PictureDataset
-from shufflenet.data.draws import item_seeds
 from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
 from shufflenet.errors import UserError
 
@@ -76,7 +75,7 @@ class ShardDataset(PictureDataset):
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """Shards in random order, their pictures shuffled among 16 at a time: reads stay within few files, as disks like it."""
-        random = np.random.Generator(np.random.PCG64(item_seeds(seed, epoch, [0])))
+        random = np.random.default_rng((seed, epoch))
         shards = random.permutation(len(self.paths))
         starts = np.searchsorted(self.index.shards, np.arange(len(self.paths) + 1))
         runs = [np.arange(*starts[shard : shard + 2].tolist()) for shard in shards.tolist()]
