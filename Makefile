@@ -26,6 +26,12 @@ quickstart: $(VENV)/.core  ## Install, train a small ShuffleNet on real pictures
 test: $(VENV)/.dev  ## Run all tests, one process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 
+# An environment of its own: litert-torch pins older versions of packages that the others share.
+test-export:  ## Test the exports whose converters weigh gigabytes: LiteRT and ExecuTorch
+	$(PYTHON) -m venv $(VENV)-export
+	$(VENV)-export/bin/python -m pip install --quiet --editable '.[dev,litert,executorch]'
+	OMP_NUM_THREADS=1 $(VENV)-export/bin/python -m pytest -m heavy_export tests/deploy
+
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shufflenet.checkpoints import convert, load, push_to_hub, save
-    from shufflenet.deploy import compile
+    from shufflenet.deploy.compile import compile
     from shufflenet.nets import cost, create, variants
 
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ _HOMES = {
     "load": "checkpoints",
     "push_to_hub": "checkpoints",
     "convert": "checkpoints",
-    "compile": "deploy",
+    "compile": "deploy.compile",
 }
 
 

@@ -90,7 +90,7 @@ def _compiled(net: "Network") -> "Callable[[Tensor], Tensor]":
     from shufflenet.errors import UserError
 
     try:
-        from shufflenet.deploy import compile
+        from shufflenet.deploy.compile import compile
     except ImportError as error:
         raise UserError(
             "compiling needs onnx and a C compiler; pip install 'shufflenet[compile]' brings both"

@@ -1,5 +1,4 @@
-"""Networks outside of torch: exported to other runtimes, or compiled to C."""
+"""Networks outside of torch: exported to other runtimes, compared with them, or compiled to C.
 
-from shufflenet.deploy.compile import compile
-
-__all__ = ["compile"]
+Nothing is imported here: a process that only runs a file in its runtime, as the bench's do, must not load torch.
+"""

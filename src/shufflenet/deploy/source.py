@@ -1,12 +1,11 @@
 """What is exported: a network for pictures of one size, with or without its preprocessing."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from shufflenet.checkpoints import Metadata, Preprocessing
@@ -44,7 +43,7 @@ class Source:
     """A network in eval mode and the form in which it leaves torch.
 
     `size` is height and width of its input; `open_size` leaves both open in the file. `fold_batch_norm` merges batch normalization
-    into the convolutions before it.
+    into the convolutions before it. With preprocessing, pictures are uint8, or with `float_pictures` the same whole numbers as float32.
     """
 
     net: Network
@@ -52,6 +51,7 @@ class Source:
     with_preprocessing: bool = False
     open_size: bool = False
     fold_batch_norm: bool = True
+    float_pictures: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +75,10 @@ class Source:
         channels = self.net.spec["in_channels"]
         return (*self.size, channels) if self.with_preprocessing else (channels, *self.size)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8 if self.with_preprocessing and not self.float_pictures else torch.float32
+
     @cached_property
     def module(self) -> nn.Module:
         module = WithPreprocessing(self.net, self.metadata.preprocessing) if self.with_preprocessing else self.net
@@ -83,8 +87,7 @@ class Source:
     @cached_property
     def example(self) -> Tensor:
         """An input of batch 1, for tracing."""
-        dtype = torch.uint8 if self.with_preprocessing else torch.float32
-        return torch.zeros(1, *self.input_shape, dtype=dtype)
+        return torch.zeros(1, *self.input_shape, dtype=self.dtype)
 
     def capture(self) -> ExportedProgram:
         """torch.export's graph, at batch 1 and at `size`."""
@@ -95,31 +98,3 @@ class Source:
         """What torch makes of `batch`, the reference for every runtime."""
         with torch.inference_mode():
             return self.module(torch.from_numpy(batch)).numpy()
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """A channel shuffle in a captured graph: Reshape to [n, groups, channels, h, w], Transpose(1, 2), Reshape back."""
-
-    split: fx.Node
-    swap: fx.Node
-    merge: fx.Node
-
-    @property
-    def input(self) -> fx.Node:
-        source = self.split.args[0]
-        assert isinstance(source, fx.Node)
-        return source
-
-    @property
-    def groups(self) -> int:
-        return self.split.meta["val"].shape[1]
-
-
-def find_shuffles(graph: fx.Graph) -> Iterator[Shuffle]:
-    """The channel shuffles of `nets.channel_shuffle` in a captured graph."""
-    reshape, transpose = torch.ops.aten.reshape.default, torch.ops.aten.transpose.int
-    for swap in graph.find_nodes(op="call_function", target=transpose):
-        split, (merge,) = swap.args[0], swap.users
-        if split.target is reshape and split.meta["val"].dim() == 5 and merge.target is reshape and swap.args[1:] == (1, 2):
-            yield Shuffle(split, swap, merge)

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from shufflenet import __version__
-from shufflenet.deploy.source import Source, find_shuffles
+from shufflenet.deploy.shuffles import find_shuffles
+from shufflenet.deploy.source import Source
 from shufflenet.errors import UserError
 
 OPSET = 17  # the newest that every runtime here reads
@@ -65,7 +66,9 @@ class Writer:
 def _arguments(node: fx.Node) -> dict[str, Any]:
     """All arguments by the names in the operator's schema, defaults filled in."""
     target: Any = node.target
-    given = dict(zip((argument.name for argument in target._schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    given = dict(zip((argument.name for argument in target._schema.arguments), node.args, strict=False)) | dict(
+        node.kwargs
+    )
     return {a.name: given.get(a.name, a.default_value) for a in target._schema.arguments}
 
 
@@ -175,7 +178,10 @@ def _cast(w: Writer, node: fx.Node) -> None:
     a = _arguments(node)
     if a["dtype"] is not torch.float32:
         _refuse(node)
-    w.add(node, "Cast", [w.name(a["self"])], to=TensorProto.FLOAT)
+    if a["self"].meta["val"].dtype is torch.float32:
+        w.names[node] = w.name(a["self"])
+    else:
+        w.add(node, "Cast", [w.name(a["self"])], to=TensorProto.FLOAT)
 
 
 def _plain(kind: str, *attributes: str) -> Callable[[Writer, fx.Node], None]:
@@ -195,7 +201,9 @@ def _identity(w: Writer, node: fx.Node) -> None:
 
 
 def _refuse(node: fx.Node) -> None:
-    raise UserError(f"{node.target} at {node.name} has no counterpart in deploy/write_onnx.py; export with torch.onnx.export")
+    raise UserError(
+        f"{node.target} at {node.name} has no counterpart in deploy/write_onnx.py; export with torch.onnx.export"
+    )
 
 
 OPERATORS: dict[Any, Callable[[Writer, fx.Node], None]] = {
@@ -229,7 +237,7 @@ def _open_shuffles(w: Writer, graph: fx.Graph) -> dict[fx.Node, Callable[[Writer
     """Shuffles whose height and width are open: planes are flattened, and the second Reshape goes back to the input's shape."""
     handlers: dict[fx.Node, Callable[[Writer, fx.Node], None]] = {}
     for shuffle in find_shuffles(graph):
-        groups, channels = shuffle.split.meta["val"].shape[1:3]
+        groups, channels = shuffle.shape[1:3]
 
         def split(w: Writer, node: fx.Node, target: tuple[int, ...] = (0, groups, channels, -1)) -> None:
             w.add(node, "Reshape", [w.name(_arguments(node)["self"]), w.constant(f"{node.name}_shape", list(target))])
@@ -265,7 +273,7 @@ def _fold_batch_norm(w: Writer, graph: fx.Graph) -> None:
 def _known_values(w: Writer, graph: fx.Graph) -> None:
     """Compute what does not depend on the input's values, such as the share of a window that padding="same" leaves."""
     for node in graph.find_nodes(op="call_function", target=aten.ones_like.default):
-        w.constants[node] = torch.ones_like(node.meta["val"], device="cpu")
+        w.constants[node] = torch.ones(tuple(node.meta["val"].shape))  # the captured value is without numbers
     for node in graph.nodes:
         if node.op == "call_function" and node.all_input_nodes and all(n in w.constants for n in node.all_input_nodes):
             w.constants[node] = node.target(*fx.map_arg(node.args, w.constants.__getitem__), **node.kwargs)
@@ -293,7 +301,7 @@ def to_onnx(source: Source) -> onnx.ModelProto:
         _fold_batch_norm(w, graph)
     _known_values(w, graph)
     special = _open_shuffles(w, graph) if source.open_size else {}
-    (result,) = graph.output_node().args[0]
+    result: Any = graph.output_node().args[0][0]  # type: ignore[index]
     for node in _needed(graph, result, w):
         (special.get(node) or OPERATORS.get(node.target, lambda _, node: _refuse(node)))(w, node)
     return _model(w, w.names[result])
@@ -314,12 +322,14 @@ def _model(w: Writer, result: str) -> onnx.ModelProto:
     source = w.source
     rename = {result: source.output_name}
     for node in w.nodes:
-        node.output[:] = [rename.get(name, name) for name in node.output]
+        outputs = [rename.get(name, name) for name in node.output]
+        del node.output[:]
+        node.output.extend(outputs)
     shape = list(source.input_shape)
     if source.open_size:
         axis = 0 if source.with_preprocessing else 1
         shape[axis : axis + 2] = ["height", "width"]
-    kind = TensorProto.UINT8 if source.with_preprocessing else TensorProto.FLOAT
+    kind = TensorProto.UINT8 if source.dtype is torch.uint8 else TensorProto.FLOAT
     graph = helper.make_graph(
         w.nodes,
         source.name,
@@ -348,6 +358,8 @@ def properties(source: Source) -> dict[str, str]:
     return {
         "architecture": json.dumps(source.net.spec),
         "classes": json.dumps(source.metadata.classes, ensure_ascii=False),
-        "preprocessing": "in the graph, after resizing and cropping" if source.with_preprocessing else "outside the graph",
+        "preprocessing": "in the graph, after resizing and cropping"
+        if source.with_preprocessing
+        else "outside the graph",
         **{name: value if isinstance(value, str) else json.dumps(value) for name, value in preprocessing.items()},
     }

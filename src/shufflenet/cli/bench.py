@@ -1,0 +1,189 @@
+"""`shufflenet bench SRC`: one network in all runtimes; `--table8`: the paper's five networks on this machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from shufflenet.deploy.bench import Bench
+    from shufflenet.nets import Network
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured: as JSON, for the terminal, and as a plot."""
+
+    record: dict[str, Any]
+    shown: list[Any]
+    plot: Callable[[Path], None]
+
+
+def bench(
+    src: Annotated[
+        str | None, typer.Argument(help="A variant (random weights), a checkpoint folder or a Hub id.")
+    ] = None,
+    runtimes: Annotated[
+        str,
+        typer.Option(
+            help="all, or names with commas: compiled, onnx, openvino, ncnn, mnn, litert, executorch, torchscript, torch, torch-compile."
+        ),
+    ] = "all",
+    size: Annotated[
+        str | None, typer.Option(help="Height × width of the picture, such as 480x640; default: the checkpoint's.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads, and processors that a runtime may use.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every runtime has its turn.")] = 20,
+    table8: Annotated[
+        bool, typer.Option("--table8", help="Measure the paper's Table 8 instead of one network.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the JSON to a file too.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot, .png or .svg.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare runtimes on one network: time of one picture, memory, file size, and agreement with torch.
+
+    Every runtime runs in a process of its own, bound to as many processors as --threads; all are warm before the first of the
+    interleaved rounds. --table8 takes the first of --runtimes (default: compiled) and the paper's three picture sizes.
+
+    Examples:
+
+      shufflenet bench runs/flowers
+
+      shufflenet bench shufflenet_x1_0_g3 --runtimes compiled,onnx,ncnn --size 480x640 --plot bench.png
+
+      shufflenet bench --table8 -o experiments/results/table8/bench.json
+    """
+    import json as json_module
+    from contextlib import nullcontext
+
+    import rich
+    from rich.console import Console
+
+    from shufflenet.cli.options import parse_size
+    from shufflenet.errors import UserError
+
+    if table8 == bool(src):
+        raise UserError("give either a network or --table8")
+    if table8 and size:
+        raise UserError("--table8 has sizes of its own; leave --size out")
+    for path in (output, plot):
+        if path and path.exists() and not overwrite:
+            raise UserError(f"{path} is there already; choose another name, or overwrite it on purpose (--overwrite)")
+    pictures = parse_size(size) if size else None
+    with nullcontext() if json else Console(stderr=True).status("starting") as status:
+        progress: Progress = status.update if status else lambda _: None
+        result = (
+            _measure_table8(runtimes, threads, rounds, progress)
+            if table8
+            else _measure_network(src or "", runtimes, pictures, threads, rounds, progress)
+        )
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json_module.dumps(result.record, indent=2) + "\n", encoding="utf-8")
+    if plot:
+        result.plot(plot)
+    if json:
+        rich.print_json(data=result.record)
+        return
+    for part in result.shown:
+        rich.print(part)
+
+
+def _measure_network(
+    src: str, runtimes: str, size: tuple[int, int] | None, threads: int, rounds: int, progress: Progress
+) -> Result:
+    from functools import partial
+
+    from rich.markup import escape
+
+    from shufflenet.deploy.bench import bench as measure
+    from shufflenet.deploy.bench import select
+    from shufflenet.deploy.plot import plot_bench
+
+    chosen = select(runtimes)
+    net = _network(src, size)
+    pictures = size or net.metadata.preprocessing.size
+    done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
+    notes = [f"not measured: {absent.runtime}: {escape(absent.reason)}" for absent in done.absent]
+    return Result(done.to_json(), [_table(done), *notes], partial(plot_bench, done))
+
+
+def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress) -> Result:
+    from functools import partial
+
+    from shufflenet.deploy.bench import select
+    from shufflenet.paper import table8
+
+    runtime = select("compiled" if runtimes == "all" else runtimes)[0]
+    record = table8.measure(runtime, threads=threads, rounds=rounds, progress=progress)
+    grids = [_grid(rows) for rows in (table8.time_rows(record), table8.gain_rows(record))]
+    return Result(record, [*grids, *table8.scaling_lines(record)], partial(table8.plot, record))
+
+
+def _network(src: str, size: tuple[int, int] | None) -> "Network":
+    from shufflenet.checkpoints import load
+    from shufflenet.checkpoints.folder import metadata_of
+    from shufflenet.deploy.parity import untrained
+    from shufflenet.nets import variants
+
+    if src not in variants():
+        return load(src)
+    net = untrained(src, size or variants()[src].size)
+    net.metadata = metadata_of(net)
+    return net
+
+
+def _table(done: "Bench") -> "Table":
+    from rich.table import Table
+
+    height, width = done.size
+    table = Table(
+        title=f"{done.variant}, {height}×{width}, {done.multiply_adds / 1e6:.1f}M multiply-adds, {done.threads} thread(s)",
+        box=None,
+        header_style="bold",
+        title_justify="left",
+    )
+    table.add_column("runtime")
+    for heading in (
+        "median ms",
+        "10–90%",
+        "ratio",
+        "memory MiB",
+        "of it network",
+        "file MiB",
+        "difference",
+        "top-1 agrees",
+    ):
+        table.add_column(heading, justify="right")
+    for row in done.rows:
+        table.add_row(
+            f"{row.title} {row.version}",
+            f"{row.median_ms:.2f}",
+            f"{row.p10_ms:.2f}–{row.p90_ms:.2f}",
+            f"{row.median_ms / done.rows[0].median_ms:.2f}×",
+            f"{row.peak_memory_bytes / 2**20:.0f}",
+            f"{row.network_memory_bytes / 2**20:.1f}",
+            f"{row.file_bytes / 2**20:.2f}",
+            f"{row.parity.max_relative_difference:.0e}",
+            f"{row.parity.top1_agreement:.0%}",
+        )
+    return table
+
+
+def _grid(rows: list[list[str]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for index, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if index else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,188 @@
+"""Runtimes side by side: the same network, the same picture, in interleaved rounds, each runtime in a process of its own."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from shufflenet import __version__
+from shufflenet.deploy.parity import Parity, compare, sample_inputs
+from shufflenet.deploy.runtime import Runtime
+from shufflenet.deploy.runtimes import RUNTIMES
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.worker import Worker, start
+from shufflenet.errors import UserError
+from shufflenet.nets import Network, cost
+
+PARITY_PICTURES = 8
+LONGEST_ROUND_MS = 100.0  # of one runtime; a fast one runs RUNS_PER_ROUND times in it, a slow one once
+RUNS_PER_ROUND = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One runtime's figures. Times are wall-clock, of one picture; the spread is that of the middle 80% of the runs."""
+
+    runtime: str
+    title: str
+    version: str
+    variant: str
+    size: tuple[int, int]
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    minimum_ms: float
+    runs: int
+    peak_memory_bytes: int
+    network_memory_bytes: int
+    file_bytes: int
+    parity: Parity
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A runtime that was asked for and could not be measured, and why."""
+
+    runtime: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One network in several runtimes, the fastest first. `multiply_adds` is the network's at `size`."""
+
+    variant: str
+    size: tuple[int, int]
+    threads: int
+    multiply_adds: int
+    rounds: int
+    rows: tuple[Row, ...]
+    absent: tuple[Absent, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; docs/bench.schema.json describes it."""
+        return {**provenance(), **asdict(self)}
+
+
+def provenance() -> dict[str, str]:
+    """What a record of measurements begins with."""
+    return {"shufflenet": __version__, "date": date.today().isoformat(), "host": host()}
+
+
+def host() -> str:
+    """This machine in a few words: processor, cores, system."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        processor = models[0] if models else processor
+    return f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+
+
+def select(names: str) -> list[Runtime]:
+    """ "all" or names with commas between them → runtimes. Raises UserError for a name that is none."""
+    if names == "all":
+        return list(RUNTIMES.values())
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in RUNTIMES:
+            raise UserError(f"there is no runtime {name!r}; choose among {', '.join(RUNTIMES)}, or all")
+    return [RUNTIMES[name] for name in wanted]
+
+
+def bench(
+    net: Network,
+    runtimes: Sequence[Runtime],
+    *,
+    size: tuple[int, int],
+    threads: int = 1,
+    rounds: int = 20,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Bench:
+    """Measure `net` on one picture of `size`. A runtime that is missing or fails is in `absent`, with the reason.
+
+    All runtimes are loaded and warm before the first round. In a round each has its turn, so that a slower minute of the machine
+    hits all of them.
+    """
+    source = Source(net, size)
+    inputs = sample_inputs(source, PARITY_PICTURES)
+    reference = source.run(inputs)
+    absent: list[Absent] = []
+    with TemporaryDirectory() as scratch, ExitStack() as workers:
+        ready: list[tuple[Runtime, Worker, int]] = []
+        for runtime in runtimes:
+            progress(f"{runtime.title}: preparing")
+            try:
+                if missing := runtime.missing(writing=True):
+                    raise UserError(missing)
+                folder = Path(scratch) / runtime.name
+                folder.mkdir()
+                files = runtime.write(source, folder)
+                worker = workers.enter_context(start(runtime, files[0], inputs, threads))
+                ready.append((runtime, worker, sum(path.stat().st_size for path in files)))
+            except (
+                Exception
+            ) as error:  # whatever a converter or a runtime may raise: the others are measured all the same
+                absent.append(Absent(runtime.name, str(error)))
+        times = _interleaved([worker for _, worker, _ in ready], rounds, progress)
+        rows = [
+            _row(net, size, runtime, worker, file_bytes, ms, reference)
+            for (runtime, worker, file_bytes), ms in zip(ready, times, strict=True)
+        ]
+    return Bench(
+        variant=net.spec["name"],
+        size=size,
+        threads=threads,
+        multiply_adds=cost(net, size).multiply_adds,
+        rounds=rounds,
+        rows=tuple(sorted(rows, key=lambda row: row.median_ms)),
+        absent=tuple(absent),
+    )
+
+
+def _interleaved(workers: Sequence[Worker], rounds: int, progress: Callable[[str], None]) -> list[list[float]]:
+    first = [worker.times_ms(1)[0] for worker in workers]
+    runs = [max(1, min(RUNS_PER_ROUND, round(LONGEST_ROUND_MS / ms))) for ms in first]
+    times: list[list[float]] = [[] for _ in workers]
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}")
+        for worker, count, ms in zip(workers, runs, times, strict=True):
+            ms += worker.times_ms(count)
+    return times
+
+
+def _row(
+    net: Network,
+    size: tuple[int, int],
+    runtime: Runtime,
+    worker: Worker,
+    file_bytes: int,
+    ms: list[float],
+    reference: np.ndarray,
+) -> Row:
+    p10, median, p90 = np.percentile(ms, (10, 50, 90)).tolist()
+    return Row(
+        runtime=runtime.name,
+        title=runtime.title,
+        version=runtime.version,
+        variant=net.spec["name"],
+        size=size,
+        median_ms=median,
+        p10_ms=p10,
+        p90_ms=p90,
+        minimum_ms=min(ms),
+        runs=len(ms),
+        peak_memory_bytes=worker.peak_memory_bytes,
+        network_memory_bytes=worker.network_memory_bytes,
+        file_bytes=file_bytes,
+        parity=compare(worker.outputs, reference),
+    )

@@ -1,0 +1,113 @@
+"""A network → the files of another runtime, run there at once and compared with torch."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shufflenet.deploy.parity import LARGEST_DIFFERENCE, Parity, compare, sample_inputs
+from shufflenet.deploy.runtime import Runtime
+from shufflenet.deploy.runtimes import FORMATS
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.worker import start
+from shufflenet.errors import UserError
+
+PARITY_PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written and how well it agrees with torch. The same is in the .json beside the files."""
+
+    files: tuple[Path, ...]
+    runtime: str
+    bytes: int
+    parity: Parity
+    record: Path
+
+
+def export(source: Source, format: str, folder: Path, *, overwrite: bool = False) -> Export:
+    """Write `source` in one of `FORMATS` into `folder`, run it on real pictures in its runtime, and write a .json beside it.
+
+    The .json holds the file's size, its input, the preprocessing that it expects, classes and parity. Files appear complete, after
+    the comparison, or not at all. Raises UserError for a missing package, files in the way, an option that the format does not have,
+    and a result that differs from torch's.
+    """
+    runtime = _runtime(format, source)
+    source = replace(source, float_pictures=runtime.float_pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        written = runtime.write(source, Path(scratch))
+        targets = [folder / path.name for path in written]
+        record = folder / f"{source.name}{runtime.suffix}.json"
+        in_the_way = [path for path in (*targets, record) if path.exists()]
+        if in_the_way and not overwrite:
+            raise UserError(
+                f"{in_the_way[0]} is there already; choose another folder, or overwrite it on purpose (--overwrite)"
+            )
+        parity = _parity(source, runtime, written[0])
+        done = Export(
+            tuple(targets),
+            f"{runtime.title} {runtime.version}",
+            sum(path.stat().st_size for path in written),
+            parity,
+            record,
+        )
+        text = json.dumps(describe(source, runtime, done), indent=2, ensure_ascii=False) + "\n"
+        (Path(scratch) / record.name).write_text(text, encoding="utf-8")
+        for path, target in zip((*written, Path(scratch) / record.name), (*targets, record), strict=True):
+            os.replace(path, target)
+    return done
+
+
+def _runtime(format: str, source: Source) -> Runtime:
+    if format not in FORMATS:
+        raise UserError(f"there is no format {format!r}; it is one of {', '.join(FORMATS)}")
+    runtime = FORMATS[format]
+    if source.open_size and not runtime.open_size:
+        able = ", ".join(name for name, other in FORMATS.items() if other.open_size)
+        raise UserError(f"{format} files hold one picture size; an open one can be exported as {able}")
+    if missing := runtime.missing(writing=True):
+        raise UserError(missing)
+    return runtime
+
+
+def _parity(source: Source, runtime: Runtime, path: Path) -> Parity:
+    inputs = sample_inputs(source, PARITY_PICTURES)
+    with start(runtime, path, inputs) as worker:
+        parity = compare(worker.outputs, source.run(inputs))
+    if not parity.max_relative_difference <= LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{runtime.title} {runtime.version} differs from torch by {parity.max_relative_difference:.2g} of the largest result, "
+            f"more than {LARGEST_DIFFERENCE:g}; nothing was written"
+        )
+    return parity
+
+
+def describe(source: Source, runtime: Runtime, done: Export) -> dict[str, Any]:
+    """The .json beside an export."""
+    metadata = source.metadata
+    size: list[Any] = list(source.input_shape)
+    return {
+        "format": runtime.name,
+        "files": [path.name for path in done.files],
+        "bytes": done.bytes,
+        "architecture": source.net.spec,
+        "input": {
+            "shape": ["batch", *size],
+            "layout": "NHWC" if source.with_preprocessing else "NCHW",
+            "dtype": str(source.dtype).removeprefix("torch."),
+            "open_size": source.open_size,
+        },
+        "output": source.output_name,
+        "preprocessing": {
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(metadata.preprocessing).items()},
+            "size": list(source.size),
+            "normalization": "in the graph" if source.with_preprocessing else "outside the graph",
+        },
+        "classes": list(metadata.classes),
+        "runtime": done.runtime,
+        "parity": asdict(done.parity),
+    }

@@ -1,0 +1,67 @@
+"""MNN, from ONNX by the converter in its wheel.
+
+The wheel's scripts (mnnconvert, MNN.tools) install a usage-logging package with pip when they are first run, and so may change other
+packages in the environment. The converter itself is a plain extension module, `_tools`, and is called here without them.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shufflenet.deploy.runtime import Run, Runtime, call_converter
+
+if TYPE_CHECKING:
+    from shufflenet.deploy.source import Source
+
+CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(['mnnconvert', *sys.argv[1:]]))"
+
+
+def write(source: "Source", folder: Path) -> list[Path]:
+    from shufflenet.deploy.write_onnx import to_onnx
+
+    path = folder / f"{source.name}.mnn"
+    with TemporaryDirectory() as scratch:
+        (Path(scratch) / "net.onnx").write_bytes(to_onnx(source).SerializeToString())
+        options = [
+            "-f",
+            "ONNX",
+            "--modelFile",
+            "net.onnx",
+            "--MNNModel",
+            str(path.resolve()),
+            "--bizCode",
+            "shufflenet",
+        ]
+        call_converter("MNN", [sys.executable, "-c", CONVERT, *options], Path(scratch), path)
+    return [path]
+
+
+def load(path: Path, threads: int) -> Run:
+    MNN: Any = importlib.import_module("MNN")  # an extension without types
+    expr = MNN.expr
+    # Names are read from the file when none are given.
+    net = MNN.nn.load_module_from_file(str(path), [], [], backend=expr.Backend.CPU, thread_num=threads)
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        entry = expr.placeholder(list(batch.shape), expr.NCHW, expr.float if batch.dtype == np.float32 else expr.uint8)
+        entry.write(batch)
+        return np.array(expr.convert(net.forward([entry])[0], expr.NCHW).read())
+
+    return run
+
+
+MNN = Runtime(
+    name="mnn",
+    title="MNN",
+    package="MNN",
+    extra="mnn",
+    suffix=".mnn",
+    writes=("onnx", "_tools"),
+    runs=("MNN",),
+    write=write,
+    load=load,
+)

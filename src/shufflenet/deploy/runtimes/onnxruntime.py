@@ -1,0 +1,43 @@
+"""ONNX and ONNX Runtime."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shufflenet.deploy.runtime import Run, Runtime
+
+if TYPE_CHECKING:
+    from shufflenet.deploy.source import Source
+
+
+def write(source: "Source", folder: Path) -> list[Path]:
+    from shufflenet.deploy.write_onnx import to_onnx
+
+    path = folder / f"{source.name}.onnx"
+    path.write_bytes(to_onnx(source).SerializeToString(deterministic=True))
+    return [path]
+
+
+def load(path: Path, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    return lambda batch: np.asarray(session.run(None, {entry.name: batch})[0])
+
+
+ONNX_RUNTIME = Runtime(
+    name="onnx",
+    title="ONNX Runtime",
+    package="onnxruntime",
+    extra="onnx",
+    suffix=".onnx",
+    writes=("onnx",),
+    runs=("onnxruntime",),
+    write=write,
+    load=load,
+    open_size=True,
+)

@@ -1,0 +1,117 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from shufflenet.deploy import bench as bench_module
+from shufflenet.deploy.bench import bench, select
+from shufflenet.deploy.plot import plot_bench
+from shufflenet.deploy.runtime import Runtime
+from shufflenet.deploy.runtimes import RUNTIMES
+from shufflenet.deploy.worker import _receive, start
+from shufflenet.errors import UserError
+
+SIZE = (64, 64)
+SCHEMA = Path(__file__).parents[2] / "docs" / "bench.schema.json"
+
+
+@pytest.fixture(scope="module")
+def done(network):
+    absent = replace(RUNTIMES["ncnn"], runs=("no_such_module",))
+    failing = replace(RUNTIMES["openvino"], write=_refuse)
+    runtimes = [RUNTIMES["torch"], absent, RUNTIMES["onnx"], failing, RUNTIMES["compiled"], RUNTIMES["mnn"]]
+    return bench(network("shufflenet_x0_25_g8"), runtimes, size=SIZE, rounds=3)
+
+
+def _refuse(source, folder):
+    raise RuntimeError("a converter's own error")
+
+
+def test_the_record_keeps_to_its_schema(done):
+    record = json.loads(json.dumps(done.to_json()))
+    jsonschema.validate(record, json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker())
+    assert {row["runtime"] for row in record["rows"]} == {"torch", "onnx", "compiled", "mnn"}
+
+
+def test_the_fastest_comes_first_and_all_agree_with_torch(done):
+    medians = [row.median_ms for row in done.rows]
+    assert medians == sorted(medians)
+    for row in done.rows:
+        assert row.minimum_ms <= row.p10_ms <= row.median_ms <= row.p90_ms
+        assert row.runs >= 3
+        assert row.parity.max_relative_difference < 1e-4
+        assert 2**20 < row.network_memory_bytes < row.peak_memory_bytes < 2**31 or row.runtime != "torch"
+
+
+def test_processes_of_other_runtimes_do_not_hold_torch(done):
+    memory = {row.runtime: row.peak_memory_bytes for row in done.rows}
+    assert 2 * memory["onnx"] < memory["torch"]
+    code = "import sys, shufflenet.deploy.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_missing_and_failing_runtimes_are_a_line_each(done):
+    reasons = {absent.runtime: absent.reason for absent in done.absent}
+    assert reasons == {
+        "ncnn": "ncnn needs no_such_module: pip install 'shufflenet[ncnn]'",
+        "openvino": "a converter's own error",
+    }
+
+
+def test_the_plot_is_written(done, tmp_path):
+    plot_bench(done, tmp_path / "bench.svg")
+    text = (tmp_path / "bench.svg").read_text()
+    assert text.startswith("<?xml")
+    plot_bench(done, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Recorder:
+    """In place of a worker: notes who ran when."""
+
+    def __init__(self, name, ms, calls):
+        self.name, self.ms, self.calls = name, ms, calls
+
+    def times_ms(self, runs):
+        self.calls.append((self.name, runs))
+        return [self.ms] * runs
+
+
+def test_rounds_are_interleaved_and_slow_runtimes_run_less_often():
+    calls = []
+    workers = [Recorder("fast", 1.0, calls), Recorder("slow", 60.0, calls), Recorder("slowest", 500.0, calls)]
+    times = bench_module._interleaved(workers, 2, lambda _: None)
+    one_round = [("fast", 10), ("slow", 2), ("slowest", 1)]
+    assert calls == [("fast", 1), ("slow", 1), ("slowest", 1), *one_round, *one_round]
+    assert [len(ms) for ms in times] == [20, 4, 2]
+
+
+def test_runtimes_are_chosen_by_name():
+    assert [runtime.name for runtime in select("onnx, torch")] == ["onnx", "torch"]
+    assert [runtime.name for runtime in select("all")] == list(RUNTIMES)
+    with pytest.raises(UserError, match="there is no runtime 'tensorrt'"):
+        select("onnx,tensorrt")
+
+
+def test_a_runtime_that_fails_or_crashes_says_why(tmp_path):
+    x = np.zeros((1, 3, 8, 8), np.float32)
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"ONNX Runtime failed: .*broken\.onnx"), start(RUNTIMES["onnx"], tmp_path / "broken.onnx", x):
+        pass
+    unknown = Runtime(name="unknown", title="Unknown", package="", write=_refuse, load=_refuse)
+    with pytest.raises(UserError, match="Unknown failed: KeyError"), start(unknown, tmp_path / "none", x):
+        pass
+
+
+def test_a_process_that_ends_without_an_answer_leaves_its_last_words(tmp_path):
+    ours, theirs = Pipe()
+    theirs.close()
+    (tmp_path / "log").write_text("loading\nillegal instruction\n")
+    with pytest.raises(UserError, match="Runtime crashed; its last words were 'illegal instruction'"):
+        _receive(ours, "Runtime", tmp_path / "log")

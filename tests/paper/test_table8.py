@@ -1,0 +1,63 @@
+import math
+
+import pytest
+
+from shufflenet.deploy.runtimes import RUNTIMES
+from shufflenet.paper import published, table8
+from shufflenet.paper.measured_tables import milliseconds
+from shufflenet.paper.tables import table
+from shufflenet.paper.results import Results
+
+
+def record(ms):
+    """A bench's record in which a network takes ms(multiply-adds in millions, size)."""
+    rows = [
+        {"variant": row.variant, "size": list(size), "median_ms": ms(row.multiply_adds, size)}
+        for row in published.TABLE8
+        for size in published.SIZES
+    ]
+    return {"host": "a machine", "threads": 1, "rows": rows}
+
+
+PROPORTIONAL = record(lambda work, size: work * size[0] * size[1] / 1e6)
+
+
+def test_time_in_proportion_to_work_gains_what_theory_says():
+    assert table8.time_factor(table8.measured_times(PROPORTIONAL), (480, 640)) == pytest.approx(4)
+    half = record(lambda work, size: math.sqrt(work))
+    assert table8.time_factor(table8.measured_times(half), (224, 224)) == pytest.approx(2)
+    gains = table8.gain_rows(PROPORTIONAL)
+    assert gains[1][1:3] == ["18.9×", "18.9× (12.1×)"]  # the paper: 18× in theory, 13× in fact
+    assert gains[4][1:] == ["1.0×", "1.0× (1.0×)", "1.0× (1.0×)", "1.0× (1.0×)"]
+
+
+def test_the_printed_figures_give_about_the_printed_factor():
+    for size in published.SIZES:
+        assert table8.time_factor(table8.printed_times(), size) == pytest.approx(2.6, abs=0.3)
+
+
+def test_measured_and_printed_times_stand_side_by_side():
+    rows = table8.time_rows(PROPORTIONAL)
+    assert rows[0][-3:] == ["224×224", "480×640", "720×1280"]
+    assert rows[2][0] == "ShuffleNet 1× (g = 3)"
+    assert rows[2][-1] == f"{140 * 720 * 1280 / 1e6:.2f} (684.5)"
+    assert any("a machine" in line for line in table8.scaling_lines(PROPORTIONAL))
+
+
+def test_the_record_is_what_paper_table_8_reads(monkeypatch):
+    small = tuple(row for row in published.TABLE8 if row.variant in ("shufflenet_x0_5_g3", "alexnet"))
+    monkeypatch.setattr(published, "TABLE8", small)
+    monkeypatch.setattr(published, "SIZES", ((64, 64), (96, 80)))
+    measured = table8.measure(RUNTIMES["onnx"], threads=1, rounds=2, progress=lambda _: None)
+    assert len(measured["rows"]) == 4
+    for row in small:
+        for size in published.SIZES:
+            assert milliseconds(measured, row.variant, size) > 0
+    assert measured["host"]
+
+
+def test_the_whole_record_makes_the_papers_table(tmp_path):
+    view = table(8, Results(speed=PROPORTIONAL))
+    assert view.to_json()
+    table8.plot(PROPORTIONAL, tmp_path / "table8.png")
+    assert (tmp_path / "table8.png").read_bytes().startswith(b"\x89PNG")
