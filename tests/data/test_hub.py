@@ -55,6 +55,16 @@ def test_no_test_split(tmp_path):
         open_dataset(_write(tmp_path / "only", train=_table([0])), "test")
 
 
+def test_a_part_held_out_where_there_is_train_alone(tmp_path):
+    name = _write(tmp_path / "alone", train=_table([0, 1, 2] * 5))
+    train, test = (open_dataset(name, split, held_out=0.2) for split in ("train", "test"))
+    assert (len(train), len(test)) == (12, 3)
+    colors = [{dataset[index][0].getpixel((0, 0)) for index in range(len(dataset))} for dataset in (train, test)]
+    assert len(colors[0] | colors[1]) == 15
+    both = _write(tmp_path / "both", train=_table([0] * 5), test=_table([0] * 2))
+    assert len(open_dataset(both, "train", held_out=0.2)) == 5
+
+
 def test_a_broken_picture_is_named(tmp_path):
     table = datasets.Dataset.from_dict(
         {"img": [{"bytes": b"text", "path": None}, None], "label": [0, 1]},

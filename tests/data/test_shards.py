@@ -203,3 +203,14 @@ def test_patterns(tmp_path):
     assert [path.name for path in expand(f"{tmp_path}/a-{{08..10}}.tar")] == ["a-08.tar", "a-09.tar", "a-10.tar"]
     assert [path.name for path in expand(f"{tmp_path}/?-*.tar")] == ["a-08.tar", "a-09.tar", "a-10.tar"]
     assert expand(f"{tmp_path}/b.tar") == [tmp_path / "b.tar"]
+
+
+def test_a_part_held_out_of_shards(folder, tmp_path):
+    paths = write_shards(folder, tmp_path / "shards", "all", shard_bytes=1000)
+    pattern = f"{tmp_path}/shards/all-{{000000..{len(paths) - 1:06d}}}.tar"
+    train, test = (open_dataset(pattern, split, held_out=0.2) for split in ("train", "test"))
+    assert isinstance(train, ShardDataset)
+    assert np.bincount(test.labels).tolist() == [2, 2, 2]
+    assert _contents(train) | _contents(test) == _contents(folder)
+    assert not _contents(train) & _contents(test)
+    assert sorted(train.order(0, 0)) == list(range(24))

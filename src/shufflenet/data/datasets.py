@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torchvision.transforms.v2.functional import to_pil_image
 from shufflenet.checkpoints import IMAGENET, Preprocessing
 from shufflenet.data.pictures import SUFFIXES, open_picture
 from shufflenet.errors import UserError
+
+Pictures = TypeVar("Pictures", bound="PictureDataset")
 
 
 class PictureDataset(Dataset[tuple[Image.Image, int]]):
@@ -44,6 +46,16 @@ class PictureDataset(Dataset[tuple[Image.Image, int]]):
         """The indices in the random order of an epoch: a pure function of (seed, epoch)."""
         return np.random.default_rng((seed, epoch)).permutation(len(self))
 
+    @abstractmethod
+    def file_keys(self) -> list[str]:
+        """A string for each picture that tells it from the others, and stays the same when others come or go."""
+
+    def subset(self, indices: np.ndarray) -> Self:
+        """The pictures at some indices, as a set of their own."""
+        other = copy.copy(self)
+        other.labels = self.labels[indices]
+        return other
+
     def relabelled(self, label_map: Sequence[int], classes: Sequence[str]) -> Self:
         """The same pictures with `label_map[label]` in place of each label, an index into `classes`."""
         other = copy.copy(self)
@@ -69,6 +81,14 @@ class FileDataset(PictureDataset):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return open_picture(self.name(index)), int(self.labels[index])
+
+    def file_keys(self) -> list[str]:
+        return [os.fsdecode(path) for path in self.paths]
+
+    def subset(self, indices: np.ndarray) -> Self:
+        other = super().subset(indices)
+        other.paths = self.paths[indices]
+        return other
 
 
 class ArrayDataset(PictureDataset):
@@ -105,6 +125,14 @@ class ArrayDataset(PictureDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return to_pil_image(self.images[index]), int(self.labels[index])
 
+    def file_keys(self) -> list[str]:
+        return [str(index) for index in range(len(self))]
+
+    def subset(self, indices: np.ndarray) -> Self:
+        other = super().subset(indices)
+        other.images = self.images[torch.from_numpy(indices)]
+        return other
+
 
 def class_folders(root: Path) -> list[str]:
     """The names of the folders in `root`, in the order of their class numbers: by name, or by number where all are numbers.
@@ -139,27 +167,21 @@ def open_class_folders(root: Path) -> FileDataset:
     return FileDataset(root, paths, labels, classes)
 
 
-def split_off(dataset: FileDataset, share: float, *, test: bool) -> FileDataset:
+def split_off(dataset: Pictures, share: float, *, test: bool) -> Pictures:
     """The `share` of each class (at least one picture) that is held out for the test, or the rest.
 
-    Which pictures are held out follows from a hash of their paths alone: the same on every machine, and hardly touched by
+    Which pictures are held out follows from a hash of their keys alone: the same on every machine, and hardly touched by
     pictures that are added later. Raises UserError if a class has a single picture.
     """
-    order = np.array([hashlib.sha256(bytes(path)).digest() for path in dataset.paths], dtype="S32").argsort(
-        kind="stable"
-    )
+    hashes = [hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest() for key in dataset.file_keys()]
+    order = np.array(hashes, dtype="S32").argsort(kind="stable")
     chosen = np.zeros(len(dataset), dtype=bool)
     for label, name in enumerate(dataset.classes):
         members = order[dataset.labels[order] == label]
-        if len(members) < 2:
-            raise UserError(
-                f"class {name!r} of {dataset.root} has a single picture; it takes two to hold one out for the test"
-            )
+        if len(members) == 1:
+            raise UserError(f"class {name!r} has a single picture; it takes two to hold one out for the test")
         chosen[members[: max(1, round(share * len(members)))]] = True
-    part = copy.copy(dataset)
-    keep = chosen if test else ~chosen
-    part.paths, part.labels = dataset.paths[keep], dataset.labels[keep]
-    return part
+    return dataset.subset(np.flatnonzero(chosen if test else ~chosen))
 
 
 def _pictures_below(root: Path, folder: str) -> list[str]:

@@ -1,11 +1,11 @@
 """Data sets of the Hugging Face Hub, through its own library."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL.Image import Image
 
-from shufflenet.data.datasets import PictureDataset
+from shufflenet.data.datasets import PictureDataset, split_off
 from shufflenet.data.pictures import BrokenPictureError, open_picture
 from shufflenet.errors import UserError
 
@@ -45,11 +45,20 @@ class HubDataset(PictureDataset):
         source = file["path"] if file["bytes"] is None else file["bytes"]
         return open_picture(source, self.name(index)), int(self.labels[index])
 
+    def file_keys(self) -> list[str]:
+        return [str(index) for index in range(len(self))]
 
-def open_hub(name: str, split: str) -> HubDataset:
+    def subset(self, indices: np.ndarray) -> Self:
+        other = super().subset(indices)
+        other.table = self.table.select(indices)
+        return other
+
+
+def open_hub(name: str, split: str, held_out: float = 0.0) -> HubDataset:
     """The data set NAME of the Hub, or a local folder that `datasets.load_dataset` reads.
 
     The "test" split is the first with labels of test, validation, val and valid: a test set with hidden labels (-1) is of no use.
+    Where there is none, `held_out` above 0 splits the training pictures.
     """
     try:
         import datasets
@@ -61,9 +70,13 @@ def open_hub(name: str, split: str) -> HubDataset:
         there = datasets.get_dataset_split_names(name)
     except Exception as error:  # the library raises whatever its HTTP client and its file readers do
         raise UserError(f"data set {name} cannot be opened: {error}") from error
-    wanted = [candidate for candidate in (TEST_SPLITS if split == "test" else ("train",)) if candidate in there]
-    for candidate in wanted:
-        found = HubDataset(datasets.load_dataset(name, split=candidate), name)
-        if (found.labels >= 0).all():
-            return found
-    raise UserError(f"data set {name} has the splits {', '.join(there)}; none of them is a {split} split with labels")
+    parts = (HubDataset(datasets.load_dataset(name, split=part), name) for part in TEST_SPLITS if part in there)
+    test = next((part for part in parts if (part.labels >= 0).all()), None)
+    if split == "test" and test is not None:
+        return test
+    if "train" not in there or (split == "test" and not held_out):
+        raise UserError(
+            f"data set {name} has the splits {', '.join(there)}; none of them is a {split} split with labels"
+        )
+    train = HubDataset(datasets.load_dataset(name, split="train"), name)
+    return split_off(train, held_out, test=split == "test") if held_out and test is None else train

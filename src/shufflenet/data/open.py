@@ -12,7 +12,6 @@ from shufflenet.data.array_inputs import ArrayInputs, fits
 from shufflenet.data.classes import class_map, with_names
 from shufflenet.data.datasets import (
     ArrayDataset,
-    FileDataset,
     PictureDataset,
     is_picture_name,
     open_class_folders,
@@ -38,11 +37,14 @@ def open_dataset(
 
     - "fashion-mnist-7k", which comes with this package, or "fashion-mnist";
     - "hf:NAME": a data set of the Hugging Face Hub;
-    - shards, "path/train-{000..146}.tar" or "path/val-*.tar": all of them, whichever the split;
-    - a folder with the folders train and val (or training, validation, test), each with a folder of pictures for each class, or with
-      shards in it; ImageNet's flat val folder finds its labels in the devkit, Kaggle's CSV or a synset file beside it;
-    - a folder of class folders, or of one split alone: all of it, whichever the split, or with `held_out` above 0 that share of
-      each class for the test and the rest for training, chosen by a hash of the file names.
+    - a folder with the folders train and val (or training, validation, test), each with a folder of pictures for each class, or
+      shards train-*.tar and val-*.tar; ImageNet's flat val folder finds its labels in the devkit, Kaggle's CSV or a synset file
+      beside it;
+    - a folder of class folders, or shards, "path/{000..146}.tar" or "path/part-*.tar".
+
+    Where one split is not told from the other, as in the last kind and where a Hub data set has "train" alone, all of it is taken
+    for either; or with `held_out` above 0, that share of each class for the test and the rest for training, chosen by a hash of the
+    pictures' names.
 
     With `classes`, a network's, labels are numbers of these: classes are matched by name or ImageNet's synset (`class_map`).
     Raises UserError for what is not there or not labelled.
@@ -81,9 +83,9 @@ def _open(name: str, split: Split, held_out: float) -> PictureDataset:
     if name in NAMES:
         return NAMES[name](split)
     if name.startswith(HUB_PREFIX):
-        return hub.open_hub(name.removeprefix(HUB_PREFIX), split)
+        return hub.open_hub(name.removeprefix(HUB_PREFIX), split, held_out)
     if name.endswith(".tar"):
-        return open_shards(name)
+        return _split(open_shards(name), split, held_out)
     root = Path(name)
     if not root.is_dir():
         raise UserError(
@@ -94,10 +96,7 @@ def _open(name: str, split: Split, held_out: float) -> PictureDataset:
 
 def _open_folder(root: Path, split: Split, held_out: float) -> PictureDataset:
     if not _has_splits(root):
-        whole = _open_part(root, root)
-        return (
-            split_off(whole, held_out, test=split == "test") if held_out and isinstance(whole, FileDataset) else whole
-        )
+        return _split(_open_part(root, root), split, held_out)
     for parent in (root, root / imagenet.KAGGLE_PICTURES):
         for name in SPLIT_FOLDERS[split]:
             if (parent / name).is_dir():
@@ -107,6 +106,10 @@ def _open_folder(root: Path, split: Split, held_out: float) -> PictureDataset:
     raise UserError(
         f"{root} has no {' or '.join(SPLIT_FOLDERS[split])} for the {split} split, though it has the other one"
     )
+
+
+def _split(whole: PictureDataset, split: Split, held_out: float) -> PictureDataset:
+    return split_off(whole, held_out, test=split == "test") if held_out else whole
 
 
 def _has_splits(root: Path) -> bool:

@@ -9,9 +9,10 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL.Image import Image
@@ -72,6 +73,16 @@ class ShardDataset(PictureDataset):
             return open_picture(
                 self.encoded(index), self.name(index)
             ), label  # now with its name, which takes a read to know
+
+    def file_keys(self) -> list[str]:
+        names = [path.name for path in self.paths]
+        return [f"{names[shard]}:{offset}" for shard, offset in zip(self.index.shards, self.index.offsets, strict=True)]
+
+    def subset(self, indices: np.ndarray) -> Self:
+        other = super().subset(indices)
+        fields = {name: getattr(self.index, name)[indices] for name in ("shards", "offsets", "sizes", "labels")}
+        other.index = replace(self.index, **fields)
+        return other
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """Shards in random order, their pictures shuffled among 16 at a time: reads stay within few files, as disks like it."""
