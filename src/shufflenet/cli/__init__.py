@@ -17,6 +17,7 @@ VERBS = (
     "train",
     "evaluate",
     "predict",
+    "shards",
     "convert",
     "export",
     "compile",

@@ -26,7 +26,7 @@ def write(
 
         shufflenet shards write /data/imagenet /data/shards --split test
 
-        shufflenet train --data /data/shards
+        shufflenet train /data/shards -o runs/imagenet
     """
     from functools import partial
 
