@@ -1,5 +1,6 @@
 """ONNX files for tests: a builder, the answer of ONNX Runtime, and networks at random."""
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -50,6 +51,11 @@ class Builder:
         if self.opset < 13:
             return self.nodes_of("Split", len(sizes), x, axis=axis, split=list(sizes))
         return self.nodes_of("Split", len(sizes), x, self.integers(*sizes), axis=axis)
+
+    def unsqueeze(self, x: str, axis: int = 0) -> str:
+        if self.opset < 13:
+            return self.node("Unsqueeze", x, axes=[axis])
+        return self.node("Unsqueeze", x, self.integers(axis))
 
     def slice(self, x: str, start: int, end: int, axis: int = 1, step: int = 1) -> str:
         return self.node("Slice", x, *(self.integers(n) for n in (start, end, axis, step)))
@@ -140,9 +146,7 @@ def shuffle(builder: Builder, x: str, shape: tuple[int, int, int], groups: int, 
         sizes = [
             builder.node("Gather", builder.node("Shape", x), builder.constant(i, np.int64), axis=0) for i in range(4)
         ]
-        lifted = [builder.node("Unsqueeze", s, **_axes(builder, 0)) if builder.opset < 13 else None for s in sizes]
-        if builder.opset >= 13:
-            lifted = [builder.node("Unsqueeze", s, builder.integers(0)) for s in sizes]
+        lifted = [builder.unsqueeze(size) for size in sizes]
         g = builder.integers(groups)
         per_group = builder.node("Div", lifted[1], g)
         target = builder.node("Concat", lifted[0], g, per_group, *lifted[2:], axis=0)
@@ -151,37 +155,42 @@ def shuffle(builder: Builder, x: str, shape: tuple[int, int, int], groups: int, 
     raise ValueError(spelling)
 
 
+OPSETS = (11, 13, 17, 18, 20)
 SHUFFLES = ("5d", "4d", "3d", "inverse", "gather", "slices", "splits", "channels_last", "dynamic")
 
 
 def random_network(choose: Choose, seed: int = 0) -> onnx.ModelProto:
     """A small network of all that the compiler takes: every shape, attribute and connection is a choice."""
-    return _RandomNetwork(choose, seed).build()
+    builder = Builder(seed, opset=choose(OPSETS))
+    network = _RandomNetwork(choose, builder, "input")
+    outputs = network.outputs()
+    return builder.model({"input": network.input_shape}, outputs)
 
 
-def _axes(builder: Builder, *axes: int) -> dict[str, list[int]]:
-    return {"axes": list(axes)}
+def random_networks(seeds: Sequence[int], opset: int = 17) -> tuple[onnx.ModelProto, list[list[str]]]:
+    """Many of them side by side in one file, each with an input of its own; and the outputs of each."""
+    builder = Builder(seeds[0], opset)
+    networks = [_RandomNetwork(random.Random(seed).choice, builder, f"input{i}") for i, seed in enumerate(seeds)]
+    outputs = [network.outputs() for network in networks]
+    inputs = {f"input{i}": network.input_shape for i, network in enumerate(networks)}
+    return builder.model(inputs, [name for names in outputs for name in names]), outputs
 
 
 class _RandomNetwork:
     """`live` holds every value so far that can be built on: name → (channels, height, width)."""
 
-    def __init__(self, choose: Choose, seed: int) -> None:
-        self.choose = choose
-        self.builder = Builder(seed, opset=choose([11, 13, 17, 18, 20]))
-        self.live: dict[str, tuple[int, int, int]] = {}
+    def __init__(self, choose: Choose, builder: Builder, name: str) -> None:
+        self.choose, self.builder, self.name = choose, builder, name
         self.used: set[str] = set()
-
-    def build(self) -> onnx.ModelProto:
         shape = self.choose([1, 2, 3, 4, 8]), self.choose(range(1, 23)), self.choose(range(1, 23))
-        self.live["input"] = shape
+        self.live: dict[str, tuple[int, int, int]] = {name: shape}
+        self.input_shape = (1, *shape)
         steps = [
             self.convolution, self.convolution, self.depthwise, self.pointwise, self.pool, self.shuffle, self.concatenate,
             self.add, self.squeeze_and_excite, self.activate, self.cut, self.affine, self.pad, self.unit, self.normalise,
         ]  # fmt: skip
         for _ in range(self.choose(range(1, 9))):
             self.choose(steps)(self.pick())
-        return self.builder.model({"input": (1, *shape)}, self.outputs())
 
     def outputs(self) -> list[str]:
         """All that nothing else uses, each perhaps with a classifier; and at times one that something uses."""
@@ -189,7 +198,7 @@ class _RandomNetwork:
         found = [self.choose([self.keep, self.classify, self.classify_plane])(name) for name in ends[-3:]]
         if self.choose([True, False, False]):
             inner = self.pick()
-            if inner not in found and inner != "input":
+            if inner not in found and inner != self.name:
                 found.append(inner)
         return found
 
@@ -428,7 +437,7 @@ class _RandomNetwork:
         return self.add_value(self.builder.node("LRN", x, size=size, alpha=0.1, beta=0.75, bias=1.5), self.live[x], x)
 
     def keep(self, x: str) -> str:
-        return x if x != "input" else self.builder.node("Identity", x)
+        return x if x != self.name else self.builder.node("Identity", x)
 
     def classify(self, x: str) -> str:
         """Mean, one full connection, perhaps a softmax."""
