@@ -94,10 +94,12 @@ def test_no_number_is_in_neither_source(write_results):
         assert numbers(text) - sources(folder) <= {"1", "1707.01083"}  # "1 in 20", and the paper's address
 
 
-def test_the_committed_page_has_no_number_that_is_in_neither_source_and_is_up_to_date():
+def test_the_committed_page_is_up_to_date():
     """After a run or a bench: shufflenet paper report --markdown docs/paper.md"""
-    results = read_results(ROOT / "experiments" / "results")
-    assert (ROOT / "docs" / "paper.md").read_text() == to_markdown(results, make_plots(results))
+    folder = ROOT / "experiments" / "results"
+    results = read_results(folder)
+    page = (ROOT / "docs" / "paper.md").read_text()
+    assert page == to_markdown(results, make_plots(results))
 
 
 def test_a_changed_result_changes_the_report_and_a_missing_one_says_not_run(write_results, tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.paper import published, table8
 from shufflenet.paper.measured_tables import milliseconds
-from shufflenet.paper.tables import table
 from shufflenet.paper.results import Results
+from shufflenet.paper.tables import table
 
 
 def record(ms):

@@ -97,8 +97,7 @@ def _experiment(records: tuple[Mapping[str, Any], ...], name: str) -> dict[str, 
                 "command": record["command"],
                 "error": f"{record['top1_error']['mean']:.2f}",
                 "seeds": ", ".join(str(run["seed"]) for run in record["runs"]),
-                "speed": f"{min(run['images_per_second'] for run in record['runs']):.0f}"
-                f"–{max(run['images_per_second'] for run in record['runs']):.0f}",
+                "speed": ", ".join(f"{run['images_per_second']:.0f}" for run in record["runs"]),
                 "commits": ", ".join(sorted({run["commit"][:10] for run in record["runs"]})),
             }
             for record in records

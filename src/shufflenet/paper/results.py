@@ -38,6 +38,10 @@ class Experiment:
     name: str
     records: tuple[Mapping[str, Any], ...]
 
+    @property
+    def title(self) -> str:
+        return "ImageNet" if self.name == IMAGENET else self.name
+
     def errors(self, variant: str) -> Errors | None:
         for record in self.records:
             if record["variant"] == variant:

@@ -1,6 +1,6 @@
 """How each cell of the paper's tables is obtained: printed (published.py), counted (from the networks), or measured (results.py)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -41,8 +41,8 @@ def errors_of(experiment: Experiment, variant: str) -> Errors | None:
     return experiment.errors(canonical(variant))
 
 
-def _experiment_headings(results: Results, what: str = "error %") -> tuple[Heading, ...]:
-    return tuple(Heading(f"{experiment.name} {what}, measured", write_errors) for experiment in results.experiments)
+def _experiment_headings(results: Results) -> tuple[Heading, ...]:
+    return tuple(Heading(f"{experiment.title} error %, measured", write_errors) for experiment in results.experiments)
 
 
 def _architecture(_: Results) -> Table:
@@ -88,13 +88,15 @@ def _notes(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{name}: {variants()[name].note}." for name in names if variants()[name].note)
 
 
+def _pair(data: str, how: str, error: Callable[[Any], str], difference: Callable[[Any], str]) -> list[Heading]:
+    without = Heading(f"{data} error % without shuffle, {how}", error)
+    return [without, Heading(f"{data} with shuffle, {how}", error), Heading(f"{data} Δ, {how}", difference)]
+
+
 def _shuffle(results: Results) -> Table:
-    headings = [Heading("network")]
-    for source in ("ImageNet", *(experiment.name for experiment in results.experiments)):
-        how, write = ("printed", printed()) if source == "ImageNet" else ("measured", write_errors)
-        headings.append(Heading(f"{source} error % without shuffle, {how}", write))
-        headings.append(Heading(f"with shuffle, {how}", write))
-        headings.append(Heading(f"Δ, {how}", printed() if source == "ImageNet" else measured(2)))
+    headings = [Heading("network"), *_pair("ImageNet", "printed", printed(), printed())]
+    for experiment in results.experiments:
+        headings += _pair(experiment.title, "measured", write_errors, measured(2))
     rows = []
     for row in published.TABLE3:
         cells: list[Any] = [row.label, row.error_without, row.error_with, row.difference]

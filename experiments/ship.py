@@ -1,0 +1,51 @@
+"""Make a checkpoint that ships with the package from a training run: half-precision weights, with what that costs in its config.json.
+
+    python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8
+
+RUN_FOLDER is what `shufflenet train` wrote. Both precisions are tested on the full data set's test pictures; if half precision is
+wrong on more of them than full precision, nothing is written.
+"""
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from shufflenet import checkpoints
+from shufflenet.checkpoints.hub import SHIPPED
+from shufflenet.data import open_dataset
+from shufflenet.training import evaluate
+
+LARGEST_BYTES = 2_000_000
+
+
+def main(run: str, name: str) -> None:
+    data = name.partition("/")[0]
+    test_set = open_dataset(data, "test")
+    net = checkpoints.load(run)
+    full = evaluate(net, test_set)
+    with tempfile.TemporaryDirectory() as folder:
+        half = evaluate(checkpoints.load(checkpoints.save(net, Path(folder) / "half", dtype="float16")), test_set)
+    print(f"{full.top1_error:.2f}% wrong of {full.pictures} in float32, {half.top1_error:.2f}% in float16")
+    if half.top1_error > full.top1_error:
+        sys.exit("float16 costs accuracy here: keep float32, if that is small enough")
+    training = {
+        **{key: value for key, value in net.metadata.training.items() if key != "environment"},
+        "dataset": data,
+        "test_pictures": half.pictures,
+        "top1_error": half.top1_error,
+        "top1_error_float32": full.top1_error,
+        "top5_error": half.top5_error,
+        "loss": half.loss,
+        "license": "mit",
+    }
+    net.metadata = replace(net.metadata, training=training)
+    folder = checkpoints.save(net, SHIPPED / name, overwrite=True, dtype="float16")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{folder}: {size} bytes")
+    if size > LARGEST_BYTES:
+        sys.exit(f"that is more than {LARGEST_BYTES}: too large to ship")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
