@@ -30,7 +30,7 @@ test: $(VENV)/.dev  ## Run all tests, one process a core
 test-export:  ## Test the exports whose converters weigh gigabytes: LiteRT and ExecuTorch
 	$(PYTHON) -m venv $(VENV)-export
 	$(VENV)-export/bin/python -m pip install --quiet --editable '.[dev,litert,executorch]'
-	OMP_NUM_THREADS=1 $(VENV)-export/bin/python -m pytest -m heavy_export tests/deploy
+	OMP_NUM_THREADS=1 $(VENV)-export/bin/python -m pytest -p no:anyio -m heavy_export tests/deploy
 
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .

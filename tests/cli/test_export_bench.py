@@ -46,7 +46,12 @@ def test_export_options_reach_the_file(checkpoint, tmp_path):
     kinds = {node.op_type for node in model.graph.node}
     assert "Softmax" in kinds
     assert "BatchNormalization" not in kinds
-    assert [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim] == ["batch", "height", "width", ""]
+    assert [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim] == [
+        "batch",
+        "height",
+        "width",
+        "",
+    ]
 
 
 def test_bench_prints_json_of_its_schema_and_writes_a_plot(checkpoint, tmp_path):

@@ -102,7 +102,10 @@ def test_runtimes_are_chosen_by_name():
 def test_a_runtime_that_fails_or_crashes_says_why(tmp_path):
     x = np.zeros((1, 3, 8, 8), np.float32)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(UserError, match=r"ONNX Runtime failed: .*broken\.onnx"), start(RUNTIMES["onnx"], tmp_path / "broken.onnx", x):
+    with (
+        pytest.raises(UserError, match=r"ONNX Runtime failed: .*broken\.onnx"),
+        start(RUNTIMES["onnx"], tmp_path / "broken.onnx", x),
+    ):
         pass
     unknown = Runtime(name="unknown", title="Unknown", package="", write=_refuse, load=_refuse)
     with pytest.raises(UserError, match="Unknown failed: KeyError"), start(unknown, tmp_path / "none", x):

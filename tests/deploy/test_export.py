@@ -11,11 +11,10 @@ import pytest
 from shufflenet.deploy.export import export
 from shufflenet.deploy.parity import Parity, compare, sample_inputs
 from shufflenet.deploy.runtimes import FORMATS
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import start
 from shufflenet.errors import UserError
 
-SIZE = (64, 64)
+SIZE = (64, 64)  # of conftest's sources
 LIGHT = ("onnx", "openvino", "ncnn", "mnn", "torchscript")
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_25_g8", "shufflenet_x0_5_g3_se", "xception_like_13m", "mobilenet_x0_5")
 
@@ -35,9 +34,8 @@ def nothing_is_installed():
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("format", LIGHT)
-def test_an_export_equals_torch_in_its_runtime(network, tmp_path, name, format):
-    source = Source(network(name), SIZE)
-    done = export(source, format, tmp_path)
+def test_an_export_equals_torch_in_its_runtime(source, tmp_path, name, format):
+    done = export(source(name), format, tmp_path)
     assert done.parity.pictures == 8
     assert done.parity.max_relative_difference < 1e-4
     assert done.parity.top1_agreement == 1
@@ -51,31 +49,31 @@ def test_an_export_equals_torch_in_its_runtime(network, tmp_path, name, format):
 
 
 @pytest.mark.parametrize("format", LIGHT)
-def test_pictures_in_probabilities_out(network, tmp_path, format):
-    source = Source(network("shufflenet_x0_25_g8"), SIZE, with_preprocessing=True)
-    done = export(source, format, tmp_path)
+def test_pictures_in_probabilities_out(source, tmp_path, format):
+    exported = source("shufflenet_x0_25_g8", with_preprocessing=True)
+    done = export(exported, format, tmp_path)
     record = json.loads(done.record.read_text())
     assert record["input"]["layout"] == "NHWC"
     assert record["input"]["dtype"] == ("float32" if format == "ncnn" else "uint8")
-    pictures = sample_inputs(source, 2)
+    pictures = sample_inputs(exported, 2)
     fed = pictures.astype(record["input"]["dtype"])
     with start(FORMATS[format], done.files[0], fed) as worker:
         np.testing.assert_allclose(worker.outputs.sum(axis=1), 1, rtol=1e-5)
-        assert compare(worker.outputs, source.run(pictures)).max_relative_difference < 1e-4
+        assert compare(worker.outputs, exported.run(pictures)).max_relative_difference < 1e-4
 
 
-def test_ncnn_gets_shuffle_channel_layers(network, tmp_path):
-    done = export(Source(network("shufflenet_x0_25_g8"), SIZE), "ncnn", tmp_path)
+def test_ncnn_gets_shuffle_channel_layers(source, tmp_path):
+    done = export(source("shufflenet_x0_25_g8"), "ncnn", tmp_path)
     lines = [line.split() for line in done.files[0].read_text().splitlines()[2:]]
     assert Counter(line[0] for line in lines)["ShuffleChannel"] == 16
     assert {line[0] for line in lines}.isdisjoint({"Permute", "Reshape"})
     assert all("0=8" in line and "1=0" in line for line in lines if line[0] == "ShuffleChannel")
 
 
-def test_openvino_fuses_the_shuffle(network, tmp_path):
+def test_openvino_fuses_the_shuffle(source, tmp_path):
     import openvino
 
-    done = export(Source(network("shufflenet_x0_25_g8"), SIZE), "openvino", tmp_path)
+    done = export(source("shufflenet_x0_25_g8"), "openvino", tmp_path)
     core = openvino.Core()
     model = core.read_model(done.files[0])
     assert Counter(op.get_type_name() for op in model.get_ops())["Transpose"] == 16
@@ -87,56 +85,56 @@ def test_openvino_fuses_the_shuffle(network, tmp_path):
     assert not {"Transpose", "Reshape"} & set(layers)
 
 
-def test_openvino_takes_an_open_size(network, tmp_path):
-    source = Source(network("shufflenet_x0_25_g8"), SIZE, open_size=True)
-    done = export(source, "openvino", tmp_path)
-    odd = replace(source, size=(51, 83))
+def test_openvino_takes_an_open_size(source, tmp_path):
+    exported = source("shufflenet_x0_25_g8", open_size=True)
+    done = export(exported, "openvino", tmp_path)
+    odd = replace(exported, size=(51, 83))
     inputs = sample_inputs(odd, 3)
     with start(FORMATS["openvino"], done.files[0], inputs) as worker:
         assert compare(worker.outputs, odd.run(inputs)).max_relative_difference < 1e-4
 
 
-def test_torchscript_takes_any_batch_and_size(network, tmp_path):
-    source = Source(network("shufflenet_x0_25_g8"), SIZE)
-    done = export(source, "torchscript", tmp_path)
-    odd = replace(source, size=(51, 83))
+def test_torchscript_takes_any_batch_and_size(source, tmp_path):
+    exported = source("shufflenet_x0_25_g8")
+    done = export(exported, "torchscript", tmp_path)
+    odd = replace(exported, size=(51, 83))
     inputs = sample_inputs(odd, 3)
     with start(FORMATS["torchscript"], done.files[0], inputs) as worker:
         assert compare(worker.outputs, odd.run(inputs)).max_relative_difference < 1e-5
 
 
-def test_files_in_the_way_are_left_alone(network, tmp_path):
-    source = Source(network("mobilenet_x0_5"), SIZE)
+def test_files_in_the_way_are_left_alone(source, tmp_path):
+    exported = source("mobilenet_x0_5")
     (tmp_path / "mobilenet_x0_5.onnx").write_text("mine")
     with pytest.raises(UserError, match="is there already"):
-        export(source, "onnx", tmp_path)
+        export(exported, "onnx", tmp_path)
     assert (tmp_path / "mobilenet_x0_5.onnx").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["mobilenet_x0_5.onnx"]
-    export(source, "onnx", tmp_path, overwrite=True)
+    export(exported, "onnx", tmp_path, overwrite=True)
     assert (tmp_path / "mobilenet_x0_5.onnx").stat().st_size > 1e6
 
 
-def test_a_missing_package_is_named_with_its_pip_line(network, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_with_its_pip_line(source, tmp_path, monkeypatch):
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], runs=("no_such_module",)))
     with pytest.raises(UserError, match=r"ONNX Runtime needs no_such_module: pip install 'shufflenet\[onnx\]'"):
-        export(Source(network("mobilenet_x0_5"), SIZE), "onnx", tmp_path)
+        export(source("mobilenet_x0_5"), "onnx", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("format", "options", "sentence"),
     [("caffe", {}, "there is no format 'caffe'"), ("ncnn", {"open_size": True}, "ncnn files hold one picture size")],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(network, tmp_path, format, options, sentence):
+def test_what_cannot_be_is_refused_in_a_sentence(source, tmp_path, format, options, sentence):
     with pytest.raises(UserError, match=sentence):
-        export(Source(network("mobilenet_x0_5"), SIZE, **options), format, tmp_path)
+        export(source("mobilenet_x0_5", **options), format, tmp_path)
 
 
-def test_a_result_that_differs_is_not_written(network, tmp_path, monkeypatch):
-    other = Source(network("shufflenet_x0_25_g8"), SIZE)
+def test_a_result_that_differs_is_not_written(source, tmp_path, monkeypatch):
+    other = source("shufflenet_x0_25_g8")
     write = FORMATS["onnx"].write
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], write=lambda _, folder: write(other, folder)))
     with pytest.raises(UserError, match="differs from torch by"):
-        export(Source(network("mobilenet_x0_5"), SIZE), "onnx", tmp_path)
+        export(source("mobilenet_x0_5"), "onnx", tmp_path)
     assert not list(tmp_path.iterdir())
 
 

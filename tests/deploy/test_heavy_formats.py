@@ -55,5 +55,7 @@ def test_litert_transposes_once_a_shuffle_and_never_in_rank_5(network, tmp_path)
     ranks = {tensor["index"]: len(tensor["shape"]) for tensor in interpreter.get_tensor_details()}
     operators = interpreter._get_ops_details()
     transposes = [op for op in operators if op["op_name"] == "TRANSPOSE"]
-    assert Counter(ranks[op["outputs"][0]] for op in transposes) == {4: 16 + 2}  # and the input's layout, and the classifier's
+    assert Counter(ranks[op["outputs"][0]] for op in transposes) == {
+        4: 16 + 2
+    }  # and the input's layout, and the classifier's
     assert max(ranks[index] for op in operators for index in op["outputs"]) == 4

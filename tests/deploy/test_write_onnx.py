@@ -66,8 +66,12 @@ EXPECTED = {
     "shufflenet_x0_5_g3_shallow": shufflenet(units=8, shuffles=8),
     "xception_like_13m": shufflenet(shuffles=0),
     "vgg_like_38m": Counter(Conv=33, Relu=33, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1),
-    "resnet_like_13m": Counter(Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1),
-    "resnext_like_13m": Counter(Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1),
+    "resnet_like_13m": Counter(
+        Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1
+    ),
+    "resnext_like_13m": Counter(
+        Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1
+    ),
     "mobilenet_x0_25": Counter(Conv=27, Relu=27, GlobalAveragePool=1, Flatten=1, Gemm=1),
     "squeezenet": Counter(Conv=26, Relu=26, Concat=8, MaxPool=3, GlobalAveragePool=1, Flatten=1),
     "googlenet": Counter(Conv=57, Relu=57, Concat=9, MaxPool=13, GlobalAveragePool=1, Flatten=1, Gemm=1),
@@ -163,7 +167,9 @@ def test_same_padding_is_written_for_one_size_and_refused_for_an_open_one(size):
         to_onnx(Source(net, size, open_size=True))
 
 
-@pytest.mark.parametrize("options", [{"shuffle_order": "inverse"}, {"shortcut_first": False}, {"classifier_bias": False}, {"stem": "small"}])
+@pytest.mark.parametrize(
+    "options", [{"shuffle_order": "inverse"}, {"shortcut_first": False}, {"classifier_bias": False}, {"stem": "small"}]
+)
 def test_fields_of_other_implementations_equal_torch(options):
     source = Source(create("shufflenet_x0_25_g4", num_classes=5, **options).eval(), (33, 47))
     assert difference(to_onnx(source), source, sample_inputs(source, 3)) < 1e-4

@@ -19,7 +19,11 @@ def export(
         bool, typer.Option("--open-size", help="Leave height and width open (onnx, openvino).")
     ] = False,
     fold_batch_norm: Annotated[
-        bool, typer.Option("--fold-batch-norm", help="Merge batch normalization into the convolutions.")
+        bool,
+        typer.Option(
+            "--fold-batch-norm",
+            help="Merge batch normalization into the convolutions (onnx; the other formats always do).",
+        ),
     ] = False,
     with_preprocessing: Annotated[
         bool, typer.Option("--with-preprocessing", help="uint8 pictures [n, h, w, c] in, probabilities out.")
@@ -51,7 +55,7 @@ def export(
         parse_size(size) if size else net.metadata.preprocessing.size,
         with_preprocessing=with_preprocessing,
         open_size=open_size,
-        fold_batch_norm=fold_batch_norm,
+        fold_batch_norm=fold_batch_norm or format != "onnx",  # the other converters would do it themselves
     )
     done = write(source, format, output, overwrite=overwrite)
     if json:

@@ -36,7 +36,8 @@ def export(source: Source, format: str, folder: Path, *, overwrite: bool = False
     and a result that differs from torch's.
     """
     runtime = _runtime(format, source)
-    source = replace(source, float_pictures=runtime.float_pictures)
+    if source.with_preprocessing and runtime.float_pictures:
+        source = replace(source, float_pictures=True)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         written = runtime.write(source, Path(scratch))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class WithPreprocessing(nn.Module):
@@ -93,6 +97,13 @@ class Source:
         """torch.export's graph, at batch 1 and at `size`."""
         with torch.no_grad():
             return torch.export.export(self.module, (self.example,))
+
+    @cached_property
+    def onnx(self) -> "onnx.ModelProto":
+        """The network as ONNX, written once for all runtimes that start from it."""
+        from shufflenet.deploy.write_onnx import to_onnx
+
+        return to_onnx(self)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """What torch makes of `batch`, the reference for every runtime."""

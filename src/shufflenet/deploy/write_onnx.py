@@ -325,7 +325,7 @@ def _model(w: Writer, result: str) -> onnx.ModelProto:
         outputs = [rename.get(name, name) for name in node.output]
         del node.output[:]
         node.output.extend(outputs)
-    shape = list(source.input_shape)
+    shape: list[int | str] = list(source.input_shape)
     if source.open_size:
         axis = 0 if source.with_preprocessing else 1
         shape[axis : axis + 2] = ["height", "width"]

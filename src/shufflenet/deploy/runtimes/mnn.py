@@ -21,11 +21,9 @@ CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(['mnnconvert', *sy
 
 
 def write(source: "Source", folder: Path) -> list[Path]:
-    from shufflenet.deploy.write_onnx import to_onnx
-
     path = folder / f"{source.name}.mnn"
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "net.onnx").write_bytes(to_onnx(source).SerializeToString())
+        (Path(scratch) / "net.onnx").write_bytes(source.onnx.SerializeToString())
         options = [
             "-f",
             "ONNX",

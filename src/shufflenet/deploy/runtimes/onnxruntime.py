@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 
 
 def write(source: "Source", folder: Path) -> list[Path]:
-    from shufflenet.deploy.write_onnx import to_onnx
-
     path = folder / f"{source.name}.onnx"
-    path.write_bytes(to_onnx(source).SerializeToString(deterministic=True))
+    path.write_bytes(source.onnx.SerializeToString(deterministic=True))
     return [path]
 
 

@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 def write(source: "Source", folder: Path) -> list[Path]:
     import openvino
 
-    from shufflenet.deploy.write_onnx import to_onnx
-
     # Core.read_model, not convert_model: the latter reports its use over the network.
-    model = openvino.Core().read_model(to_onnx(source).SerializeToString())
+    model = openvino.Core().read_model(source.onnx.SerializeToString())
     path = folder / f"{source.name}.xml"
     openvino.save_model(model, path, compress_to_fp16=False)
     return [path, path.with_suffix(".bin")]
