@@ -112,8 +112,13 @@ def detector_config(
     """A layout's usual numbers at a short side of `short_side`: py-faster-rcnn's for COCO, or torchvision's way for a pyramid.
 
     The long side is at most 5/3 of the short one, as py-faster-rcnn's 600 and 1000 are. `anchor_scale` multiplies the anchors, for
-    data whose objects are smaller or larger than COCO's.
+    data whose objects are smaller or larger than COCO's. `overrides` are fields of DetectorConfig. Raises UserError for those that
+    are none, and as DetectorConfig does.
     """
+    known = [field.name for field in fields(DetectorConfig)]
+    for name in overrides:
+        if name not in known:
+            raise UserError(f"a detector has no field {name!r}; its fields are {', '.join(known)}")
     config = DetectorConfig(
         **{
             "backbone": backbone,
