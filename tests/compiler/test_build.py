@@ -119,7 +119,11 @@ def test_no_byte_outside_the_promised_memory_is_touched(compiled, network, tmp_p
     x = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     x = x if pixels else x.transpose(2, 0, 1).astype(np.float32)
     x.tofile(tmp_path / "input")
-    call = f"{source.name}_run_rgb8(input, 3 * {SIZE[1]}, output, arena)" if pixels else f"{source.name}_run(input, output, arena)"
+    call = (
+        f"{source.name}_run_rgb8(input, 3 * {SIZE[1]}, output, arena)"
+        if pixels
+        else f"{source.name}_run(input, output, arena)"
+    )
     (tmp_path / "main.c").write_text(f"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +152,9 @@ def test_the_source_asks_for_nothing(compiled, tmp_path):
     (tmp_path / f"{source.name}.h").write_text(source.h)
     command = ["gcc", "-O2", "-std=c11", "-march=x86-64-v3", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", "-c"]
     subprocess.run([*command, f"{source.name}.c", "-o", "net.o"], cwd=tmp_path, check=True)
-    symbols = subprocess.run(["nm", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split("\n")
+    symbols = subprocess.run(["nm", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     kinds = {line.split()[-1]: line.split()[-2] for line in symbols if line}
     assert {name for name, kind in kinds.items() if kind == "U"} <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
     assert {name for name, kind in kinds.items() if kind == "T"} == {f"{source.name}_run", f"{source.name}_run_rgb8"}

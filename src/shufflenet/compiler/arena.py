@@ -17,15 +17,26 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
 
+ATTEMPTS = 40
+
+
 def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
-    """Offsets by name, and the size of it all: the best of a few greedy orders, each filling the lowest gap that is large enough."""
-    orders = (
-        lambda t: (-t.size, t.first, t.name),
-        lambda t: (-t.size * (t.last - t.first + 1), t.first, t.name),
-        lambda t: (t.first, -t.size, t.name),
-        lambda t: (t.first - t.last, -t.size, t.name),
-    )
-    return min((_greedy(sorted(lifetimes, key=order)) for order in orders), key=lambda placed: placed[1])
+    """Offsets by name, and the size of it all.
+
+    A greedy placement fills the lowest gap that is large enough; what it leaves on top then goes first, and so again a few times.
+    """
+    bound = lower_bound(lifetimes)
+    order = sorted(lifetimes, key=lambda t: (-t.size, t.first, t.name))
+    best: tuple[dict[str, int], int] | None = None
+    for _ in range(ATTEMPTS):
+        offsets, size = _greedy(order)
+        if best is None or size < best[1]:
+            best = offsets, size
+        if best[1] == bound:
+            break
+        order = sorted(order, key=lambda t: offsets[t.name] + t.size < size)
+    assert best is not None
+    return best
 
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:

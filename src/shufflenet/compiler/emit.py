@@ -52,7 +52,9 @@ class Source:
     weights: bytes | None
 
 
-def emit(plan: Plan, name: str, *, title: str, version: str, pixels: Pixels | None = None, embed: bool | None = None) -> Source:
+def emit(
+    plan: Plan, name: str, *, title: str, version: str, pixels: Pixels | None = None, embed: bool | None = None
+) -> Source:
     """The C source of a plan, every public name beginning with `name`. `title` says in the header comment what it computes."""
     if embed is None:
         embed = plan.weights.nbytes <= EMBED_BYTES
@@ -77,7 +79,14 @@ class _Emitter:
     """Collects the parts of the text that steps share: tables of plane addresses, tiles, tilings."""
 
     def __init__(self, plan: Plan, name: str, title: str, version: str, pixels: Pixels | None, embed: bool) -> None:
-        self.plan, self.name, self.title, self.version, self.pixels, self.embed = plan, name, title, version, pixels, embed
+        self.plan, self.name, self.title, self.version, self.pixels, self.embed = (
+            plan,
+            name,
+            title,
+            version,
+            pixels,
+            embed,
+        )
         self.macro = re.sub(r"\W", "_", name).upper()
         self.tables: dict[tuple[str, tuple], str] = {}
         self.tiles: dict[str, dict[str, None]] = {m.condition: {} for m in MACHINES}
@@ -97,7 +106,7 @@ class _Emitter:
             self._tile_functions(),
             *self.drivers.values(),
             *functions,
-            self._embedded(raw) if self.embed else "",
+            self._embedded(raw) if self.embed and any("(const float *w" in f for f in functions) else "",
             run,
         ]
         return Source(self.name, "\n".join(p for p in parts if p), self._header(), None if self.embed else raw)
@@ -105,7 +114,9 @@ class _Emitter:
     # The text around the steps.
 
     def _comment(self, digest: str) -> str:
-        place = "in this file" if self.embed else f"{self.name}.bin, which the caller loads or maps, aligned to 64 bytes"
+        place = (
+            "in this file" if self.embed else f"{self.name}.bin, which the caller loads or maps, aligned to 64 bytes"
+        )
         lines = [
             f"{self.title}",
             "",
@@ -143,7 +154,9 @@ class _Emitter:
         )
 
     def _parameters(self, *, pixels: bool = False) -> str:
-        inputs = ["const uint8_t *pixels", "ptrdiff_t row_stride"] if pixels else self._arguments("input", "const float *")
+        inputs = (
+            ["const uint8_t *pixels", "ptrdiff_t row_stride"] if pixels else self._arguments("input", "const float *")
+        )
         weights = [] if self.embed else ["const float *weights"]
         return ", ".join([*weights, *inputs, *self._arguments("output", "float *"), "void *arena"])
 
@@ -153,7 +166,15 @@ class _Emitter:
 
     def _header(self) -> str:
         m, plan = self.macro, self.plan
-        lines = [f"/* {self.title} */", f"#ifndef {m}_H", f"#define {m}_H", "", "#include <stddef.h>", "#include <stdint.h>", ""]
+        lines = [
+            f"/* {self.title} */",
+            f"#ifndef {m}_H",
+            f"#define {m}_H",
+            "",
+            "#include <stddef.h>",
+            "#include <stdint.h>",
+            "",
+        ]
         for word, ports in (("INPUT", plan.inputs), ("OUTPUT", plan.outputs)):
             for port, suffix in zip(ports, self._arguments(word.lower()), strict=True):
                 macro = f"{m}_{suffix.upper()}"
@@ -170,7 +191,9 @@ class _Emitter:
         lines.append(f"/* `arena`: {m}_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */")
         lines.append(f"void {self.name}_run({self._parameters()});")
         if self.pixels:
-            lines.append("/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */")
+            lines.append(
+                "/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */"
+            )
             lines.append(f"void {self.name}_run_rgb8({self._parameters(pixels=True)});")
         lines += ["", "#ifdef __cplusplus", "}", "#endif", "#endif", ""]
         return "\n".join(lines)
@@ -203,7 +226,9 @@ class _Emitter:
     def starts(self, planes: Planes | None) -> str:
         return self.table("int32_t", planes.starts) if planes else "NULL"
 
-    def pack_tiles(self, pixels: int, blocks: tuple[Block, ...], flags: tuple[str, ...], activation: Activation | None) -> str:
+    def pack_tiles(
+        self, pixels: int, blocks: tuple[Block, ...], flags: tuple[str, ...], activation: Activation | None
+    ) -> str:
         """The name of the function that multiplies one group: its tiles for each machine."""
         kind = _kind(activation)
         suffix = "".join(f"_{flag.lower()}" for flag in (*flags, kind) if flag != "NONE")
@@ -224,10 +249,14 @@ class _Emitter:
                 for t in tiling.tiles:
                     tile = f"product_{t.rows}x{t.vectors}{suffix}"
                     self.tiles[machine.condition][f"PRODUCT_TILE({tile}, {t.rows}, {t.vectors}, {mask}, {kind})"] = None
-                    lines.append(f"    TILES({tile}, {t.rows}, {t.vectors}, {t.row}, {t.end_row}, {t.vector}, {t.end_vector});")
+                    lines.append(
+                        f"    TILES({tile}, {t.rows}, {t.vectors}, {t.row}, {t.end_row}, {t.vector}, {t.end_vector});"
+                    )
                 if tiling.end_pixel > tiling.pixel:
                     tile = f"product_pixel_{tiling.pixel_vectors}{suffix}"
-                    self.tiles[machine.condition][f"PRODUCT_PIXEL({tile}, {tiling.pixel_vectors}, {mask}, {kind})"] = None
+                    self.tiles[machine.condition][f"PRODUCT_PIXEL({tile}, {tiling.pixel_vectors}, {mask}, {kind})"] = (
+                        None
+                    )
                     lines.append(f"    PIXELS({tile}, {tiling.pixel}, {tiling.end_pixel});")
             lines.append("#endif")
             if loop or not last:
@@ -237,7 +266,9 @@ class _Emitter:
         self.drivers[name] = "\n".join([*lines, "}\n"])
         return name
 
-    def product(self, step: steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem, **changes: str) -> str:
+    def product(
+        self, step: steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem, **changes: str
+    ) -> str:
         """The initializer of a struct product."""
         addend = getattr(step, "addend", None)
         values = {
@@ -262,10 +293,7 @@ class _Emitter:
         if _port(step) is not None:
             parameters += ["const float *input"]
             parameters += ["const uint8_t *pixels", "ptrdiff_t row_stride"] if self.pixels else []
-        return (
-            f"/* {step.name}: {step.comment} */\n"
-            f"static void step_{index}({', '.join(parameters)}) {{\n{body}\n}}\n"
-        )
+        return f"/* {step.name}: {step.comment} */\nstatic void step_{index}({', '.join(parameters)}) {{\n{body}\n}}\n"
 
     @singledispatchmethod
     def body(self, step: Step) -> Iterator[str]:
@@ -365,10 +393,16 @@ class _Emitter:
         }
         product = self.product(step, **changes).replace(f".input = a + {step.input.offset}, ", "")
         yield f"const struct product p = {product};"
-        sizes = ", ".join(map(str, (*step.size, step.channels, step.filters, *step.convolution_size, *step.output_size, step.segment)))
+        sizes = ", ".join(
+            map(str, (*step.size, step.channels, step.filters, *step.convolution_size, *step.output_size, step.segment))
+        )
         rgb, source = "NULL, NULL, NULL", "input, NULL, 0"
         if self.pixels:
-            tables = (self.table("float", self.pixels.scale), self.table("float", self.pixels.shift), self.table("int32_t", self.pixels.order))
+            tables = (
+                self.table("float", self.pixels.scale),
+                self.table("float", self.pixels.shift),
+                self.table("int32_t", self.pixels.order),
+            )
             rgb, source = ", ".join(tables), "input, pixels, row_stride"
         yield f"stem_planes({sizes}, {source}, {rgb},"
         yield f"            {multiply}, p, {self.starts(step.output)}, a + {step.scratch}, a + {step.output.offset});"
@@ -376,7 +410,11 @@ class _Emitter:
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:
         w, planes = step.window, len(step.output.starts)
-        scales = "NULL, NULL" if step.largest else f"{self.table('float', step.row_scale)}, {self.table('float', step.column_scale)}"
+        scales = (
+            "NULL, NULL"
+            if step.largest
+            else f"{self.table('float', step.row_scale)}, {self.table('float', step.column_scale)}"
+        )
         yield f"pool_planes({int(step.largest)}, {_window(w, 0, 0)}, {w.output_height}, {_kind(step.activation)}, {planes},"
         yield f"            {self._in(step.input)}, {self._in(step.output)}, {scales}, {_limits(step)}, a + {step.scratch});"
 

@@ -28,7 +28,7 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.steps import Block, Chunk, Plan, PlannedPort, Planes, Step, Window
+from shufflenet.compiler.steps import Block, Chunk, Plan, Planes, PlannedPort, Step, Window
 from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
 
 ALIGNMENT = 16  # floats: 64 bytes
@@ -240,7 +240,8 @@ class _Planner:
                 weights=self._add(weight), bias=self._add(bias),
             )  # fmt: skip
         elif pixels == 1:
-            gather = (height, width) != (1, 1) or window.kernel != (1, 1) or not _affine(view)
+            in_order = all(b - a == 1 for a, b in pairwise(view.starts))
+            gather = (height, width) != (1, 1) or window.kernel != (1, 1) or not in_order
             padded = -(-rows // VECTOR_ROWS) * VECTOR_ROWS
             packed = np.zeros((groups, padded, inner), np.float32)
             packed[:, :rows] = matrix
