@@ -12,8 +12,7 @@ torch.set_num_threads(1)
 from shufflenet.checkpoints import Metadata  # noqa: E402
 from shufflenet.data import ArrayDataset, open_dataset  # noqa: E402
 from shufflenet.nets import create  # noqa: E402
-from shufflenet.training import read_recipe, train  # noqa: E402
-from shufflenet.training import checkpoint_files  # noqa: E402
+from shufflenet.training import checkpoint_files, read_recipe, train  # noqa: E402
 
 
 def pictures(split, count):

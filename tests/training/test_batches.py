@@ -33,7 +33,7 @@ def test_batches_hold_each_picture_once_whoever_makes_them(length, parts, size, 
             mine = list(stream)
             stream.seek((stream.epoch + 1) * stream.batches_per_epoch)
             batches.append(mine + list(stream))
-        joined = [sum((batches[process][i] for process in range(processes)), []) for i in range(len(batches[0]))]
+        joined = [set().union(*parts) for parts in zip(*batches, strict=True)]
         return [set().union(*joined[i : i + accumulation]) for i in range(0, len(joined), accumulation)]
 
     whole = epochs(1, 0)

@@ -9,8 +9,15 @@ from shufflenet.training.checkpoint_files import read_checkpoint
 
 # Rates at which float32's noise does not grow: what is compared is the arithmetic, not the chaos of training.
 RECIPE = {
-    **{"iterations": 10, "batch_size": 32, "warmup_iterations": 2, "log_iterations": 1, "learning_rate": 0.01},
-    **{"learning_rate_batch_size": None, "sync_batch_norm": True, "checkpoint_iterations": 5, "keep_checkpoints": 9},
+    "iterations": 10,
+    "batch_size": 32,
+    "warmup_iterations": 2,
+    "log_iterations": 1,
+    "learning_rate": 0.01,
+    "learning_rate_batch_size": None,
+    "sync_batch_norm": True,
+    "checkpoint_iterations": 5,
+    "keep_checkpoints": 9,
 }
 
 

@@ -16,8 +16,16 @@ from shufflenet.training.checkpoint_files import list_checkpoints, write_checkpo
 KILLS = 20
 # Everything with a state of its own is on; most of the time goes into checkpoints, so that many kills meet one half written.
 RECIPE = {
-    **{"iterations": 60, "batch_size": 32, "warmup_iterations": 5, "log_iterations": 1, "checkpoint_iterations": 1},
-    **{"mixup": 0.2, "cutmix": 0.2, "ema_decay": 0.9, "evaluate_epochs": 2, "keep_checkpoints": 2},
+    "iterations": 60,
+    "batch_size": 32,
+    "warmup_iterations": 5,
+    "log_iterations": 1,
+    "checkpoint_iterations": 1,
+    "mixup": 0.2,
+    "cutmix": 0.2,
+    "ema_decay": 0.9,
+    "evaluate_epochs": 2,
+    "keep_checkpoints": 2,
     "augmentation": {"padding": 2, "flip": 0.5, "color_jitter": 0, "lighting": 0, "erase": 0.25},
     "bn_reestimation_iterations": 2,
 }
@@ -132,7 +140,7 @@ def test_where_nothing_can_be_written_it_says_so_before_training(
     make_net, make_recipe, training_set, test_set, tmp_path
 ):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="run folder .*file/run/checkpoints cannot be written"):
+    with pytest.raises(UserError, match=r"run folder .*file/run/checkpoints cannot be written"):
         train(make_recipe(), training_set, test_set, make_net(), tmp_path / "file" / "run", trackers=())
 
 

@@ -31,7 +31,9 @@ def quickstart(
     import shutil
     from pathlib import Path
 
+    import torch
     from rich.console import Console
+    from rich.table import Table
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.halfblocks import half_blocks
@@ -58,16 +60,21 @@ def quickstart(
     assert training.evaluation is not None
     net = load(folder)
     inputs = prepare(test_set, net.metadata.preprocessing)
-    for number in range(0, len(test_set), len(test_set) // SHOWN)[:SHOWN]:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    numbers = range(0, len(test_set), len(test_set) // SHOWN)[:SHOWN]
+    for number in numbers:
         picture, label = test_set[number]
-        probabilities = net(inputs[number][0][None]).softmax(1)[0]
-        best = probabilities.topk(3)
-        lines = [f"{'✓' if best.indices[0] == label else '✗'} this is: {test_set.classes[label]}"]
-        lines += [
-            f"  {test_set.classes[i]} {p:.1%}" for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
-        console.print(half_blocks(picture), "\n".join(lines), "")
+        with torch.inference_mode():
+            best = net(inputs[number][0][None]).softmax(1)[0].topk(3)
+        guesses = [(test_set.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        mark = "[green]✓[/green]" if guesses[0][0] == test_set.classes[label] else "[red]✗[/red]"
+        words = "\n".join(f"{name} {probability:.1%}" for name, probability in guesses)
+        # Without colours the blocks would be so many bars.
+        shown = half_blocks(picture) if console.color_system else test_set.name(number)
+        table.add_row(shown, f"{mark} {test_set.classes[label]}\n\n{words}")
+    console.print(table)
     console.print(
-        f"{100 - training.evaluation.top1_error:.1f}% of the 1,000 test pictures told right. The network is in {folder}, what became of it in "
-        f"{folder}/report.html; `shufflenet predict {folder} PICTURE...` tells more."
+        f"{100 - training.evaluation.top1_error:.1f}% of the 1,000 test pictures told right. The network is in {folder}, "
+        f"what became of it in {folder}/report.html; `shufflenet predict {folder} PICTURE...` tells more.",
+        highlight=False,
     )

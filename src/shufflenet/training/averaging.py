@@ -30,4 +30,6 @@ def reestimate_batch_norm(net: nn.Module, batches: Iterable[Tensor], accelerator
         layer.momentum = momentum
         for statistic in (layer.running_mean, layer.running_var):
             assert statistic is not None
-            statistic.copy_(accelerator.reduce(statistic, reduction="mean"))
+            mean = accelerator.reduce(statistic, reduction="mean")
+            assert isinstance(mean, Tensor)
+            statistic.copy_(mean)

@@ -71,7 +71,8 @@ def prepare_folder(folder: Path, *, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise UserError(
-            f"{folder} has {free / 2**20:.0f} MiB free and the run's checkpoints need {needed_bytes / 2**20:.0f}; make room, or keep fewer (keep_checkpoints)"
+            f"{folder} has {free / 2**20:.0f} MiB free and the run's checkpoints need {needed_bytes / 2**20:.0f}; "
+            "make room, or keep fewer (keep_checkpoints)"
         )
 
 

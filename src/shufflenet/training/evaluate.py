@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from shufflenet.data import Inputs, PictureDataset, class_map, prepare
 from shufflenet.errors import UserError
+from shufflenet.nets import Network
 
 MISTAKES_KEPT = 24
 
@@ -96,7 +97,7 @@ def labelled_for(dataset: PictureDataset, classes: tuple[str, ...]) -> PictureDa
 
 
 def evaluate(
-    net: nn.Module,
+    net: Network,
     dataset: PictureDataset,
     *,
     batch_size: int = 128,

@@ -16,11 +16,11 @@ from shufflenet.data.draws import item_seeds
 from shufflenet.errors import UserError
 from shufflenet.training.averaging import make_average, reestimate_batch_norm
 from shufflenet.training.batches import BatchStream
+from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.freezing import freeze, training_mode
 from shufflenet.training.metrics import Window
 from shufflenet.training.optimizer import learning_rate, make_optimizer
 from shufflenet.training.recipe import Recipe
-from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.stopping import StopRequest
 from shufflenet.training.sync_batch_norm import synchronize
 
@@ -38,11 +38,16 @@ class LearningInputs(Protocol):
 class Task(Protocol):
     """What the loop trains. `collate` makes a batch of items (None: torch's own); the best network is that of the best `best_figure`."""
 
-    net: nn.Module
-    inputs: Any
-    collate: Callable[[list[Any]], Any] | None
-    best_figure: str
-    higher_is_better: bool
+    @property
+    def net(self) -> nn.Module: ...
+    @property
+    def inputs(self) -> LearningInputs: ...
+    @property
+    def collate(self) -> Callable[[list[Any]], Any] | None: ...
+    @property
+    def best_figure(self) -> str: ...
+    @property
+    def higher_is_better(self) -> bool: ...
 
     def loss(self, net: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss of this process's part of a batch, by a call of `net`, and scalar figures to show beside it."""
@@ -108,7 +113,8 @@ def count_iterations(recipe: Recipe, pictures: int, processes: int) -> int:
     parts = recipe.accumulation * processes
     if recipe.batch_size % parts:
         raise UserError(
-            f"batch_size {recipe.batch_size} cannot be dealt evenly to {processes} processes in {recipe.accumulation} parts; make it a multiple of {parts}"
+            f"batch_size {recipe.batch_size} cannot be dealt evenly to {processes} processes in {recipe.accumulation} parts; "
+            f"make it a multiple of {parts}"
         )
     if recipe.iterations is not None:
         return recipe.iterations
@@ -132,103 +138,163 @@ def fit(
     weights of one that was not. SIGTERM and Ctrl-C end the run after the iteration under way, with a checkpoint (`finished` is false).
     Raises UserError for a batch that cannot be made, a loss that is not finite, or a disk that is full.
     """
-    checkpoints = folder / "checkpoints"
     iterations = count_iterations(recipe, len(task.inputs), accelerator.num_processes)
-    torch.set_flush_denormal(
-        True
-    )  # where BN has silenced a channel, its weights' momentum lingers there for long, at ten times the cost
-    net = task.net
-    freeze(net, recipe)
-    if recipe.sync_batch_norm:
-        synchronize(net)
-    net = net.to(
-        accelerator.device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format
-    )
-    model, optimizer = accelerator.prepare(net, make_optimizer(recipe, net))
-    average = make_average(net, recipe.ema_decay)
-    progress = Progress()
+    run = _Run(task, recipe, folder, accelerator, observers)
     if resume:
-        progress = _restore(checkpoints, net, optimizer, average, accelerator)
-    progress.batch_size = recipe.batch_size
-
-    def kept() -> nn.Module:
-        return net if average is None else average.module
-
-    def checkpoint() -> None:
-        if accelerator.is_main_process:
-            state = {
-                "net": net.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average and average.state_dict(),
-                "scaler": accelerator.scaler and accelerator.scaler.state_dict(),
-                "progress": asdict(progress),
-                "processes": accelerator.num_processes,
-            }
-            write_checkpoint(checkpoints, progress.iteration, state, keep=recipe.keep_checkpoints)
-        accelerator.wait_for_everyone()
-
-    batches = BatchStream(task.inputs, recipe, accelerator, collate=task.collate)
-    evaluate_every = max(1, round(recipe.evaluate_epochs * (len(task.inputs) // recipe.batch_size)))
-    window = Window(accelerator)
+        run.restore()
+    progress = run.progress
+    batches_per_epoch = len(task.inputs) // recipe.batch_size
+    evaluate_every = max(1, round(recipe.evaluate_epochs * batches_per_epoch))
     with StopRequest() as stop:
-        stream = batches.start(progress.iteration)
-        began = time.monotonic()
+        stream = run.batches.start(progress.iteration)
         while progress.iteration < iterations:
             rate = learning_rate(recipe, progress.iteration, iterations)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            torch.manual_seed(int(item_seeds(recipe.seed, progress.iteration, [accelerator.process_index])[0]))
-            training_mode(net, recipe)
-            for _ in range(recipe.accumulation):
-                asked = time.monotonic()
-                batch = next(stream)
-                progress.waiting_seconds += time.monotonic() - asked
-                with accelerator.accumulate(model):
-                    with accelerator.autocast():
-                        loss, figures = task.loss(model, batch)
-                    accelerator.backward(loss)
-                    if recipe.gradient_clip and accelerator.sync_gradients:
-                        accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-                    optimizer.step()
-                    optimizer.zero_grad()
-                window.add(loss, figures)
-            if average is not None:
-                average.update_parameters(net)
-            progress.iteration += 1
+            run.step(stream, rate)
             last = progress.iteration == iterations
-            evaluate_now = last or progress.iteration % evaluate_every == 0
-            if (
-                progress.iteration % recipe.log_iterations == 0
-                or evaluate_now
-                or progress.iteration % recipe.checkpoint_iterations == 0
-            ):
-                task.inputs.check()
-                progress.seconds += time.monotonic() - began
-                _refuse_nan(window, recipe, progress.iteration, iterations, checkpoints)
-                shown = window.close()
-                progress.curve.append({"iteration": progress.iteration, "learning_rate": rate, **shown})
-                for observer in observers:
-                    observer.logged(progress, shown)
-                if last and recipe.bn_reestimation_iterations:
-                    reestimate_batch_norm(kept(), _images(batches.start(iterations), recipe), accelerator)
-                if evaluate_now:
-                    _agree_on_buffers(kept())
-                    figures = task.evaluate(kept(), accelerator)
-                    epoch = progress.iteration * recipe.batch_size / len(task.inputs)
-                    progress.evaluations.append({"iteration": progress.iteration, "epoch": epoch, **figures})
-                    _keep_best(task, kept(), folder, progress, accelerator)
-                    for observer in observers:
-                        observer.evaluated(progress, figures)
-                began = time.monotonic()
+            evaluating = last or progress.iteration % evaluate_every == 0
             # Processes get the signal at different moments; they ask each other only now and then, for it takes a round trip.
-            asking = accelerator.num_processes == 1 or progress.iteration % recipe.log_iterations == 0
-            stopping = asking and _any_process(stop.requested, accelerator)
-            if evaluate_now or stopping or progress.iteration % recipe.checkpoint_iterations == 0:
-                checkpoint()
-            if stopping and not last:
+            logging = progress.iteration % recipe.log_iterations == 0
+            stopping = (logging or accelerator.num_processes == 1) and _any_process(stop.requested, accelerator)
+            writing = evaluating or stopping or progress.iteration % recipe.checkpoint_iterations == 0
+            if logging or writing:  # what is written has been looked at: no checkpoint holds a NaN
+                run.look(rate, iterations)
+            if last:
+                run.reestimate_batch_norm()
+            if evaluating:
+                run.evaluate()
+            if writing:
+                run.checkpoint()
+            if stopping:
                 break
-    synchronize(kept(), wanted=False)  # what is kept is a network like any other
-    return Fit(kept(), progress, finished=progress.iteration >= iterations)
+    synchronize(run.kept, wanted=False)  # what is kept is a network like any other
+    return Fit(run.kept, progress, finished=progress.iteration >= iterations)
+
+
+class _Run:
+    """The state of a run, and what can be done with it."""
+
+    def __init__(
+        self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator, observers: tuple[Observer, ...]
+    ) -> None:
+        # Where BN has silenced a channel, its weights' momentum lingers among the denormals, at ten times the cost of a step.
+        torch.set_flush_denormal(True)
+        self.task, self.recipe, self.folder, self.accelerator, self.observers = (
+            task,
+            recipe,
+            folder,
+            accelerator,
+            observers,
+        )
+        self.checkpoints = folder / "checkpoints"
+        net = task.net
+        freeze(net, recipe)
+        if recipe.sync_batch_norm:
+            synchronize(net)
+        memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.net = net.to(device=accelerator.device).to(memory_format=memory_format)
+        self.model, self.optimizer = accelerator.prepare(self.net, make_optimizer(recipe, self.net))
+        self.average = make_average(self.net, recipe.ema_decay)
+        self.kept = self.net if self.average is None else self.average.module
+        self.batches = BatchStream(task.inputs, recipe, accelerator, collate=task.collate)
+        self.window = Window(accelerator)
+        self.progress = Progress(batch_size=recipe.batch_size)
+        self.looked = time.monotonic()
+
+    def step(self, stream: Iterator[Any], rate: float) -> None:
+        """One iteration: `accumulation` parts of a batch, one step of the optimizer."""
+        accelerator, progress = self.accelerator, self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(int(item_seeds(self.recipe.seed, progress.iteration, [accelerator.process_index])[0]))
+        training_mode(self.net, self.recipe)
+        for _ in range(self.recipe.accumulation):
+            asked = time.monotonic()
+            batch = next(stream)
+            progress.waiting_seconds += time.monotonic() - asked
+            with accelerator.accumulate(self.model):
+                with accelerator.autocast():
+                    loss, figures = self.task.loss(self.model, batch)
+                accelerator.backward(loss)
+                if self.recipe.gradient_clip and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            self.window.add(loss, figures)
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        progress.iteration += 1
+
+    def look(self, rate: float, iterations: int) -> None:
+        """Fetch the figures of the iterations since the last look. Raises UserError if a loss is not finite."""
+        self.task.inputs.check()
+        _refuse_nan(self.window, self.recipe, self.progress.iteration, iterations, self.checkpoints)
+        figures = self.window.close()
+        self.progress.seconds += time.monotonic() - self.looked
+        self.progress.curve.append({"iteration": self.progress.iteration, "learning_rate": rate, **figures})
+        for observer in self.observers:
+            observer.logged(self.progress, figures)
+        self.looked = time.monotonic()
+
+    def reestimate_batch_norm(self) -> None:
+        parts = self.recipe.bn_reestimation_iterations * self.recipe.accumulation
+        if parts:
+            stream = self.batches.start(self.progress.iteration)
+            reestimate_batch_norm(self.kept, (next(stream)[0] for _ in range(parts)), self.accelerator)
+
+    def evaluate(self) -> None:
+        """Evaluate what would be kept, and keep the best."""
+        _agree_on_buffers(self.kept)
+        figures = self.task.evaluate(self.kept, self.accelerator)
+        evaluations = self.progress.evaluations
+        epoch = self.progress.iteration * self.recipe.batch_size / len(self.task.inputs)
+        evaluations.append({"iteration": self.progress.iteration, "epoch": epoch, **figures})
+        sign = -1 if self.task.higher_is_better else 1
+        scores = [sign * evaluation[self.task.best_figure] for evaluation in evaluations]
+        if min(scores[:-1], default=float("inf")) > scores[-1] and self.accelerator.is_main_process:
+            self.task.save(self.kept, self.folder / "best")
+        for observer in self.observers:
+            observer.evaluated(self.progress, figures)
+        self.looked = time.monotonic()
+
+    def checkpoint(self) -> None:
+        if self.accelerator.is_main_process:
+            state = {
+                "net": self.net.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average and self.average.state_dict(),
+                "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
+                "progress": asdict(self.progress),
+                "processes": self.accelerator.num_processes,
+            }
+            write_checkpoint(self.checkpoints, self.progress.iteration, state, keep=self.recipe.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self) -> None:
+        """Take up the last checkpoint; without one the run begins."""
+        found = list_checkpoints(self.checkpoints)
+        if not found:
+            return
+        state = read_checkpoint(found[-1])
+        try:
+            self.net.load_state_dict(state["net"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"checkpoint {found[-1]} is of another network or recipe ({reason}); resume with those it was begun with"
+            ) from error
+        self.progress = Progress(**{**state["progress"], "batch_size": self.recipe.batch_size})
+        processes = self.accelerator.num_processes
+        if state["processes"] != processes:
+            self.accelerator.print(
+                f"begun with {state['processes']} processes and resumed with {processes}: every batch holds the same pictures, but "
+                "sums are rounded in another order, and without sync_batch_norm BN sees parts of another size, so the weights "
+                "will not be bit for bit those of a run that kept its processes"
+            )
 
 
 def _refuse_nan(window: Window, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:
@@ -244,13 +310,6 @@ def _refuse_nan(window: Window, recipe: Recipe, iteration: int, iterations: int,
     )
 
 
-def _images(stream: Iterator[Any], recipe: Recipe) -> Iterator[Tensor]:
-    """The images of `bn_reestimation_iterations` further iterations, for a task whose batches are (images, labels)."""
-    for _ in range(recipe.bn_reestimation_iterations * recipe.accumulation):
-        images, _labels = next(stream)
-        yield images
-
-
 def _any_process(flag: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum"))
 
@@ -259,36 +318,3 @@ def _agree_on_buffers(net: nn.Module) -> None:
     """Give every process the first one's BN statistics, which without SyncBN come from its own batches."""
     for buffer in net.buffers():
         buffer.copy_(broadcast(buffer))
-
-
-def _keep_best(task: Task, net: nn.Module, folder: Path, progress: Progress, accelerator: Accelerator) -> None:
-    """Save the network in `folder`/best if its figure is the best so far; the first of equals stays."""
-    figures = [evaluation[task.best_figure] for evaluation in progress.evaluations]
-    best = max(figures) if task.higher_is_better else min(figures)
-    if figures.index(best) == len(figures) - 1 and accelerator.is_main_process:
-        task.save(net, folder / "best")
-
-
-def _restore(folder: Path, net: nn.Module, optimizer: Any, average: Any, accelerator: Accelerator) -> Progress:
-    """Take up the last checkpoint in `folder`; without one the run begins."""
-    found = list_checkpoints(folder)
-    if not found:
-        return Progress()
-    state = read_checkpoint(found[-1])
-    try:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["average"])
-        if accelerator.scaler is not None:
-            accelerator.scaler.load_state_dict(state["scaler"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"checkpoint {found[-1]} is of another network or recipe ({' '.join(str(error).split())[:200]}); resume with those it was begun with"
-        ) from error
-    if state["processes"] != accelerator.num_processes:
-        accelerator.print(
-            f"begun with {state['processes']} processes and resumed with {accelerator.num_processes}: every batch holds the same pictures, but sums are "
-            "rounded in another order, and without sync_batch_norm BN sees parts of another size, so the weights are no longer bit for bit those of the first"
-        )
-    return Progress(**state["progress"])

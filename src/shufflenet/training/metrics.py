@@ -22,9 +22,11 @@ class Window:
 
     def first_not_finite(self) -> int | None:
         """How many backward passes ago a loss was first not finite, on any process; 0 is the latest. None if all are finite."""
-        finite = torch.stack(self.values["loss"]).float().isfinite().logical_not().float()
-        bad = self.accelerator.reduce(finite, reduction="sum").nonzero()
-        return len(finite) - 1 - int(bad[0]) if len(bad) else None
+        bad = torch.stack(self.values["loss"]).float().isfinite().logical_not().float()
+        total = self.accelerator.reduce(bad, reduction="sum")
+        assert isinstance(total, Tensor)
+        where = total.nonzero()
+        return len(bad) - 1 - int(where[0]) if len(where) else None
 
     def close(self) -> dict[str, float]:
         """The means, and an empty window. A figure that is not finite comes out as such."""

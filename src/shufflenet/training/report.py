@@ -23,7 +23,9 @@ def report(record: Mapping[str, Any], progress: Progress, evaluation: Evaluation
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    template = environment.from_string(
+        files("shufflenet.training").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    )
     mistakes = [
         {
             "picture": _picture(dataset, mistake.index),

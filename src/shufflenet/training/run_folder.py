@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from shufflenet.errors import UserError
+from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder, write_text
 from shufflenet.training.environment import environment
 from shufflenet.training.loop import Fit
 from shufflenet.training.recipe import Recipe, to_dict
-from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder, write_text
 
 # What may change between the parts of a run without making it another run.
 UPKEEP = {

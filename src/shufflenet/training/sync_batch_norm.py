@@ -35,7 +35,6 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
 def synchronize(net: nn.Module, wanted: bool = True) -> None:
     """Turn every BatchNorm2d of `net` into a SyncBatchNorm in place, or back: parameters, buffers and names stay."""
-    old, new = (nn.BatchNorm2d, SyncBatchNorm) if wanted else (SyncBatchNorm, nn.BatchNorm2d)
     for module in net.modules():
-        if type(module) is old:
-            module.__class__ = new
+        if type(module) in (nn.BatchNorm2d, SyncBatchNorm):
+            module.__class__ = SyncBatchNorm if wanted else nn.BatchNorm2d
