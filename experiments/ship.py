@@ -1,15 +1,18 @@
 """Make a checkpoint that ships with the package from a training run: half-precision weights, with what that costs in its config.json.
 
-    python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8
+    python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8 [NOTE]
 
-RUN_FOLDER is what `shufflenet train` wrote. Both precisions are tested on the full data set's test pictures; if half precision is
-wrong on more of them than full precision, nothing is written.
+RUN_FOLDER is what `shufflenet train` wrote, or its folder best/. NOTE goes into config.json. Both precisions are tested on the full data
+set's test pictures; if half precision is wrong on more of them than full precision, nothing is written.
 """
 
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from shufflenet import checkpoints
 from shufflenet.checkpoints.hub import SHIPPED
@@ -19,7 +22,13 @@ from shufflenet.training import evaluate
 LARGEST_BYTES = 2_000_000
 
 
-def main(run: str, name: str) -> None:
+def recipe_of(run: Path) -> dict[str, Any]:
+    """The recipe of a run that ended before it wrote its record."""
+    found = [folder / "recipe.yaml" for folder in (run, run.parent) if (folder / "recipe.yaml").exists()]
+    return {"recipe": yaml.safe_load(found[0].read_text(encoding="utf-8"))} if found else {}
+
+
+def main(run: str, name: str, note: str = "") -> None:
     data = name.partition("/")[0]
     test_set = open_dataset(data, "test")
     net = checkpoints.load(run)
@@ -30,7 +39,9 @@ def main(run: str, name: str) -> None:
     if half.top1_error > full.top1_error:
         sys.exit("float16 costs accuracy here: keep float32, if that is small enough")
     training = {
-        **{key: value for key, value in net.metadata.training.items() if key != "environment"},
+        **recipe_of(Path(run)),
+        **net.metadata.training,
+        **({"note": note} if note else {}),
         "dataset": data,
         "test_pictures": half.pictures,
         "top1_error": half.top1_error,
