@@ -425,7 +425,8 @@ class _Emitter:
     @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
         addend = self._in(step.addend) if step.addend else "NULL, NULL"
-        yield f"combine_planes({int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {_kind(step.activation)}, {len(step.output.starts)},"
+        how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {_kind(step.activation)}"
+        yield f"combine_planes({how}, {len(step.output.starts)},"
         yield f"               {self._in(step.left)}, {self._in(step.right)}, {addend}, {self._in(step.output)}, {_limits(step)});"
 
     @body.register
@@ -458,11 +459,14 @@ class _Emitter:
             yield copy
             return
         height, width = port.shape[2:]
-        scale, shift, order = (self.table(kind, values) for kind, values in (("float", self.pixels.scale), ("float", self.pixels.shift), ("int32_t", self.pixels.order)))  # fmt: skip
+        scale, shift = self.table("float", self.pixels.scale), self.table("float", self.pixels.shift)
+        order = self.table("int32_t", self.pixels.order)
         yield f"if (!pixels) {copy}"
         yield f"else for (int c = 0; c < {port.shape[1]}; c++)"
         yield f"  for (int y = 0; y < {height}; y++)"
-        yield f"    unpack_row(pixels + y * row_stride, {width}, {order}[c], {scale}[c], {shift}[c], a + {step.output.offset} + {to}[c] + y * {width});"
+        channel = f"{order}[c], {scale}[c], {shift}[c]"
+        row = f"a + {step.output.offset} + {to}[c] + y * {width}"
+        yield f"    unpack_row(pixels + y * row_stride, {width}, {channel}, {row});"
 
     def _in(self, planes: Planes) -> str:
         return f"a + {planes.offset}, {self.starts(planes)}"
