@@ -1,0 +1,107 @@
+"""Every network of the paper, compiled, against ONNX Runtime; on failure the first operation that differs is named."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from shufflenet import nets
+from shufflenet.compiler import compile_onnx
+from shufflenet.compiler.ir import Convolution, Elementwise, GlobalPool, Pool
+from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.simplify import simplify
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
+
+from .native import first_that_differs, load_native
+from .networks import difference, run_onnxruntime
+
+TOLERANCE = 1e-4  # of the output's largest value
+SIZES = [(480, 640), (720, 1280), (97, 131)]
+
+
+def network(name: str, **fields: object) -> torch.nn.Module:
+    """With weights and statistics at random, so that no normalisation is the identity; activations keep their size."""
+    torch.manual_seed(0)
+    net = nets.create(name, **fields).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return net
+
+
+def check(model: onnx.ModelProto, size: tuple[int, int], folder: Path) -> None:
+    compiled = compile_onnx(model, size, embed=False)
+    port = compiled.plan.inputs[0]
+    inputs = {port.name: np.random.default_rng(0).standard_normal(port.shape).astype(np.float32)}
+    found = load_native(compiled.source, compiled.plan, folder)(*inputs.values())
+    (expected,) = run_onnxruntime(model, inputs).values()
+    apart = difference(found[None], expected)
+    if not apart <= TOLERANCE:
+        pytest.fail(
+            f"off by {apart:.1e}; first: {first_that_differs(simplify(read_onnx(model, size)), inputs, folder)}"
+        )
+
+
+@pytest.mark.parametrize("name", nets.variants())
+def test_every_network(name, tmp_path):
+    check(to_onnx(Source(network(name), (224, 224))), (224, 224), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_x0_5_g3", "shufflenet_x0_25_g8_noshuffle", "mobilenet_x0_25"])
+@pytest.mark.parametrize("size", SIZES)
+def test_other_sizes(name, size, tmp_path):
+    check(to_onnx(Source(network(name), size)), size, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_x0_5_g4", "shufflenet_x2_0_g3_se", "mobilenet_x0_5"])
+def test_small_pictures(name, tmp_path):
+    """32×32, by the stem that does not shrink them; and one channel."""
+    net = network(name, stem="small", num_classes=10, in_channels=1)
+    check(to_onnx(Source(net, (32, 32))), (32, 32), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_x1_0_g3", "shufflenet_x0_5_g8", "shufflenet_x0_25_g4"])
+def test_units_are_left_as_convolutions_and_pools_alone(name):
+    """A stem of two operations, three a unit and one pool more where it strides, a mean, a classifier: no shuffle, no ReLU."""
+    graph = simplify(read_onnx(to_onnx(Source(network(name), (224, 224))), (224, 224)))
+    kinds = [type(operation) for operation in graph.operations]
+    assert kinds.count(Convolution) == 1 + 16 * 3 + 1
+    assert kinds.count(Pool) == 1 + 3
+    assert kinds.count(GlobalPool) == 1
+    assert len(kinds) == 1 + 16 * 3 + 1 + 4 + 1
+    assert all(view.is_contiguous for operation in graph.operations for view in operation.inputs)
+    assert all(pool.activation is None for pool in graph.operations if isinstance(pool, Pool))
+
+
+def test_excitation_is_left_as_one_product_a_unit():
+    graph = simplify(read_onnx(to_onnx(Source(network("shufflenet_x2_0_g3_se"), (224, 224))), (224, 224)))
+    products = [operation for operation in graph.operations if isinstance(operation, Elementwise)]
+    assert len(products) == 16
+    assert sum(product.addend is not None for product in products) == 13
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_files_of_torch_onnx_export(dynamo, tmp_path):
+    """Both of torch's exporters; the older one with sizes left open, by which it wraps every shuffle in arithmetic on shapes."""
+    net, picture = network("shufflenet_x0_25_g3"), torch.zeros(1, 3, 64, 64)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            torch.onnx.export(net, (picture,), tmp_path / "net.onnx", dynamo=True, verbose=False)
+        else:
+            axes = {"x": {0: "n", 2: "h", 3: "w"}}
+            torch.onnx.export(net, (picture,), file, dynamo=False, input_names=["x"], dynamic_axes=axes)
+            (tmp_path / "net.onnx").write_bytes(file.getvalue())
+    model = onnx.load(tmp_path / "net.onnx")
+    check(model, (64, 64) if dynamo else (96, 70), tmp_path)
+    kinds = {type(operation) for operation in simplify(read_onnx(model, (64, 64))).operations}
+    assert kinds == {Convolution, Pool, GlobalPool}
