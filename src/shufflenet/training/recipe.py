@@ -122,12 +122,12 @@ RECIPES: dict[str, Recipe] = {
     # `shufflenet quickstart`: the bundled 6,000 pictures of 28×28, minutes on a laptop.
     "quickstart": Recipe(
         iterations=None,
-        epochs=12,
-        batch_size=64,
+        epochs=7.5,
+        batch_size=32,
         learning_rate=0.1,
-        learning_rate_batch_size=64,
-        warmup_iterations=50,
-        augmentation=SMALL_PICTURES,
+        learning_rate_batch_size=None,
+        warmup_iterations=100,
+        augmentation=replace(SMALL_PICTURES, padding=1),
         workers=0,
     ),
 }
