@@ -1,6 +1,7 @@
 """The detector: its layouts over the networks, its weights' way from a classifier and to disk, its cost."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ class TestFolder:
 
 
 class TestConfig:
-    BACKBONE = {"name": "shufflenet_x1_0_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
+    BACKBONE: ClassVar = {"name": "shufflenet_x1_0_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
 
     def test_the_papers_sizes(self):
         config = detector_config(self.BACKBONE, CATEGORIES)

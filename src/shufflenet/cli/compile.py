@@ -46,7 +46,9 @@ def compile(
 
     compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
     source, plan = compiled.source, compiled.plan
-    existing = [f for f in (f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c") if (output / f).exists()]
+    existing = [
+        f for f in (f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c") if (output / f).exists()
+    ]
     if existing and not overwrite:
         raise UserError(f"{output / existing[0]} is there already; give --overwrite or another folder")
     output.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def compile_onnx(
     if not name.isidentifier():
         raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")
     graph = read_onnx(model, size)
-    for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B007, B020 the last stage is what is planned
+    for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B020 the last stage is what is planned
         if dump:
             _write(dump / f"{number:02}-{stage}.txt", str(graph))
     plan = make_plan(graph)

@@ -102,7 +102,9 @@ def compile_command(target: str, compiler: tuple[str, ...] | None = None) -> lis
     is_zig = "ziglang" in compiler or Path(compiler[0]).stem == "zig"
     flags = TARGETS[target].zig if is_zig else TARGETS[target].native
     if flags is None:
-        raise CompileError(f"{compiler[0]} does not build for {target}; unset CC and pip install 'shufflenet[compile]'.")
+        raise CompileError(
+            f"{compiler[0]} does not build for {target}; unset CC and pip install 'shufflenet[compile]'."
+        )
     return [*compiler, *flags, *FLAGS]
 
 
@@ -123,7 +125,9 @@ def build(source: Source, target: str | None = None) -> Path:
     command += ["-Wl,--export-dynamic"] if TARGETS[target].executable else ["-shared", "-fPIC"]
     key = hashlib.sha256("\0".join([source.c, source.h, *command, _compiler_version(compiler)]).encode()).hexdigest()
     folder = cache_folder() / key[:32]
-    library = folder / (source.name + (".wasm" if TARGETS[target].executable else ".dll" if sys.platform == "win32" else ".so"))
+    library = folder / (
+        source.name + (".wasm" if TARGETS[target].executable else ".dll" if sys.platform == "win32" else ".so")
+    )
     if library.exists():
         return library
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -65,11 +65,11 @@ SMALL_PICTURES = Augmentation(padding=2, color_jitter=0.0, lighting=0.0)
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> nn.Module:
     """Random crop, flip, colours, normalisation: a picture of `open_picture` → float32 [channels, height, width], by torch's generator."""
-    colors = ColorsAndNormalization(preprocessing, augmentation)
+    varied = augmentation.color_jitter or augmentation.lighting
     steps: list[nn.Module] = [
         RandomCrop(preprocessing, augmentation),
         v2.RandomHorizontalFlip(augmentation.flip),
-        colors,
+        ColorsAndNormalization(preprocessing, augmentation) if varied else Normalization(preprocessing),
     ]
     return nn.Sequential(*steps, *([v2.RandomErasing(augmentation.erase)] if augmentation.erase else []))
 
@@ -82,7 +82,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> nn.Module:
         v2.Resize(preprocessing.short_side or preprocessing.size, interpolation),
         v2.CenterCrop(preprocessing.size),
         v2.PILToTensor(),
-        ColorsAndNormalization(preprocessing, Augmentation(color_jitter=0.0, lighting=0.0)),
+        Normalization(preprocessing),
     )
 
 
@@ -132,8 +132,24 @@ class RandomCrop(nn.Module):
         return padded[:, top : top + self.size[0], left : left + self.size[1]]
 
 
+class Normalization(nn.Module):
+    """uint8 RGB or grey [channels, height, width] → the network's float32 input, in its channel order."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.reverse = preprocessing.channel_order == "BGR"
+        std = torch.tensor(preprocessing.std, dtype=torch.float64)[:, None, None]
+        mean = torch.tensor(preprocessing.mean, dtype=torch.float64)[:, None, None]
+        self.factor = (1 / (255 * std)).float()
+        self.offset = (-mean / std).float()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        values = (pixels.flip(0) if self.reverse else pixels).float()
+        return values.mul_(self.factor).add_(self.offset)
+
+
 class ColorsAndNormalization(nn.Module):
-    """uint8 RGB or grey [channels, height, width] → the network's float32 input, in its channel order.
+    """As Normalization, with the colours varied.
 
     Brightness, contrast, saturation, lighting and normalisation are each an affine map of a pixel's colour, so all of them together
     are one 3×3 matrix and one offset a picture. Like fb.resnet.torch and unlike torchvision's ColorJitter, nothing is rounded or

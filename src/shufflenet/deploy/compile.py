@@ -27,7 +27,9 @@ def compile_source(
         if not Path(what).is_file():
             raise UserError(f"there is no file {what}")
         stem = "".join(c if c.isalnum() else "_" for c in Path(what).stem)
-        return compile_onnx(what, size, name=name or f"n{stem}" * (not stem.isidentifier()) or stem, title=Path(what).name, dump=dump)
+        return compile_onnx(
+            what, size, name=name or f"n{stem}" * (not stem.isidentifier()) or stem, title=Path(what).name, dump=dump
+        )
     net = load(what) if isinstance(what, str | Path) else what
     preprocessing = Source(net, (1, 1)).metadata.preprocessing
     size = size or preprocessing.size

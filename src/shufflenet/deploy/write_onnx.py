@@ -8,6 +8,7 @@ table of operators below.
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -118,15 +119,31 @@ def _adaptive_pool(w: Writer, node: fx.Node) -> None:
     if size == output_size:
         w.names[node] = x
         return None
-    if size[0] % output_size[0] == size[1] % output_size[1] == 0:
-        kernel = [size[0] // output_size[0], size[1] // output_size[1]]
-        return w.add(node, "AveragePool", [x], kernel_shape=kernel, strides=kernel)
-    # Windows of uneven sizes: what they weigh is a matrix for the rows and one for the columns.
-    rows, columns = (torch.eye(n)[None] for n in size)
-    down = torch.nn.functional.adaptive_avg_pool1d(rows, output_size[0])[0].T  # [output height, height]
-    across = torch.nn.functional.adaptive_avg_pool1d(columns, output_size[1])[0]  # [width, output width]
-    x = w.value("MatMul", [w.constant(f"{node.name}_rows", down), x], f"{node.name}_down")
+    bounds = [_adaptive_windows(*lengths) for lengths in zip(size, output_size, strict=True)]
+    if all(len({end - start for start, end in windows}) == 1 for windows in bounds):
+        # Windows of one size: all that begin at a multiple of the stride, of which those are picked that adaptive pooling has.
+        kernel = [windows[0][1] for windows in bounds]
+        strides = [gcd(*(start for start, _ in windows)) or 1 for windows in bounds]
+        x = w.value("AveragePool", [x], f"{node.name}_pool", kernel_shape=kernel, strides=strides)
+        for axis, (windows, stride) in enumerate(zip(bounds, strides, strict=True)):
+            picked = [start // stride for start, _ in windows]
+            if picked != list(range(len(picked))):
+                index = w.constant(f"{node.name}_index{axis}", picked)
+                x = w.value("Gather", [x, index], f"{node.name}_gather{axis}", axis=2 + axis)
+        w.names[node] = x
+        return None
+    # Windows of several sizes: what they weigh is a matrix for the rows and one for the columns.
+    down, across = (
+        torch.nn.functional.adaptive_avg_pool1d(torch.eye(n)[None], m)[0]
+        for n, m in zip(size, output_size, strict=True)
+    )
+    x = w.value("MatMul", [w.constant(f"{node.name}_rows", down.T), x], f"{node.name}_down")
     return w.add(node, "MatMul", [x, w.constant(f"{node.name}_columns", across)])
+
+
+def _adaptive_windows(length: int, windows: int) -> list[tuple[int, int]]:
+    """Where each of torch's adaptive windows begins and ends."""
+    return [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
 
 
 def _mean(w: Writer, node: fx.Node) -> None:

@@ -263,14 +263,16 @@ def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tupl
     )
 
 
-def dataset_name(path: Path) -> str:
+def dataset_name(path: str | Path) -> str:
     """What to call a data set in a record: "coco" for COCO as downloaded, else its folder's or file's name."""
+    path = Path(path)
     own = any((path / name).is_dir() for name in ("val2014", "val2017"))
     return "coco" if own else path.resolve().stem
 
 
-def open_split(path: Path, split: Split, pictures: Path | None = None) -> Annotations:
+def open_split(path: str | Path, split: Split, pictures: str | Path | None = None) -> Annotations:
     """Read one split of a COCO folder, or an annotation file; see `find_sources`."""
+    path, pictures = Path(path), pictures and Path(pictures)
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
     return merge([read_annotations(source) for source in find_sources(path, split, pictures)])

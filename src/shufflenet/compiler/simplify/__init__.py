@@ -42,7 +42,9 @@ def stages(graph: Graph) -> Iterator[tuple[str, Graph]]:
 
 def _round(graph: Graph) -> Graph:
     """Scales and shifts that found nothing to fold into become float32."""
-    return replace(graph, constants={name: array.astype(np.float32, copy=False) for name, array in graph.constants.items()})
+    return replace(
+        graph, constants={name: array.astype(np.float32, copy=False) for name, array in graph.constants.items()}
+    )
 
 
 def _by(*rules: Rule) -> Callable[[Graph], Graph]:
