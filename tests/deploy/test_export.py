@@ -82,7 +82,7 @@ def test_openvino_fuses_the_shuffle(source, tmp_path):
     executed = core.compile_model(model, "CPU").get_runtime_model().get_ops()
     layers = Counter(op.get_rt_info()["layerType"].value for op in executed)
     assert layers["ShuffleChannels"] == 16
-    assert not {"Transpose", "Reshape"} & set(layers)
+    assert "Transpose" not in layers  # what Reshapes there are shape weights
 
 
 def test_openvino_takes_an_open_size(source, tmp_path):

@@ -302,8 +302,9 @@ class _Emitter:
     @body.register
     def _(self, step: steps.Product) -> Iterator[str]:
         rows = len(step.output.starts) // step.groups
-        stride = step.input.starts[1] - step.input.starts[0] if len(step.input.starts) > 1 else 0
-        first = step.input.offset + step.input.starts[0]
+        starts = step.input.starts
+        first = step.input.offset + starts[0]
+        stride = starts[1] - starts[0] if len(starts) > 1 else 0
         yield f"struct product p = {self.product(step, input=f'a + {first}', input_stride=str(stride), inner=str(step.part))};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         for part in range(0, step.inner, step.part):

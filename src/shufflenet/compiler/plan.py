@@ -104,7 +104,7 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
             and last[addend.tensor] == i == first[step.output.tensor]
             and all(p.tensor != addend.tensor for name, p in _touched(step).items() if name != "addend")
         ):
-            home[step.output.tensor] = home.get(addend.tensor, addend.tensor)
+            home[step.output.tensor] = home.get(addend.tensor) or addend.tensor
 
     moved = (replace(s, **{name: _moved(planes, home) for name, planes in _touched(s).items()}) for s in planned)
     return tuple(moved), home
@@ -150,7 +150,9 @@ def _placed(planes: Planes, offsets: dict[str, int]) -> Planes:
 def _resolve(step: Step, offsets: dict[str, int]) -> Step:
     """The step with every offset filled in."""
     found = {f.name: getattr(step, f.name) for f in fields(step)}
-    changes = {name: _placed(value, offsets) for name, value in found.items() if isinstance(value, Planes)}
+    changes: dict[str, Planes | int] = {
+        name: _placed(value, offsets) for name, value in found.items() if isinstance(value, Planes)
+    }
     if step.scratch_floats:
         changes["scratch"] = offsets[_scratch(step)]
     return replace(step, **changes)

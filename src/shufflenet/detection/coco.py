@@ -272,7 +272,7 @@ def dataset_name(path: str | Path) -> str:
 
 def open_split(path: str | Path, split: Split, pictures: str | Path | None = None) -> Annotations:
     """Read one split of a COCO folder, or an annotation file; see `find_sources`."""
-    path, pictures = Path(path), pictures and Path(pictures)
+    path, pictures = Path(path), Path(pictures) if pictures else None
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
     return merge([read_annotations(source) for source in find_sources(path, split, pictures)])

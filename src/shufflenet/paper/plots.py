@@ -50,7 +50,13 @@ def _printed_points() -> dict[str, tuple[float, float]]:
 def _style() -> Iterator[None]:
     # A fixed salt makes ids, and so the file, the same each time; text stays text.
     svg: dict[Any, Any] = {"svg.hashsalt": "shufflenet", "svg.fonttype": "none"}
-    look = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}
+    look: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+    }
     with matplotlib.rc_context({**svg, **look}):
         yield
 

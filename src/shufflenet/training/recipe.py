@@ -119,7 +119,8 @@ RECIPES: dict[str, Recipe] = {
     "megvii": Recipe(label_smoothing=0.1, augmentation=MEGVII, bn_reestimation_iterations=1000),
     # Some thousand pictures, best started from a trained network.
     "finetune": FINETUNE,
-    # `shufflenet quickstart`: the bundled 6,000 pictures of 28×28, minutes on a laptop.
+    # `shufflenet quickstart`: the bundled 6,000 pictures of 28×28, minutes on a laptop. Chosen on 1,000 of these pictures, held out
+    # of training: 13.1% error after 9.6 epochs of the other 5,000, as many iterations as 8 epochs of all.
     "quickstart": Recipe(
         iterations=None,
         epochs=7.5,

@@ -1,0 +1,72 @@
+"""The memory of random networks' plans, step by step: nobody's numbers are overwritten before their last reader has read them."""
+
+import random
+
+import numpy as np
+import pytest
+
+from shufflenet.compiler.ir import Graph
+from shufflenet.compiler.plan import make_plan
+from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.simplify import simplify
+from shufflenet.compiler.steps import Plan, Planes, Stem
+
+from .networks import random_network, random_networks
+
+SCRATCH = -2
+
+
+def indices(graph: Graph, planes: Planes) -> np.ndarray:
+    """The floats of the arena that an operand's planes take."""
+    tensor = graph.tensors[planes.tensor]
+    return (planes.offset + np.array(planes.starts)[:, None] + np.arange(tensor.height * tensor.width)).reshape(-1)
+
+
+def writers(graph: Graph) -> dict[str, set[str]]:
+    """By the name of each operation, the operations that wrote what it reads; by the name of each output likewise."""
+    inputs = {port.view.tensor for port in graph.inputs}
+    wrote = {(o.output.tensor, plane): o.name for o in graph.operations for plane in o.output.planes}
+    reads = [(o.name, o.inputs) for o in graph.operations] + [(f"output {p.name}", (p.view,)) for p in graph.outputs]
+    return {
+        name: {wrote[view.tensor, plane] for view in views if view.tensor not in inputs for plane in view.planes}
+        for name, views in reads
+    }
+
+
+def check_memory(graph: Graph, plan: Plan) -> None:
+    expected = writers(graph)
+    # An input of the network may first be copied into the arena, which no operation of the graph says.
+    copies = {f"copy {port.view.tensor}" for port in graph.inputs}
+    expected |= {name: set() for name in copies}
+    names = [step.name for step in plan.steps]
+    owner = np.full(plan.arena_floats, -1)
+
+    def found(operands: list[Planes]) -> set[str]:
+        owners = {int(i) for planes in operands for i in np.unique(owner[indices(graph, planes)])}
+        assert min(owners, default=0) >= 0, f"reads what is scratch or was never written: {owners}"
+        return {names[i] for i in owners} - copies
+
+    for index, step in enumerate(plan.steps):
+        fields = {name: getattr(step, name, None) for name in ("input", "left", "right")}
+        read = [planes for planes in fields.values() if planes is not None and planes.port is None]
+        addend = getattr(step, "addend", None)
+        added = found([addend]) if addend is not None and addend.port is None else set()
+        # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum.
+        owner[step.scratch : step.scratch + step.scratch_floats] = SCRATCH
+        owner[indices(graph, step.output)] = index
+        assert found(read) | added == (set() if isinstance(step, Stem) else expected[step.name]), step.name
+    for port in plan.outputs:
+        assert found([port.planes]) == expected[f"output {port.name}"], port.name
+
+
+@pytest.mark.parametrize("first", range(0, 120, 40))
+def test_every_step_finds_what_the_graph_says(first):
+    for seed in range(first, first + 40):
+        graph = simplify(read_onnx(random_network(random.Random(seed).choice, seed)))
+        check_memory(graph, make_plan(graph))
+
+
+def test_every_step_finds_what_the_graph_says_among_many_networks():
+    model, _ = random_networks(range(30))
+    graph = simplify(read_onnx(model))
+    check_memory(graph, make_plan(graph))

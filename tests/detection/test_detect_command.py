@@ -1,0 +1,71 @@
+"""The verbs of `shufflenet detect`, as a user types them."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from shufflenet.cli import app
+from shufflenet.errors import UserError
+
+SMALL = [
+    "pool_size=4",
+    "pyramid_channels=16",
+    "head_channels=32",
+    "proposals_train=20",
+    "proposals_test=10",
+    "score_threshold=0.0",
+]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, ["detect", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_from_scenes_to_boxes(tmp_path):
+    scenes, folder = tmp_path / "scenes", tmp_path / "run"
+    run("scenes", scenes, "--train", 4, "--test", 2, "--size", 64)
+    settings = [part for setting in SMALL for part in ("--detector", setting)]
+    quick = ("--set", "iterations=1", "--set", "batch_size=2", "--set", "workers=0", "--set", "sync_batch_norm=false")
+    chosen = ("--variant", "shufflenet_x0_25_g3", "--layout", "fpn", "--short-side", 64, *settings, *quick)
+    record = json.loads(run("train", scenes, *chosen, "-o", folder, "--json"))
+    assert record["dataset"] == "scenes"
+    assert record["cost"]["backbone"] > 0
+
+    scores = json.loads(run("evaluate", folder, scenes, "--json", "--workers", 0, "--results", tmp_path / "rows.json"))
+    assert scores["average_precision"] == record["average_precision"]
+    assert {row["image_id"] for row in json.loads((tmp_path / "rows.json").read_text())} <= {1, 2}
+    assert "mAP" in run("evaluate", folder, scenes, "--workers", 0)
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (70, 50), 90).save(tmp_path / name / "a.png")
+    pictures = [tmp_path / name / "a.png" for name in ("one", "two")]
+    output = tmp_path / "found"
+    records = json.loads(run("predict", folder, *pictures, "-o", output, "--threshold", 0, "--json"))
+    assert records == json.loads((output / "predictions.json").read_text())
+    assert [record["drawing"] for record in records] == ["a.png", "a-2.png"]
+    assert Image.open(output / "a-2.png").size == (70, 50)
+    with pytest.raises(UserError, match="is there already"):
+        run("predict", folder, *pictures, "-o", output)
+    run("predict", folder, *pictures, "-o", output, "--overwrite")
+    assert "bag" in run("export", folder, tmp_path / "detector.onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("train", "{here}", "-o", "run"), "give one of --variant"),
+        (("train", "{here}", "-o", "run", "--variant", "alexnet", "--set", "batch=3"), "no field 'batch'"),
+        (("train", "{here}", "-o", "run", "--variant", "alexnet"), "holds no train split"),
+        (("evaluate", "{here}", "{here}", "--split", "all"), "--split is 'all'"),
+        (("predict", "{here}", "a.png"), "has no config.json"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path, arguments, complaint):
+    with pytest.raises(UserError, match=complaint):
+        run(*(argument.format(here=tmp_path) for argument in arguments))
