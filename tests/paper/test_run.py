@@ -79,7 +79,7 @@ def test_a_run_that_is_killed_half_way_goes_on_and_ends_the_same(experiment, pic
     process.communicate()
     assert not all(experiment.result_file(row).exists() for row in ROWS)
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     records = json.loads(again.stdout)
     assert [record["variant"] for record in records] == list(ROWS)
