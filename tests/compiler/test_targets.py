@@ -1,0 +1,63 @@
+"""One source for every machine: built by zig cc for others, run under qemu and in Node, it classifies a picture as it does here."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import shufflenet
+from shufflenet.compiler.build import FLAGS, write_source
+from shufflenet.compiler.emit import main_program
+from shufflenet.deploy.compile import compile_source
+
+SIZE = (33, 41)
+# Static, so that no other machine's C library need be installed.
+MACHINES = {
+    "x86_64": ((), ()),
+    "aarch64": (("-target", "aarch64-linux-musl", "-static"), ("qemu-aarch64",)),
+    "riscv64": (("-target", "riscv64-linux-musl", "-static"), ("qemu-riscv64",)),
+    "wasm32": (("-target", "wasm32-wasi", "-mcpu=generic+simd128"), ("node", "--no-warnings", "run.mjs")),
+}
+RUN_IN_NODE = """
+import fs from "node:fs";
+import { WASI } from "node:wasi";
+const [, , program, picture] = process.argv;
+const wasi = new WASI({ version: "preview1", args: [program, picture], preopens: { "/": process.cwd() } });
+const module = await WebAssembly.compile(fs.readFileSync(program));
+wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    net = shufflenet.create("shufflenet_x0_25_g3", num_classes=10, stem="small").eval()
+    source = compile_source(net, SIZE, name="tiny").source
+    folder = tmp_path_factory.mktemp("targets")
+    write_source(source, folder)
+    (folder / "main.c").write_text(main_program(source))
+    (folder / "run.mjs").write_text(RUN_IN_NODE)
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    (folder / "picture.ppm").write_bytes(b"P6\n%d %d\n255\n" % (SIZE[1], SIZE[0]) + pixels.tobytes())
+    return folder
+
+
+def classify(folder, command, flags, runner) -> np.ndarray:
+    subprocess.run([*command, *FLAGS, *flags, "main.c", "tiny.c", "-o", "main"], cwd=folder, check=True)
+    program = (*runner, "main") if runner and runner[0] == "node" else (*runner, "./main")
+    done = subprocess.run([*program, "picture.ppm"], cwd=folder, capture_output=True, text=True, check=True)
+    return np.array(done.stdout.split(), np.float64).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_machine_sees_the_same_classes(folder, machine):
+    flags, runner = MACHINES[machine]
+    if runner and not shutil.which(runner[0]):
+        pytest.skip(f"{runner[0]} is not installed")
+    expected = classify(folder, ["gcc"], ["-DLANES=1"], ())
+    actual = classify(folder, [sys.executable, "-m", "ziglang", "cc"], flags, runner)
+    np.testing.assert_array_equal(actual[:, 0], expected[:, 0])
+    np.testing.assert_allclose(actual[:, 1], expected[:, 1], atol=1e-4 * np.abs(expected[:, 1]).max(), rtol=0)
