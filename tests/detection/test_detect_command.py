@@ -49,7 +49,8 @@ def test_from_scenes_to_boxes(tmp_path):
     records = json.loads(run("predict", folder, *pictures, "-o", output, "--threshold", 0, "--json"))
     assert records == json.loads((output / "predictions.json").read_text())
     assert [record["drawing"] for record in records] == ["a.png", "a-2.png"]
-    assert Image.open(output / "a-2.png").size == (70, 50)
+    with Image.open(output / "a-2.png") as drawing:
+        assert drawing.size == (70, 50)
     with pytest.raises(UserError, match="is there already"):
         run("predict", folder, *pictures, "-o", output)
     run("predict", folder, *pictures, "-o", output, "--overwrite")
