@@ -233,5 +233,7 @@ def run_jobs(
     executor = AutoExecutor(experiment.runs / "jobs", cluster=cluster)
     executor.update_parameters(**{"timeout_min": 24 * 60, "name": f"paper-{experiment.name}", **parameters})
     waiting = [variant for variant in rows if not all(is_done(experiment, variant, seed) for seed in seeds)]
+    if not waiting:  # submitit warns of a batch without jobs
+        return []
     with executor.batch():
         return [executor.submit(run_row_here, experiment, variant, seeds) for variant in waiting]
