@@ -6,6 +6,7 @@ import hypothesis
 import pytest
 import torch
 
+os.environ["COLUMNS"] = "160"  # rich's one console takes its width from whichever test comes first
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("repeatable")
 torch.set_num_threads(1)  # the suite runs one process a core

@@ -62,7 +62,7 @@ def test_killed_twenty_times_it_ends_with_the_same_weights(start_run, tmp_path):
         kills += 1
         iterations |= {path.name for path in list_checkpoints(parts / "checkpoints")}
     assert kills == KILLS, f"the run ended after {kills} kills; make it longer"
-    assert len(iterations) > KILLS  # it came on from kill to kill
+    assert len(iterations) >= KILLS  # it came on from kill to kill: each waited for a new checkpoint
     finish(start_run(recipe=RECIPE, folder=str(parts)))
     assert same_weights(torch.load(whole / "weights-0.pt"), torch.load(parts / "weights-0.pt"))
 
