@@ -20,11 +20,7 @@ ALLOWED = {
     "deploy": {"nets", "checkpoints", "data", "training", "detection", "compiler", "errors"},
     "paper": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler", "errors"},
 }
-THIRD_PARTY_OF_COMPILER = {
-    "numpy",
-    "onnx",
-    "google",
-}  # google.protobuf comes with onnx: the error of a file that is none
+THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}
 
 
 def imported(path: Path) -> set[str]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import helper, numpy_helper
+from onnx import external_data_helper, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from shufflenet.compiler.errors import CompileError
@@ -109,18 +108,24 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
 
 
 def _load(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
-    try:
-        if isinstance(model, bytes):
-            model = onnx.load_from_string(model)
-        elif not isinstance(model, onnx.ModelProto):
-            model = onnx.load(model)
-    except DecodeError as error:
-        raise CompileError(f"{model if isinstance(model, str | Path) else 'the input'} is not an ONNX file.") from error
+    if isinstance(model, bytes):
+        model = _parse(model, "the input")
+    elif not isinstance(model, onnx.ModelProto):
+        path = Path(model)
+        model = _parse(path.read_bytes(), str(path))
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
     if model.functions:
         from onnx import inliner
 
         return inliner.inline_local_functions(model)
     return model
+
+
+def _parse(data: bytes, source: str) -> onnx.ModelProto:
+    try:
+        return onnx.load_from_string(data)
+    except Exception as error:  # protobuf's DecodeError, of a package that is onnx's affair; nothing else is called here
+        raise CompileError(f"{source} is not an ONNX file.") from error
 
 
 def _constant(initializer: onnx.TensorProto) -> np.ndarray:
