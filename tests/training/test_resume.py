@@ -16,7 +16,7 @@ from shufflenet.training.checkpoint_files import list_checkpoints, write_checkpo
 KILLS = 20
 # Everything with a state of its own is on; most of the time goes into checkpoints, so that many kills meet one half written.
 RECIPE = {
-    "iterations": 60,
+    "iterations": 100,
     "batch_size": 32,
     "warmup_iterations": 5,
     "log_iterations": 1,
@@ -49,11 +49,12 @@ def test_killed_twenty_times_it_ends_with_the_same_weights(start_run, tmp_path):
     kills, iterations = 0, set()
     while kills < KILLS:
         process = start_run(recipe=RECIPE, folder=str(parts))
-        # Long enough on average to come a twentieth further, wherever that is.
-        reached = list_checkpoints(parts / "checkpoints")
+        # One to three checkpoints further, and a random moment on top, which may be that of the next one's writing.
         deadline = time.monotonic() + 60
-        while list_checkpoints(parts / "checkpoints") == reached and process.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.002)
+        for _ in range(rng.randint(1, 3)):
+            reached = list_checkpoints(parts / "checkpoints")
+            while list_checkpoints(parts / "checkpoints") == reached and process.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.002)
         time.sleep(rng.random() * seconds / KILLS / 4)
         if not process.is_alive():
             break
@@ -62,7 +63,7 @@ def test_killed_twenty_times_it_ends_with_the_same_weights(start_run, tmp_path):
         kills += 1
         iterations |= {path.name for path in list_checkpoints(parts / "checkpoints")}
     assert kills == KILLS, f"the run ended after {kills} kills; make it longer"
-    assert len(iterations) >= KILLS  # it came on from kill to kill: each waited for a new checkpoint
+    assert len(iterations) > KILLS  # it came on from kill to kill
     finish(start_run(recipe=RECIPE, folder=str(parts)))
     assert same_weights(torch.load(whole / "weights-0.pt"), torch.load(parts / "weights-0.pt"))
 
