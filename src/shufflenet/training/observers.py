@@ -44,7 +44,8 @@ class Terminal:
         self.bar.stop()
 
     def logged(self, progress: RunProgress, figures: Mapping[str, float]) -> None:
-        shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "waiting")
+        # A line has 80 columns: a loss's parts are the trackers' affair.
+        shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name in ("loss", "error"))
         self.bar.update(
             self.task,
             completed=progress.iteration,
