@@ -43,6 +43,7 @@ def hub_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(HfApi, "upload_folder", upload_folder)
     monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
     monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", lambda url, **_: None)
     return root
 
 
@@ -131,6 +132,16 @@ def test_repository_that_is_not_there(hub_folder):
         UserError, match="no folder somebody/nothing, and the Hub repository of that name cannot be had"
     ):
         shufflenet.load("somebody/nothing")
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    with pytest.raises(
+        UserError, match=r"no folder somebody/pets, and .*the Hub does not answer, and the cache has no copy"
+    ):
+        shufflenet.load("somebody/pets")
+    assert not caplog.records
 
 
 def test_names_that_cannot_be(tmp_path):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelHubMixin, get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
@@ -62,14 +62,29 @@ def load(folder_or_hub_id: str | os.PathLike[str], **download: Any) -> Network:
         raise UserError(
             f"there is no folder {name}; give a checkpoint's folder, a Hub id (user/repo), {_shipped_names()}"
         )
+    answers = True
     try:
         validate_repo_id(name)
-        return HubCheckpoint.from_pretrained(name, **download).net
+        answers = download.get("local_files_only") or _hub_answers(name, download.get("token"))
+        return HubCheckpoint.from_pretrained(name, **{"local_files_only": not answers, **download}).net
     except (HFValidationError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        if not answers:
+            reason = "the Hub does not answer, and the cache has no copy"
         raise UserError(
-            f"there is no folder {name}, and the Hub repository of that name cannot be had ({type(error).__name__}: {reason})"
+            f"there is no folder {name}, and the Hub repository of that name cannot be had ({reason})"
         ) from error
+
+
+def _hub_answers(repo_id: str, token: str | bool | None) -> bool:
+    """Whether it does, asked once: huggingface_hub's downloads retry for half a minute, a warning each time."""
+    try:
+        get_hf_file_metadata(hf_hub_url(repo_id, CONFIG_NAME), token=token, timeout=5)
+    except HfHubHTTPError:
+        return True
+    except Exception:  # what the HTTP library raises: huggingface_hub's releases use different ones
+        return False
+    return True
 
 
 def _shipped_names() -> str:
