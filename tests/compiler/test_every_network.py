@@ -21,7 +21,19 @@ from .native import first_that_differs, load_native
 from .networks import difference, run_onnxruntime
 
 TOLERANCE = 1e-4  # of the output's largest value
-SIZES = [(480, 640), (720, 1280), (97, 131)]
+SMALL, ODD, VGA, HD = (32, 32), (97, 131), (480, 640), (720, 1280)
+SIZES = [VGA, HD, ODD]
+# One network of each family; which sizes it takes here is a matter of seconds. `make test-sizes` takes all.
+SAMPLE = [
+    *(("shufflenet_x0_5_g3", size) for size in (*SIZES, SMALL)),
+    *(("mobilenet_x0_25", size) for size in (*SIZES, SMALL)),
+    *(("shufflenet_x0_25_g8_noshuffle", size) for size in (HD, ODD)),
+    *(("shufflenet_x2_0_g3_se", size) for size in (ODD, SMALL)),
+    *((f"{family}_like_13m", ODD) for family in ("resnet", "resnext", "xception")),
+    ("vgg_like_38m", VGA),
+    ("alexnet", VGA),  # its last map is shared out unevenly
+    *((name, ODD) for name in ("googlenet", "squeezenet", "pvanet")),
+]
 
 
 def network(name: str, **fields: object) -> torch.nn.Module:
@@ -55,17 +67,22 @@ def test_every_network(name, tmp_path):
     check(to_onnx(Source(network(name), (224, 224))), (224, 224), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["shufflenet_x0_5_g3", "shufflenet_x0_25_g8_noshuffle", "mobilenet_x0_25"])
-@pytest.mark.parametrize("size", SIZES)
+def check_size(name: str, size: tuple[int, int], folder: Path) -> None:
+    """32×32 is for the stem that does not shrink pictures, here of one channel."""
+    fields = {"stem": "small", "num_classes": 10, "in_channels": 1} if size == SMALL else {}
+    check(to_onnx(Source(network(name, **fields), size)), size, folder)
+
+
+@pytest.mark.parametrize(("name", "size"), SAMPLE)
 def test_other_sizes(name, size, tmp_path):
-    check(to_onnx(Source(network(name), size)), size, tmp_path)
+    check_size(name, size, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["shufflenet_x0_5_g4", "shufflenet_x2_0_g3_se", "mobilenet_x0_5"])
-def test_small_pictures(name, tmp_path):
-    """32×32, by the stem that does not shrink them; and one channel."""
-    net = network(name, stem="small", num_classes=10, in_channels=1)
-    check(to_onnx(Source(net, (32, 32))), (32, 32), tmp_path)
+@pytest.mark.every_size
+@pytest.mark.parametrize("size", [*SIZES, SMALL], ids=str)
+@pytest.mark.parametrize("name", nets.variants())
+def test_every_network_at_every_size(name, size, tmp_path):
+    check_size(name, size, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["shufflenet_x1_0_g3", "shufflenet_x0_5_g8", "shufflenet_x0_25_g4"])

@@ -29,6 +29,7 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "stem": (steps.Stem,),
     "pool": (steps.PoolPlanes,),
     "planes": (Step,),
+    "resample": (steps.ResamplePlanes,),
     "channels": (steps.LocalResponse, steps.SoftmaxPlanes),
 }
 
@@ -327,24 +328,26 @@ class _Emitter:
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.starts(step.input)} + group * {channels};"
         for chunk in step.chunks:
+            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
                 multiply = self.pack_tiles(chunk.count, chunk.blocks, *_ends(step, part, end - part))
-                window = _window(step.window, chunk.first, chunk.count)
-                yield f"  pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
+                window = _window(step.window, "first", chunk.count)
+                yield f"    pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
                 changes = {
                     "weights": f"w + {step.weights} + {rows} * ({step.inner} * group + {part})",
                     "bias": f"w + {step.bias} + {rows} * group",
                     "input": "panel",
-                    "output": f"a + {step.output.offset + chunk.first}",
+                    "output": f"a + {step.output.offset} + first",
                     "to": f"{self.starts(step.output)} + {rows} * group",
                     "from": f"{self.starts(step.addend or step.output)} + {rows} * group",
                     "input_stride": str(step.panel_stride),
                     "inner": str(end - part),
                 }
                 if step.addend:
-                    changes["addend"] = f"a + {step.addend.offset + chunk.first}"
-                yield f"  {multiply}((struct product){self.product(step, **changes)});"
+                    changes["addend"] = f"a + {step.addend.offset} + first"
+                yield f"    {multiply}((struct product){self.product(step, **changes)});"
+            yield "  }"
         yield "}"
 
     @body.register
@@ -422,6 +425,11 @@ class _Emitter:
     @body.register
     def _(self, step: steps.Reduce) -> Iterator[str]:
         yield f"reduce_planes({int(step.largest)}, {step.size}, {self._common(step, step.input)}, {_limits(step)});"
+
+    @body.register
+    def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
+        sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}"
+        yield f"resample_planes({sizes}, w + {step.weights}, {self._plain(step, step.input)});"
 
     @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
@@ -510,7 +518,7 @@ def _activation_fields(activation: Activation | None) -> dict[str, str]:
     return {"alpha": number(activation.alpha), "beta": number(activation.beta)}
 
 
-def _window(w: Window, first: int, count: int) -> str:
+def _window(w: Window, first: int | str, count: int) -> str:
     values = (w.height, w.width, w.output_width, *w.kernel, *w.stride, *w.padding, *w.dilation, first, count)
     return f"(struct window){{{', '.join(map(str, values))}}}"
 

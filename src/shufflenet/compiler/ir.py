@@ -167,6 +167,19 @@ class GlobalPool(Operation):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Resample(Operation):
+    """Plane by plane, weighted sums of rows or of columns: a mean over windows of several sizes, a resize.
+
+    `weight` names a constant: (output height, height) if `axis` is "rows", as it stands to the left of a plane in a product of
+    matrices; (width, output width) if it is "columns", to the right.
+    """
+
+    input: View
+    weight: str
+    axis: Literal["rows", "columns"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Elementwise(Operation):
     """activation(left + right + addend) or activation(left × right + addend).
 

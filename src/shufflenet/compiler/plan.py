@@ -25,10 +25,11 @@ from shufflenet.compiler.ir import (
     Operation,
     Pad,
     Pool,
+    Resample,
     Softmax,
     View,
 )
-from shufflenet.compiler.steps import Block, Chunk, Plan, Planes, PlannedPort, Step, Window
+from shufflenet.compiler.steps import Block, Chunks, Plan, Planes, PlannedPort, Step, Window
 from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
 
 ALIGNMENT = 16  # floats: 64 bytes
@@ -269,14 +270,16 @@ class _Planner:
             parts = -(-inner // PANEL_INNER)
             panel_inner = -(-inner // parts)
             chunk = min(pixels, PANEL_FLOATS // panel_inner // CHUNK_PIXELS * CHUNK_PIXELS)
+            last = pixels % chunk
             stride = _aligned(chunk) + ALIGNMENT
             block = choose_block(rows, chunk)
             yield steps.PanelProduct(
                 **common, comment=comment, window=window, groups=groups, inner=inner, panel_inner=panel_inner,
                 panel_stride=stride, scratch_floats=panel_inner * stride,
                 chunks=tuple(
-                    Chunk(first, min(chunk, pixels - first), _blocks(rows, min(chunk, pixels - first), block))
-                    for first in range(0, pixels, chunk)
+                    Chunks(first, end, count, _blocks(rows, count, block))
+                    for first, end, count in ((0, pixels - last, chunk), (pixels - last, pixels, last))
+                    if count
                 ),
                 weights=self._add(_pack(matrix, panel_inner, _blocks(rows, chunk, block))), bias=self._add(bias),
             )  # fmt: skip
@@ -321,6 +324,24 @@ class _Planner:
             largest=operation.kind == "max",
             input=self.planes(operation.input),
             size=height * width,
+        )
+
+    @plan.register
+    def _(self, operation: Resample) -> Iterator[Step]:
+        channels, height, width = self.graph.shape(operation.input)
+        _, output_height, output_width = self.graph.shape(operation.output)
+        inner = height if operation.axis == "rows" else width
+        yield steps.ResamplePlanes(
+            name=operation.name,
+            comment=f"weighted sums of {operation.axis}, {channels} channels, {output_height}×{output_width}",
+            output=self.planes(operation.output),
+            input=self.planes(operation.input),
+            from_left=operation.axis == "rows",
+            rows=output_height,
+            inner=inner,
+            columns=output_width,
+            weights=self._add(self.graph.constants[operation.weight]),
+            work=channels * output_height * output_width * inner,
         )
 
     @plan.register

@@ -21,6 +21,7 @@ from shufflenet.compiler.ir import (
     Pad,
     Padding,
     Pool,
+    Resample,
     Softmax,
     View,
 )
@@ -107,6 +108,12 @@ def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
     pixels = read(memory, operation.input).astype(np.float64)
     reduce = np.max if operation.kind == "max" else np.mean
     return activate(reduce(pixels, axis=(1, 2), keepdims=True), operation.activation)
+
+
+@compute.register
+def _(operation: Resample, graph: Graph, memory: Memory) -> np.ndarray:
+    weight, pixels = graph.constants[operation.weight].astype(np.float64), read(memory, operation.input)
+    return weight @ pixels if operation.axis == "rows" else pixels @ weight
 
 
 @compute.register

@@ -73,10 +73,11 @@ class Product(Step):
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Output pixels [first, first + count), and how their product is tiled."""
+class Chunks:
+    """Output pixels [first, end), `count` of them at a time, and how the product of so many is tiled."""
 
     first: int
+    end: int
     count: int
     blocks: tuple[Block, ...]
 
@@ -95,7 +96,7 @@ class PanelProduct(Step):
     inner: int
     panel_inner: int
     panel_stride: int
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[Chunks, ...]
     weights: int
     bias: int
 
@@ -161,6 +162,18 @@ class Reduce(Step):
     largest: bool
     input: Planes
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResamplePlanes(Step):
+    """Every plane as a product of matrices: weights × plane (`from_left`) or plane × weights; (rows, inner) × (inner, columns)."""
+
+    input: Planes
+    from_left: bool
+    rows: int
+    inner: int
+    columns: int
+    weights: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from shufflenet.compiler.ir import (
     Pad,
     Pool,
     Port,
+    Resample,
     Softmax,
     View,
     every_window_touches,
@@ -131,6 +132,17 @@ def _(operation: GlobalPool, graph: Graph, label: str) -> None:
     expected = (graph.shape(operation.input)[0], 1, 1)
     found = graph.shape(operation.output)
     _require(found == expected, label, "gives", expected, "not", found)
+
+
+@_check_shapes.register
+def _(operation: Resample, graph: Graph, label: str) -> None:
+    channels, height, width = graph.shape(operation.input)
+    _require(operation.weight in graph.constants, label, "uses", repr(operation.weight), "which is no constant")
+    weight, found = graph.constants[operation.weight].shape, graph.shape(operation.output)
+    by_rows = operation.axis == "rows"
+    inner, expected = (height, (channels, weight[0], width)) if by_rows else (width, (channels, height, weight[-1]))
+    fits = len(weight) == 2 and weight[1 if by_rows else 0] == inner and found == expected
+    _require(fits, label, "has weights", weight, "that make", (channels, height, width), "into", found)
 
 
 @_check_shapes.register

@@ -8,7 +8,6 @@ table of operators below.
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from math import gcd
 from typing import Any
 
 import numpy as np
@@ -119,20 +118,11 @@ def _adaptive_pool(w: Writer, node: fx.Node) -> None:
     if size == output_size:
         w.names[node] = x
         return None
-    bounds = [_adaptive_windows(*lengths) for lengths in zip(size, output_size, strict=True)]
-    if all(len({end - start for start, end in windows}) == 1 for windows in bounds):
-        # Windows of one size: all that begin at a multiple of the stride, of which those are picked that adaptive pooling has.
-        kernel = [windows[0][1] for windows in bounds]
-        strides = [gcd(*(start for start, _ in windows)) or 1 for windows in bounds]
-        x = w.value("AveragePool", [x], f"{node.name}_pool", kernel_shape=kernel, strides=strides)
-        for axis, (windows, stride) in enumerate(zip(bounds, strides, strict=True)):
-            picked = [start // stride for start, _ in windows]
-            if picked != list(range(len(picked))):
-                index = w.constant(f"{node.name}_index{axis}", picked)
-                x = w.value("Gather", [x, index], f"{node.name}_gather{axis}", axis=2 + axis)
-        w.names[node] = x
-        return None
-    # Windows of several sizes: what they weigh is a matrix for the rows and one for the columns.
+    windows = [_adaptive_window(*lengths) for lengths in zip(size, output_size, strict=True)]
+    if all(windows):
+        kernel, strides = zip(*windows, strict=True)
+        return w.add(node, "AveragePool", [x], kernel_shape=kernel, strides=strides)
+    # Windows that are not alike: what they weigh is a matrix for the rows and one for the columns.
     down, across = (
         torch.nn.functional.adaptive_avg_pool1d(torch.eye(n)[None], m)[0]
         for n, m in zip(size, output_size, strict=True)
@@ -141,9 +131,11 @@ def _adaptive_pool(w: Writer, node: fx.Node) -> None:
     return w.add(node, "MatMul", [x, w.constant(f"{node.name}_columns", across)])
 
 
-def _adaptive_windows(length: int, windows: int) -> list[tuple[int, int]]:
-    """Where each of torch's adaptive windows begins and ends."""
-    return [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
+def _adaptive_window(length: int, windows: int) -> tuple[int, int] | None:
+    """Size and stride of torch's adaptive windows; None where they are not all alike."""
+    bounds = [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
+    size, stride = bounds[0][1], bounds[1][0] if windows > 1 else 1
+    return (size, stride) if bounds == [(i * stride, i * stride + size) for i in range(windows)] else None
 
 
 def _mean(w: Writer, node: fx.Node) -> None:

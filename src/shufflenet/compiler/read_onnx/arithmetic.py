@@ -1,6 +1,7 @@
 """Nodes that compute number by number, or mix channels: activations, sums and products, normalisation, full connections."""
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from shufflenet.compiler.ir import (
     Convolution,
     Elementwise,
     LocalResponseNormalization,
+    Resample,
     Softmax,
     View,
 )
@@ -123,7 +125,12 @@ def softmax(node: Node, reader: Reader) -> Value:
 
 
 def fully_connected(node: Node, reader: Reader) -> Value:
-    """Gemm and MatMul with constant weights: a convolution whose kernel is a whole plane, or a 1×1 one at every pixel."""
+    """Gemm and MatMul with constant weights: a convolution whose kernel is a whole plane, or a 1×1 one at every pixel.
+
+    A MatMul of whole planes and a matrix, on either side, makes other rows or columns of each plane.
+    """
+    if node.kind == "MatMul" and isinstance(reader.operand(node, 0), np.ndarray):
+        return _resample(node, reader, reader.planes(node, 1), reader.constant(node, 0), "rows")
     value = reader.value(node)
     weight = reader.constant(node, 1)
     bias = None
@@ -146,6 +153,8 @@ def fully_connected(node: Node, reader: Reader) -> Value:
         size, kernel = (1, 1), _columns_at(weight.T, place[0], channels * area).reshape(count, channels, height, width)
     elif np.array_equal(place, place[:1] + np.arange(rows)[:, None]) and rows == area and not (place[0] % area).any():
         size, kernel = value.size, _columns_at(weight.T, place[0] // area, channels).reshape(count, channels, 1, 1)
+    elif node.kind == "MatMul" and value.is_planar:
+        return _resample(node, reader, value, weight, "columns")
     else:
         node.refuse(f"multiplies {list(value.shape)}", "only one vector, or one at every pixel, is compiled")
     output = reader.tensor(node.output, count, size)
@@ -160,6 +169,18 @@ def fully_connected(node: Node, reader: Reader) -> Value:
     )
     result = Value(output, size, (count, size[0] * size[1]))
     return rearranged(result, places(result).T.reshape(*value.shape[:-1], count))
+
+
+def _resample(node: Node, reader: Reader, value: Value, weight: np.ndarray, axis: Literal["rows", "columns"]) -> Value:
+    height, width = value.size
+    inner = height if axis == "rows" else width
+    if weight.ndim != 2 or weight.shape[1 if axis == "rows" else 0] != inner:
+        node.refuse(f"multiplies planes of {height}x{width} and {list(weight.shape)}", "only a matrix is compiled")
+    size = (weight.shape[0], width) if axis == "rows" else (height, weight.shape[1])
+    output = reader.tensor(node.output, value.view.channels, size)
+    kept = reader.keep(f"{node.output}.weight", weight)
+    reader.operations.append(Resample(name=node.output, output=output, input=value.view, weight=kept, axis=axis))
+    return Value(output, size, (1, output.channels, *size))
 
 
 def _columns_at(weight: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from shufflenet.compiler.ir import Activate, Convolution, Copy, Elementwise, GlobalPool, Graph, Operation, Pad, Pool
+from shufflenet.compiler.ir import (
+    Activate,
+    Convolution,
+    Copy,
+    Elementwise,
+    GlobalPool,
+    Graph,
+    Operation,
+    Pad,
+    Pool,
+    Resample,
+)
 from shufflenet.compiler.simplify.rewrite import with_views
 
 
@@ -13,7 +24,7 @@ def is_channelwise(operation: Operation) -> bool:
     match operation:
         case Convolution():
             return operation.groups == operation.input.channels == operation.output.channels
-        case Pool() | GlobalPool() | Elementwise() | Activate() | Pad():
+        case Pool() | GlobalPool() | Resample() | Elementwise() | Activate() | Pad():
             return True
         case Copy():
             return len(operation.pieces) == 1

@@ -1,0 +1,64 @@
+"""The compiled network in Node against onnxruntime-web: WebAssembly SIMD, one thread, medians taken in turn.
+
+    npm install --prefix somewhere onnxruntime-web
+    python benchmarks/wasm.py --node-modules somewhere/node_modules
+
+Times are CPU time of the process, so that other work on the machine disturbs them little.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import onnx
+import torch
+
+from shufflenet import nets
+from shufflenet.compiler.build import build
+from shufflenet.deploy.compile import compile_source
+from shufflenet.deploy.source import Source
+
+TARGETS = {"shufflenet_x1_0_g3": 1.8, "shufflenet_x0_5_g3": 2.0, "shufflenet_x0_25_g3": 2.0}  # at least
+
+
+def compare(name: str, size: tuple[int, int], node_modules: Path, runs: int, target: str) -> dict[str, float]:
+    """Milliseconds of both, and how much faster ours is."""
+    torch.manual_seed(0)
+    net = nets.create(name).eval()
+    compiled = compile_source(net, size)
+    module = build(compiled.source, target)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(Source(net, size).onnx, f"{folder}/{name}.onnx")
+        script = Path(__file__).with_suffix(".mjs")
+        numbers = (*size, compiled.plan.arena_bytes, runs)
+        command = ["node", script, node_modules, module, f"{folder}/{name}.onnx", name, *map(str, numbers)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures = json.loads(done.stdout)
+    return figures | {"ratio": figures["onnxruntime-web"] / figures["compiled"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(TARGETS), metavar="NETWORK")
+    parser.add_argument("--node-modules", type=Path, required=True, help="where npm put onnxruntime-web")
+    parser.add_argument("--size", default="224x224", help="height × width")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--target", default="wasm32", help="of `shufflenet compile --build`")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    height, width = map(int, options.size.split("x"))
+    report = {}
+    for name in options.networks:
+        found = report[name] = compare(name, (height, width), options.node_modules, options.runs, options.target)
+        if not options.json:
+            wanted = f" (at least {TARGETS[name]})" if name in TARGETS else ""
+            both = f"{found['compiled']:.2f} ms, onnxruntime-web {found['onnxruntime-web']:.2f} ms"
+            print(f"{name:20} {both}: {found['ratio']:.2f} times as fast{wanted}", flush=True)
+    if options.json:
+        print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
