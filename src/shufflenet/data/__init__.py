@@ -2,7 +2,7 @@
 
 from shufflenet.data.classes import class_map
 from shufflenet.data.datasets import ArrayDataset, FileDataset, PictureDataset
-from shufflenet.data.inputs import Inputs, PictureInputs
+from shufflenet.data.inputs import Inputs, PictureInputs, reading_processes
 from shufflenet.data.open import augment, open_dataset, prepare
 from shufflenet.data.pictures import BrokenPictureError, read_picture
 from shufflenet.data.transforms import (
@@ -33,5 +33,6 @@ __all__ = [
     "open_dataset",
     "prepare",
     "read_picture",
+    "reading_processes",
     "training_transform",
 ]

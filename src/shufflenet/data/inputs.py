@@ -1,6 +1,7 @@
 """Pictures as a network takes them, each transformed by random draws that depend on nothing but (seed, epoch, index)."""
 
 import logging
+import os
 from itertools import chain
 
 import numpy as np
@@ -16,6 +17,12 @@ from shufflenet.errors import UserError
 log = logging.getLogger(__name__)
 
 NAMES_SHOWN = 20
+
+
+def reading_processes(workers: int) -> int:
+    """`workers`, but no more than this process has processors: past them a DataLoader's workers stand in each other's way."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(workers, processors)
 
 
 class Inputs(Dataset[tuple[Tensor, int]]):

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from shufflenet.data import reading_processes
 from shufflenet.detection.coco import Annotations
 from shufflenet.detection.dataset import DetectionDataset, collate
 from shufflenet.detection.detector import Detector
@@ -64,7 +65,9 @@ def detect(
     dataset = DetectionDataset(annotations, detector.config.categories)
     category_ids = {label: category_id for category_id, label in dataset.labels.items()}
     mine = range(state.process_index, len(dataset), state.num_processes)
-    loader = DataLoader(Subset(dataset, mine), batch_size=batch_size, num_workers=workers, collate_fn=collate)
+    loader = DataLoader(
+        Subset(dataset, mine), batch_size=batch_size, num_workers=reading_processes(workers), collate_fn=collate
+    )
     detector.eval()
     device = next(detector.parameters()).device
     rows: list[Result] = []

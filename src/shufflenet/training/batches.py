@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Sampler
 
+from shufflenet.data import reading_processes
 from shufflenet.training.recipe import Recipe
 
 
@@ -76,12 +77,13 @@ class BatchStream:
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
+        workers = reading_processes(recipe.workers)
         self.loader = DataLoader(
             inputs,
             batch_sampler=self.sampler,
-            num_workers=recipe.workers,
+            num_workers=workers,
             collate_fn=collate,
-            persistent_workers=recipe.workers > 0,
+            persistent_workers=workers > 0,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # its iterators draw a seed, which from torch's own would shift the draws of the loop
         )

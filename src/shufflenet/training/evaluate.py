@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from shufflenet.data import Inputs, PictureDataset, class_map, prepare
+from shufflenet.data import Inputs, PictureDataset, class_map, prepare, reading_processes
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 
@@ -129,7 +129,11 @@ def evaluate_inputs(
     """As `evaluate`, with labels and inputs already as the network takes them."""
     share = _Share(len(inputs), accelerator.process_index, accelerator.num_processes)
     loader = DataLoader(
-        inputs, batch_size, sampler=share, num_workers=workers, pin_memory=accelerator.device.type == "cuda"
+        inputs,
+        batch_size,
+        sampler=share,
+        num_workers=reading_processes(workers),
+        pin_memory=accelerator.device.type == "cuda",
     )
     classes = len(inputs.classes)
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=accelerator.device)
