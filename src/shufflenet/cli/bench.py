@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shufflenet.nets import Network
 
 Progress = Callable[[str], None]
+PLOTS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def bench(
         bool, typer.Option("--table8", help="Measure the paper's Table 8 instead of one network.")
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the JSON to a file too.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a plot, .png or .svg.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot, .png, .svg or .pdf.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -69,6 +70,7 @@ def bench(
 
     from shufflenet.cli.options import parse_size
     from shufflenet.errors import UserError
+    from shufflenet.paper.files import write_text
 
     if table8 == bool(src):
         raise UserError("give either a network or --table8")
@@ -77,6 +79,8 @@ def bench(
     for path in (output, plot):
         if path and path.exists() and not overwrite:
             raise UserError(f"{path} is there already; choose another name, or overwrite it on purpose (--overwrite)")
+    if plot and plot.suffix not in PLOTS:
+        raise UserError(f"{plot} cannot be drawn; a plot's name ends in {', '.join(PLOTS)}")
     pictures = parse_size(size) if size else None
     with nullcontext() if json else Console(stderr=True).status("starting") as status:
         progress: Progress = status.update if status else lambda _: None
@@ -86,9 +90,9 @@ def bench(
             else _measure_network(src or "", runtimes, pictures, threads, rounds, progress)
         )
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json_module.dumps(result.record, indent=2) + "\n", encoding="utf-8")
+        write_text(output, json_module.dumps(result.record, indent=2) + "\n")
     if plot:
+        plot.parent.mkdir(parents=True, exist_ok=True)
         result.plot(plot)
     if json:
         rich.print_json(data=result.record)
@@ -144,31 +148,26 @@ def _network(src: str, size: tuple[int, int] | None) -> "Network":
 def _table(done: "Bench") -> "Table":
     from rich.table import Table
 
-    height, width = done.size
-    table = Table(
-        title=f"{done.variant}, {height}×{width}, {done.multiply_adds / 1e6:.1f}M multiply-adds, {done.threads} thread(s)",
-        box=None,
-        header_style="bold",
-        title_justify="left",
-    )
-    table.add_column("runtime")
+    table = Table(title=done.title, box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("runtime", no_wrap=True)
+    # Two lines a heading, and no unit in the cells: the whole is to fit 80 columns.
     for heading in (
-        "median ms",
-        "10–90%",
+        "median\nms",
+        "10–90%\nms",
         "ratio",
-        "memory MiB",
-        "of it network",
-        "file MiB",
-        "difference",
-        "top-1 agrees",
+        "peak\nMiB",
+        "network\nMiB",
+        "file\nMiB",
+        "differs\nby",
+        "top-1\nagrees",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
         table.add_row(
             f"{row.title} {row.version}",
-            f"{row.median_ms:.2f}",
-            f"{row.p10_ms:.2f}–{row.p90_ms:.2f}",
-            f"{row.median_ms / done.rows[0].median_ms:.2f}×",
+            _three_digits(row.median_ms),
+            f"{_three_digits(row.p10_ms)}–{_three_digits(row.p90_ms)}",
+            f"{_three_digits(row.median_ms / done.rows[0].median_ms)}×",
             f"{row.peak_memory_bytes / 2**20:.0f}",
             f"{row.network_memory_bytes / 2**20:.1f}",
             f"{row.file_bytes / 2**20:.2f}",
@@ -176,6 +175,10 @@ def _table(done: "Bench") -> "Table":
             f"{row.parity.top1_agreement:.0%}",
         )
     return table
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def _grid(rows: list[list[str]]) -> "Table":

@@ -26,15 +26,16 @@ def export(
         ),
     ] = False,
     with_preprocessing: Annotated[
-        bool, typer.Option("--with-preprocessing", help="uint8 pictures [n, h, w, c] in, probabilities out.")
+        bool, typer.Option("--with-preprocessing", help="uint8 pictures (n, h, w, c) in, probabilities out.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a network for another runtime, run it there on real pictures, and say how far it is from torch.
+    r"""Write a network for another runtime, run it there on real pictures, and say how far it is from torch.
 
-    A .json beside the file holds its size, the input and preprocessing that it expects, the classes, and the comparison. Each
-    format is an extra: pip install 'shufflenet[onnx,openvino,ncnn,mnn,litert,executorch]'.
+    A .json beside the file holds its size, the input and preprocessing that it expects, the classes, and the comparison.
+
+    Each format is an extra: pip install 'shufflenet\[onnx,openvino,ncnn,mnn,litert,executorch]'.
 
     Examples:
 
@@ -42,7 +43,10 @@ def export(
 
       shufflenet export runs/flowers --format ncnn -o exported --with-preprocessing
     """
+    from contextlib import nullcontext
+
     import rich
+    from rich.console import Console
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.options import parse_size
@@ -57,7 +61,9 @@ def export(
         open_size=open_size,
         fold_batch_norm=fold_batch_norm or format != "onnx",  # the other converters would do it themselves
     )
-    done = write(source, format, output, overwrite=overwrite)
+    with nullcontext() if json else Console(stderr=True).status("starting") as status:
+        progress = status.update if status else lambda _: None
+        done = write(source, format, output, overwrite=overwrite, progress=progress)
     if json:
         rich.print_json(done.record.read_text(encoding="utf-8"))
         return

@@ -66,6 +66,13 @@ class Bench:
     rows: tuple[Row, ...]
     absent: tuple[Absent, ...]
 
+    @property
+    def title(self) -> str:
+        """What was measured, in a line."""
+        height, width = self.size
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.variant}, {height}×{width}, {self.multiply_adds / 1e6:.1f}M multiply-adds, {threads}"
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; docs/bench.schema.json describes it."""
         return {**provenance(), **asdict(self)}
@@ -122,7 +129,7 @@ def bench(
         for runtime in runtimes:
             progress(f"{runtime.title}: preparing")
             try:
-                if missing := runtime.missing(writing=True):
+                if missing := runtime.missing():
                     raise UserError(missing)
                 folder = Path(scratch) / runtime.name
                 folder.mkdir()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,14 @@ class Export:
     record: Path
 
 
-def export(source: Source, format: str, folder: Path, *, overwrite: bool = False) -> Export:
+def export(
+    source: Source,
+    format: str,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Export:
     """Write `source` in one of `FORMATS` into `folder`, run it on real pictures in its runtime, and write a .json beside it.
 
     The .json holds the file's size, its input, the preprocessing that it expects, classes and parity. Files appear complete, after
@@ -38,16 +46,17 @@ def export(source: Source, format: str, folder: Path, *, overwrite: bool = False
     runtime = _runtime(format, source)
     if source.with_preprocessing and runtime.float_pictures:
         source = replace(source, float_pictures=True)
+    record = folder / f"{source.name}{runtime.suffix}.json"
+    if not overwrite:  # asked before a conversion that may take a minute, and below for what else that has written
+        _refuse_to_replace(record.with_suffix(""), record)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        progress(f"{runtime.title}: converting")
         written = runtime.write(source, Path(scratch))
         targets = [folder / path.name for path in written]
-        record = folder / f"{source.name}{runtime.suffix}.json"
-        in_the_way = [path for path in (*targets, record) if path.exists()]
-        if in_the_way and not overwrite:
-            raise UserError(
-                f"{in_the_way[0]} is there already; choose another folder, or overwrite it on purpose (--overwrite)"
-            )
+        if not overwrite:
+            _refuse_to_replace(*targets)
+        progress(f"{runtime.title}: comparing with torch on {PARITY_PICTURES} pictures")
         parity = _parity(source, runtime, written[0])
         done = Export(
             tuple(targets),
@@ -63,6 +72,12 @@ def export(source: Source, format: str, folder: Path, *, overwrite: bool = False
     return done
 
 
+def _refuse_to_replace(*paths: Path) -> None:
+    for path in paths:
+        if path.exists():
+            raise UserError(f"{path} is there already; choose another folder, or overwrite it on purpose (--overwrite)")
+
+
 def _runtime(format: str, source: Source) -> Runtime:
     if format not in FORMATS:
         raise UserError(f"there is no format {format!r}; it is one of {', '.join(FORMATS)}")
@@ -70,7 +85,7 @@ def _runtime(format: str, source: Source) -> Runtime:
     if source.open_size and not runtime.open_size:
         able = ", ".join(name for name, other in FORMATS.items() if other.open_size)
         raise UserError(f"{format} files hold one picture size; an open one can be exported as {able}")
-    if missing := runtime.missing(writing=True):
+    if missing := runtime.missing():
         raise UserError(missing)
     return runtime
 

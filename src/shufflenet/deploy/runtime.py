@@ -22,8 +22,9 @@ Run = Callable[[np.ndarray], np.ndarray]  # a batch of inputs → [n, classes]
 class Runtime:
     """One runtime. `write` makes its files and returns them, the one to load first; `load` runs that one on so many threads.
 
-    `extra` is the extra of this package that brings it, `writes` and `runs` are the modules that writing and running need;
-    `package` names the distribution whose version is reported. `suffix` is what `shufflenet export` names the file by.
+    `extra` is the extra of this package that brings it, `writes` and `runs` are the modules that writing and running need, the latter
+    imported before a network's memory is measured; `package` names the distribution whose version is reported. `suffix` is what
+    `shufflenet export` names the file by.
     """
 
     name: str
@@ -38,10 +39,10 @@ class Runtime:
     open_size: bool = False  # whether its files may leave height and width open
     float_pictures: bool = False  # whether pictures come as float32 of whole numbers, because it has no uint8 input
 
-    def missing(self, *, writing: bool) -> str | None:
-        """One sentence on what is not installed; None if everything is."""
-        modules = (*self.writes, *self.runs) if writing else self.runs
-        absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    def missing(self) -> str | None:
+        """One sentence on what is not installed for writing and running; None if everything is."""
+        packages = dict.fromkeys(name.partition(".")[0] for name in (*self.writes, *self.runs))  # each once, in order
+        absent = [name for name in packages if importlib.util.find_spec(name) is None]
         if not absent:
             return None
         return f"{self.title} needs {', '.join(absent)}: pip install 'shufflenet[{self.extra}]'"

@@ -39,12 +39,12 @@ def load(path: Path, threads: int) -> Run:
 
 EXECUTORCH = Runtime(
     name="executorch",
-    title="ExecuTorch (XNNPACK)",
+    title="ExecuTorch",
     package="executorch",
     extra="executorch",
     suffix=".pte",
     writes=("executorch",),
-    runs=("executorch",),
+    runs=("torch", "executorch.runtime"),
     write=write,
     load=load,
 )

@@ -47,7 +47,7 @@ LITERT = Runtime(
     extra="litert",
     suffix=".tflite",
     writes=("litert_torch",),
-    runs=("ai_edge_litert",),
+    runs=("ai_edge_litert.interpreter",),
     write=write,
     load=load,
 )

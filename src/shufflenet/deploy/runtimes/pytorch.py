@@ -65,15 +65,28 @@ def load_script(path: Path, threads: int) -> Run:
         return _runner(torch.jit.load(str(path)), threads)
 
 
-EAGER = Runtime(name="torch", title="PyTorch", package="torch", write=write_checkpoint, load=load_eager)
+EAGER = Runtime(
+    name="torch",
+    title="PyTorch",
+    package="torch",
+    runs=("torch", "shufflenet.checkpoints"),
+    write=write_checkpoint,
+    load=load_eager,
+)
 COMPILED = Runtime(
-    name="torch-compile", title="PyTorch (torch.compile)", package="torch", write=write_checkpoint, load=load_compiled
+    name="torch-compile",
+    title="torch.compile",
+    package="torch",
+    runs=("torch", "shufflenet.checkpoints"),
+    write=write_checkpoint,
+    load=load_compiled,
 )
 TORCHSCRIPT = Runtime(
     name="torchscript",
     title="TorchScript",
     package="torch",
     suffix=".pt",
+    runs=("torch",),
     write=write_script,
     load=load_script,
 )
