@@ -27,12 +27,12 @@ def gcc(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr[:3000]
 
 
-def load_native(source: Source, plan: Plan, folder: Path, *flags: str) -> Network:
+def load_native(source: Source, folder: Path, *flags: str) -> Network:
     """The source built in `folder`, as a callable."""
     write_source(source, folder)
     library = folder / f"{source.name}.so"
     gcc(*(flags or ("-O1", "-march=native")), "-fPIC", "-shared", str(folder / f"{source.name}.c"), "-o", str(library))
-    return Network(library, source, plan)
+    return Network(library, source.signature)
 
 
 def run_sanitized(
@@ -80,7 +80,7 @@ def first_that_differs(graph: Graph, inputs: dict[str, np.ndarray], folder: Path
     exposed = replace(graph, outputs=ports)
     plan = make_plan(exposed)
     source = emit(plan, "exposed", title="every result", version="0", embed=False)
-    outputs = load_native(source, plan, folder)(*inputs.values())
+    outputs = load_native(source, folder)(*inputs.values())
     memory = execute(graph, inputs)
     found = outputs if isinstance(outputs, tuple) else (outputs,)
     for operation, output in zip(graph.operations, found, strict=True):

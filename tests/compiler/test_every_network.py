@@ -53,7 +53,7 @@ def check(model: onnx.ModelProto, size: tuple[int, int], folder: Path) -> None:
     compiled = compile_onnx(model, size, embed=False)
     port = compiled.plan.inputs[0]
     inputs = {port.name: np.random.default_rng(0).standard_normal(port.shape).astype(np.float32)}
-    found = load_native(compiled.source, compiled.plan, folder)(*inputs.values())
+    found = load_native(compiled.source, folder)(*inputs.values())
     (expected,) = run_onnxruntime(model, inputs).values()
     apart = difference(found[None], expected)
     if not apart <= TOLERANCE:

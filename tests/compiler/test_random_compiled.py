@@ -45,7 +45,7 @@ def test_compiled_networks_agree_with_onnxruntime(batch, tmp_path):
     inputs = random_inputs(model, batch)
     compiled = compile_onnx(model, embed=False)
     flags = ["-O1", "-march=native", *WIDTHS[batch % len(WIDTHS)].split()]
-    network = load_native(compiled.source, compiled.plan, tmp_path, *flags)
+    network = load_native(compiled.source, tmp_path, *flags)
     expected = run_onnxruntime(model, inputs)
     outputs = [y[None] for y in network(*inputs.values())]
     if wrong := same(outputs, expected, names):
@@ -70,7 +70,7 @@ def test_numbers_that_are_none_come_out_where_the_reference_has_them(tmp_path):
 
     model, _ = random_networks(range(3000, 3000 + BATCH))
     compiled = compile_onnx(model, embed=False)
-    network = load_native(compiled.source, compiled.plan, tmp_path)
+    network = load_native(compiled.source, tmp_path)
     graph = simplify(read_onnx(model))
     inputs = random_inputs(model)
     draw = random.Random(0)
@@ -89,7 +89,7 @@ def test_numbers_that_are_none_come_out_where_the_reference_has_them(tmp_path):
 def test_eight_threads_at_once_get_the_same_bits(tmp_path):
     model = random_network(random.Random(4).choice, 4)
     compiled = compile_onnx(model, embed=False)
-    network = load_native(compiled.source, compiled.plan, tmp_path)
+    network = load_native(compiled.source, tmp_path)
     many = [random_inputs(model, seed) for seed in range(8)]
 
     def call(inputs: dict[str, np.ndarray]) -> list[bytes]:
@@ -106,7 +106,7 @@ def test_an_arena_full_of_nan_changes_nothing(tmp_path):
     """What a call leaves in the arena, or what was there before, is never read as a number."""
     model, _ = random_networks(range(4000, 4000 + BATCH))
     compiled = compile_onnx(model, embed=False)
-    network = load_native(compiled.source, compiled.plan, tmp_path)
+    network = load_native(compiled.source, tmp_path)
     inputs = random_inputs(model)
     arena = network._arena()
     results = []

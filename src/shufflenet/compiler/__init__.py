@@ -1,21 +1,36 @@
 """ONNX in, C out: a network becomes one dependency-free C source that runs it on one thread. Imports onnx and numpy only."""
 
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import onnx
 
-from shufflenet.compiler.build import Network, build, load
-from shufflenet.compiler.emit import Pixels, Source, emit
+from shufflenet.compiler.build import build, build_once
+from shufflenet.compiler.emit import emit
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.ir import Pair
+from shufflenet.compiler.network import Network, load
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read_onnx import read_onnx
 from shufflenet.compiler.simplify import stages
+from shufflenet.compiler.source import Pixels, Signature, Source
 from shufflenet.compiler.steps import Plan
 
-__all__ = ["CompileError", "Compiled", "Network", "Pixels", "Plan", "Source", "build", "compile_onnx", "load"]
+__all__ = [
+    "CompileError",
+    "Compiled",
+    "Network",
+    "Pixels",
+    "Plan",
+    "Signature",
+    "Source",
+    "build",
+    "build_once",
+    "compile_onnx",
+    "load",
+]
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,7 @@ class Compiled:
 
     def load(self) -> Network:
         """Built for this machine, or found in the cache, and ready to be called."""
-        return load(self.source, self.plan)
+        return load(build(self.source))
 
 
 def compile_onnx(
@@ -38,15 +53,17 @@ def compile_onnx(
     title: str = "A network",
     pixels: Pixels | None = None,
     embed: bool | None = None,
+    timed: bool = False,
     dump: Path | None = None,
 ) -> Compiled:
     """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width).
 
     `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
-    `embed` puts the weights into the source or into NAME.bin (default: by their size). `dump` is a folder that gets each stage as
-    text. Raises CompileError for what cannot be compiled, with the node's name.
+    `embed` puts the weights into the source or into NAME.bin (default: by their size). `timed` adds NAME_run_timed, which reads a clock
+    after every step. `dump` is a folder that gets each stage as text. Raises CompileError for what cannot be compiled, with the node's
+    name.
     """
-    if not name.isidentifier():
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")
     graph = read_onnx(model, size)
     for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B020 the last stage is what is planned
@@ -56,7 +73,7 @@ def compile_onnx(
     if dump:
         _write(dump / "plan.txt", str(plan))
     version = metadata.version("shufflenet")
-    return Compiled(plan, emit(plan, name, title=title, version=version, pixels=pixels, embed=embed))
+    return Compiled(plan, emit(plan, name, title=title, version=version, pixels=pixels, embed=embed, timed=timed))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,24 +1,22 @@
-"""C source → shared library → Python callable. Libraries are kept by content, so that the second time costs nothing."""
+"""C source → shared library. Libraries are kept by content, so that the second time costs nothing."""
 
-import ctypes
 import hashlib
 import importlib.util
+import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from shufflenet.compiler.emit import Source
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.steps import Plan
+from shufflenet.compiler.source import Source
 
 FLAGS = ("-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra", "-Werror")
 
@@ -117,34 +115,36 @@ def _compiler_version(compiler: tuple[str, ...]) -> str:
 def build(source: Source, target: str | None = None) -> Path:
     """The shared library (for wasm32 the module) of a source, from the cache if it was built before.
 
-    Raises CompileError with the compiler's words if it fails.
+    Beside it lie the source, the weights if they are not in it, and NAME.json, which says how the library is called. Raises CompileError
+    with the C compiler's words if it fails.
+    """
+    return build_once(source.name, (source.c, source.h), lambda: source, target)
+
+
+def build_once(name: str, content: Iterable[str], make_source: Callable[[], Source], target: str | None = None) -> Path:
+    """`build` for a source that takes long to make: where the cache has a library of the same `content`, it is not made at all.
+
+    `content` is everything that the source follows from. What was built is told by that, the target and the C compiler; a library
+    that is cut short or damaged is built anew.
     """
     target = target or machine_target()
     compiler = find_compiler()
     command = compile_command(target, compiler)
-    command += ["-Wl,--export-dynamic"] if TARGETS[target].executable else ["-shared", "-fPIC"]
-    key = hashlib.sha256("\0".join([source.c, source.h, *command, _compiler_version(compiler)]).encode()).hexdigest()
-    folder = cache_folder() / key[:32]
-    library = folder / (
-        source.name + (".wasm" if TARGETS[target].executable else ".dll" if sys.platform == "win32" else ".so")
-    )
-    if library.exists():
-        return library
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        write_source(source, Path(scratch))
-        output = Path(scratch) / library.name
-        done = subprocess.run(
-            [*command, str(Path(scratch) / f"{source.name}.c"), "-o", str(output)],
-            capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise CompileError(f"{' '.join(command[:3])} failed: {done.stderr.strip()[:2000]}")
-        folder.mkdir(exist_ok=True)
-        if source.weights is not None:
-            os.replace(Path(scratch) / f"{source.name}.bin", folder / f"{source.name}.bin")
-        os.replace(output, library)  # last: who finds the library finds all of it
+    folder = cache_folder() / digest(*content, *command, _compiler_version(compiler))[:32]
+    library = folder / f"{name}{_suffix(target)}"
+    if not _is_whole(library):
+        _build(make_source(), command, library)
     return library
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 of texts and bytes in this order, as hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        found.update(len(data).to_bytes(8, "little"))
+        found.update(data)
+    return found.hexdigest()
 
 
 def write_source(source: Source, folder: Path) -> list[Path]:
@@ -158,71 +158,41 @@ def write_source(source: Source, folder: Path) -> list[Path]:
     return paths
 
 
-def load(source: Source, plan: Plan) -> "Network":
-    """The source built for this machine, as a callable."""
-    return Network(build(source), source, plan)
+def _suffix(target: str) -> str:
+    return ".wasm" if TARGETS[target].executable else ".dll" if sys.platform == "win32" else ".so"
 
 
-class Network:
-    """A compiled network: call it with an array (channels, height, width), or a batch of them, for each input.
-
-    Arrays are float32, numpy's or torch's; one that is contiguous is read where it is. A batch runs one by one. The result is what
-    the ONNX file's output is, without its batch of one; a batch of n comes back as (n, ...). Several outputs come as a tuple.
-    Threads may call one network at the same time: each has an arena of its own.
-    """
-
-    def __init__(self, library: Path, source: Source, plan: Plan) -> None:
-        self.library = library
-        self.source = source.c
-        self.arena_bytes = plan.arena_bytes
-        self.weights_bytes = plan.weights.nbytes
-        self.multiply_adds = plan.multiply_adds
-        self._input_shapes = [port.shape[1:] for port in plan.inputs]
-        self._output_shapes = [port.shape[1:] for port in plan.outputs]
-        dynamic = ctypes.CDLL(str(library))
-        self._run = getattr(dynamic, f"{source.name}_run")
-        self._run_rgb8 = getattr(dynamic, f"{source.name}_run_rgb8", None)
-        self._weights = ()
-        if source.weights is not None:
-            self._weights = (np.memmap(library.with_suffix(".bin"), np.float32, mode="r"),)
-        self._own = threading.local()
-
-    def __call__(self, *inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Raises ValueError for a wrong number of inputs or a wrong shape."""
-        if len(inputs) != len(self._input_shapes):
-            raise ValueError(f"{len(inputs)} inputs were given; the network takes {len(self._input_shapes)}")
-        arrays = [np.ascontiguousarray(np.asarray(x), np.float32) for x in inputs]
-        for array, shape in zip(arrays, self._input_shapes, strict=True):
-            if array.shape[-len(shape) :] != shape or array.ndim - len(shape) not in (0, 1):
-                raise ValueError(f"an input has shape {array.shape}; the network takes {shape}, or a batch of them")
-        batched = arrays[0].ndim > len(self._input_shapes[0]) and len(arrays[0]) != 1
-        batches = [x.reshape(-1, *shape) for x, shape in zip(arrays, self._input_shapes, strict=True)]
-        outputs = [np.empty((len(batches[0]), *shape), np.float32) for shape in self._output_shapes]
-        arena = self._arena()
-        for i in range(len(batches[0])):
-            self._run(*map(_address, (*self._weights, *(x[i] for x in batches), *(y[i] for y in outputs), arena)))
-        results = tuple(outputs if batched else (y[0] for y in outputs))
-        return results[0] if len(results) == 1 else results
-
-    def run_rgb8(self, pixels: np.ndarray) -> np.ndarray:
-        """The output for one picture: uint8 (height, width, 3), RGB, of the network's size; its rows may lie apart."""
-        if self._run_rgb8 is None:
-            raise ValueError("the network was compiled without preprocessing; give compile_onnx its `pixels`")
-        height, width = self._input_shapes[0][1:]
-        if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3) or pixels.strides[1:] != (3, 1):
-            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
-        output = np.empty(self._output_shapes[0], np.float32)
-        self._run_rgb8(
-            *map(_address, self._weights), _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output),
-            _address(self._arena()),
+def _build(source: Source, command: list[str], library: Path) -> None:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    exports = [f"-Wl,--export={name}" for name in re.findall(r"^void (\w+)\(", source.h, re.MULTILINE)]
+    kind = exports if library.suffix == ".wasm" else ["-shared", "-fPIC"]
+    with tempfile.TemporaryDirectory(dir=library.parent.parent) as scratch:
+        paths = write_source(source, Path(scratch))
+        built = Path(scratch) / library.name
+        done = subprocess.run(
+            [*command, *kind, str(paths[0]), "-o", str(built)],
+            capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
-        return output
+        if done.returncode:
+            raise CompileError(f"{' '.join(command[:3])} failed: {done.stderr.strip()[:2000]}")
+        paths.append(built)
+        sums = {path.name: _file_digest(path) for path in paths}
+        record = {"signature": source.signature.to_json(), "sha256": sums}
+        paths.append(built.with_suffix(".json"))
+        paths[-1].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for path in paths:  # NAME.json last: until it is there, the library does not count as whole
+            os.replace(path, library.parent / path.name)
 
-    def _arena(self) -> np.ndarray:
-        if not hasattr(self._own, "arena"):
-            self._own.arena = np.empty(self.arena_bytes, np.uint8)
-        return self._own.arena
+
+def _is_whole(library: Path) -> bool:
+    """Whether every file of a built library is there, as it was written."""
+    try:
+        record = json.loads(library.with_suffix(".json").read_text(encoding="utf-8"))
+        return all(_file_digest(library.parent / name) == expected for name, expected in record["sha256"].items())
+    except (OSError, ValueError):  # missing, or cut short
+        return False
 
 
-def _address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

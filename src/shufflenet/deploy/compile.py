@@ -1,42 +1,129 @@
 """From a network, a checkpoint or an ONNX file to a compiled callable: the bridge to the compiler."""
 
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
+
+import shufflenet
 from shufflenet.checkpoints import Preprocessing, load
-from shufflenet.compiler import Compiled, Network, Pixels, compile_onnx
+from shufflenet.compiler import Compiled, Network, Pixels, build_once, compile_onnx
+from shufflenet.compiler import load as load_library
+from shufflenet.compiler.build import digest
+from shufflenet.compiler.read_onnx import load_model
 from shufflenet.deploy.source import Source
-from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network as Net
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def compile(net_or_folder_or_onnx: Net | str | Path, size: tuple[int, int] | None = None) -> Network:
     """A network of ours, its checkpoint (folder or Hub id) or an ONNX file, as one C function called from Python.
 
     `size` is (height, width); the default is the checkpoint's own, or what the ONNX file says. Call the result with float32
-    (channels, height, width); it has `.arena_bytes` and `.source`. Raises CompileError for what cannot be compiled.
+    (channels, height, width); it has `.arena_bytes` and `.source`. What was compiled before, with the same weights, size and code
+    of this package, comes from the cache. Raises CompileError for what cannot be compiled.
     """
-    return compile_source(net_or_folder_or_onnx, size).load()
+    subject = _subject(net_or_folder_or_onnx, size)
+    return load_library(build_once(subject.name, subject.content, lambda: subject.compile().source))
 
 
 def compile_source(
-    what: Net | str | Path, size: tuple[int, int] | None = None, *, name: str | None = None, dump: Path | None = None
+    what: Net | str | Path,
+    size: tuple[int, int] | None = None,
+    *,
+    name: str | None = None,
+    timed: bool = False,
+    dump: Path | None = None,
 ) -> Compiled:
     """The C source of a network, with NAME_run_rgb8 where its preprocessing is known. `name` defaults to the network's."""
-    if isinstance(what, str | Path) and str(what).endswith(".onnx"):
-        if not Path(what).is_file():
-            raise UserError(f"there is no file {what}")
-        stem = "".join(c if c.isalnum() else "_" for c in Path(what).stem)
+    return _subject(what, size).compile(name=name, timed=timed, dump=dump)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is compiled. `model` makes its ONNX graph, which takes seconds; `weights` is the hash of what that would hold."""
+
+    name: str
+    title: str
+    size: tuple[int, int] | None
+    pixels: Pixels | None
+    weights: str
+    model: "Callable[[], onnx.ModelProto]"
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """Everything that the C source follows from."""
+        return (self.name, self.title, repr(self.size), repr(self.pixels), self.weights, torch.__version__, _code())
+
+    def compile(self, *, name: str | None = None, timed: bool = False, dump: Path | None = None) -> Compiled:
         return compile_onnx(
-            what, size, name=name or f"n{stem}" * (not stem.isidentifier()) or stem, title=Path(what).name, dump=dump
+            self.model(),
+            self.size,
+            name=name or self.name,
+            title=self.title,
+            pixels=self.pixels,
+            timed=timed,
+            dump=dump,
         )
-    net = load(what) if isinstance(what, str | Path) else what
-    preprocessing = Source(net, (1, 1)).metadata.preprocessing
-    size = size or preprocessing.size
-    model = to_onnx(Source(net.eval(), size))
-    variant = net.spec["name"]
-    title = f"{variant}, {net.spec['num_classes']} classes, pictures of {size[0]}×{size[1]}"
-    return compile_onnx(model, size, name=name or variant, title=title, pixels=pixels_of(preprocessing), dump=dump)
+
+
+def _subject(what: Net | str | Path, size: tuple[int, int] | None) -> _Subject:
+    if isinstance(what, str | Path) and str(what).endswith(".onnx"):
+        return _onnx_subject(Path(what), size)
+    return _net_subject(load(what) if isinstance(what, str | Path) else what, size)
+
+
+def _onnx_subject(path: Path, size: tuple[int, int] | None) -> _Subject:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    model = load_model(path)
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    return _Subject(
+        name=f"n{name}" if name[0].isdigit() else name,
+        title=path.name,
+        size=size,
+        pixels=None,
+        weights=digest(model.SerializeToString(deterministic=True)),
+        model=lambda: model,
+    )
+
+
+def _net_subject(net: Net, size: tuple[int, int] | None) -> _Subject:
+    source = Source(net.eval(), size or Source(net, (1, 1)).metadata.preprocessing.size)
+    height, width = source.size
+    return _Subject(
+        name=source.name,
+        title=f"{source.name}, {net.spec['num_classes']} classes, pictures of {height}×{width}",
+        size=source.size,
+        pixels=pixels_of(source.metadata.preprocessing),
+        weights=_hash(net),
+        model=lambda: source.onnx,
+    )
+
+
+def _hash(net: Net) -> str:
+    """Of a network's modules with their settings, and of all its tensors."""
+    parts: list[str | bytes] = [json.dumps(net.spec, sort_keys=True), str(net)]
+    for name, tensor in net.state_dict().items():
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        parts += [f"{name} {tensor.dtype} {tuple(tensor.shape)}", raw.tobytes()]
+    return digest(*parts)
+
+
+@cache
+def _code() -> str:
+    """The hash of the code that leads from a network to C."""
+    package = Path(shufflenet.__file__).parent
+    files = [path for room in ("nets", "deploy", "compiler") for path in sorted((package / room).rglob("*.[cp]*"))]
+    return digest(*(path.read_bytes() for path in files if path.suffix in (".py", ".c")))
 
 
 def pixels_of(preprocessing: Preprocessing) -> Pixels | None:

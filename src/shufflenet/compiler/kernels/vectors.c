@@ -28,10 +28,6 @@
 #define KERNEL static inline __attribute__((always_inline, unused))
 #define ROUTINE static __attribute__((noinline, unused))
 
-#ifndef PROFILE
-#define PROFILE(step) /* a place to read a clock, after each step */
-#endif
-
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t bits __attribute__((vector_size(4 * LANES)));
 typedef float floats_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));

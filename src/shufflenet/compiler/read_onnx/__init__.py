@@ -92,7 +92,7 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     `size` replaces height and width of image inputs where the file leaves them open, and must agree with them where it does not.
     A batch that is left open becomes 1. Raises CompileError for what cannot be compiled, with the node's name.
     """
-    proto = _load(model)
+    proto = load_model(model)
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     opset = max(versions, default=1)
     if opset < _OLDEST_OPSET:
@@ -107,7 +107,8 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     return reader.graph(inputs, outputs)
 
 
-def _load(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
+def load_model(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
+    """An ONNX file with all its weights, wherever they lie, and with its own functions written out."""
     if isinstance(model, bytes):
         model = _parse(model, "the input")
     elif not isinstance(model, onnx.ModelProto):
@@ -124,7 +125,7 @@ def _load(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
 def _parse(data: bytes, source: str) -> onnx.ModelProto:
     try:
         return onnx.load_from_string(data)
-    except Exception as error:  # protobuf's DecodeError, of a package that is onnx's affair; nothing else is called here
+    except Exception as error:  # protobuf's DecodeError, whose package is onnx's affair; nothing else is called
         raise CompileError(f"{source} is not an ONNX file.") from error
 
 

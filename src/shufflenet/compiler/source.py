@@ -1,0 +1,58 @@
+"""What the compiler gives: a C source, and what one must know to call it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How 8-bit RGB becomes a network's input: channel c is byte order[c] of a pixel · scale[c] + shift[c]."""
+
+    order: tuple[int, ...]
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How NAME_run is called, and what it costs. Shapes leave the batch of one out.
+
+    `embedded`: the weights are in the source; else they are NAME.bin, and NAME_run's first argument. `takes_pixels`: there is
+    NAME_run_rgb8. `timed_steps`: how many times NAME_run_timed writes; 0 where there is no such function.
+    """
+
+    name: str
+    input_shapes: tuple[Shape, ...]
+    output_shapes: tuple[Shape, ...]
+    arena_bytes: int
+    weights_bytes: int
+    multiply_adds: int
+    embedded: bool
+    takes_pixels: bool
+    timed_steps: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of JSON's types: `Signature.from_json` gives back an equal Signature."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> "Signature":
+        """The reverse of `to_json`."""
+        shapes = {key: tuple(map(tuple, record[key])) for key in ("input_shapes", "output_shapes")}
+        return Signature(**{**record, **shapes})
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of NAME.c and NAME.h, and the bytes of NAME.bin where the weights are not in the source."""
+
+    signature: Signature
+    c: str
+    h: str
+    weights: bytes | None
+
+    @property
+    def name(self) -> str:
+        return self.signature.name

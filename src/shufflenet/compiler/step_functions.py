@@ -1,0 +1,275 @@
+"""Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import singledispatchmethod
+
+import numpy as np
+
+from shufflenet.compiler import steps
+from shufflenet.compiler.ir import Activation
+from shufflenet.compiler.shared import Shared, activation_kind, comment, number
+from shufflenet.compiler.source import Pixels
+from shufflenet.compiler.steps import Planes, PlannedPort, Step, Window
+
+AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
+
+
+def takes_weights(step: Step) -> bool:
+    """Whether a step's function has the parameter `w`."""
+    return hasattr(step, "weights")
+
+
+def input_port(step: Step) -> int | None:
+    """The number of the network input that a step's function reads, if it reads one."""
+    planes: Planes | None = getattr(step, "input", None)
+    return planes.port if planes else None
+
+
+@dataclass(frozen=True)
+class StepFunctions:
+    """Writes the functions. `inputs` are the network's; with `pixels`, functions that read one take 8-bit pixels instead, too."""
+
+    inputs: tuple[PlannedPort, ...]
+    pixels: Pixels | None
+    shared: Shared
+
+    def function(self, name: str, step: Step) -> str:
+        parameters = ["const float *w"] if takes_weights(step) else []
+        parameters += ["float *a"]
+        if input_port(step) is not None:
+            parameters += ["const float *input"]
+            parameters += ["const uint8_t *pixels", "ptrdiff_t row_stride"] if self.pixels else []
+        body = "\n".join(f"  {line}" for line in self.body(step))
+        return (
+            f"{comment(f'{step.name}: {step.comment}')}\nstatic void {name}({', '.join(parameters)}) {{\n{body}\n}}\n"
+        )
+
+    @singledispatchmethod
+    def body(self, step: Step) -> Iterator[str]:
+        raise TypeError(f"{type(step).__name__} has no C")
+
+    # Products.
+
+    def _product(self, step: AnyProduct, changes: Mapping[str, str | None]) -> str:
+        """The initializer of kernels/product.c's struct, with some fields other than usual; None leaves a field out."""
+        addend: Planes | None = getattr(step, "addend", None)
+        values = {
+            "weights": f"w + {step.weights}",
+            "bias": f"w + {step.bias}",
+            "input": f"a + {step.input.offset}",
+            "output": f"a + {step.output.offset}",
+            "to": self.shared.starts(step.output),
+            "addend": f"a + {addend.offset}" if addend else None,
+            "from": self.shared.starts(addend or step.output),
+            **_activation_fields(step.activation),
+            **changes,
+        }
+        return "{" + ", ".join(f".{key} = {value}" for key, value in values.items() if value is not None) + "}"
+
+    @body.register
+    def _(self, step: steps.Product) -> Iterator[str]:
+        rows = len(step.output.starts) // step.groups
+        starts = step.input.starts
+        first = step.input.offset + starts[0]
+        stride = starts[1] - starts[0] if len(starts) > 1 else 0
+        changes = {"input": f"a + {first}", "input_stride": str(stride), "inner": str(step.part)}
+        yield f"struct product p = {self._product(step, changes)};"
+        yield f"for (int group = 0; group < {step.groups}; group++) {{"
+        for part in range(0, step.inner, step.part):
+            count = min(step.part, step.inner - part)
+            multiply = self.shared.multiply(step.pixels, step.blocks, *_ends(step, part, count))
+            if count != step.part:
+                yield f"  p.inner = {count};"
+            yield f"  {multiply}(p);"
+            yield f"  p.weights += {rows * count}, p.input += {count * stride};"
+        if step.inner % step.part:
+            yield f"  p.inner = {step.part};"
+        yield f"  p.bias += {rows}, p.to += {rows}, p.from += {rows};"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.PanelProduct) -> Iterator[str]:
+        rows = len(step.output.starts) // step.groups
+        channels = len(step.input.starts) // step.groups
+        yield f"float *const panel = a + {step.scratch};"
+        yield f"for (int group = 0; group < {step.groups}; group++) {{"
+        yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+        for chunk in step.chunks:
+            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+            for part in range(0, step.inner, step.panel_inner):
+                end = min(part + step.panel_inner, step.inner)
+                multiply = self.shared.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
+                window = _window(step.window, "first", chunk.count)
+                changes = {
+                    "weights": f"w + {step.weights} + {rows} * ({step.inner} * group + {part})",
+                    "bias": f"w + {step.bias} + {rows} * group",
+                    "input": "panel",
+                    "output": f"a + {step.output.offset} + first",
+                    "to": f"{self.shared.starts(step.output)} + {rows} * group",
+                    "addend": f"a + {step.addend.offset} + first" if step.addend else None,
+                    "from": f"{self.shared.starts(step.addend or step.output)} + {rows} * group",
+                    "input_stride": str(step.panel_stride),
+                    "inner": str(end - part),
+                }
+                yield f"    pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
+                yield f"    {multiply}((struct product){self._product(step, changes)});"
+            yield "  }"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.VectorProduct) -> Iterator[str]:
+        channels = len(step.input.starts) // step.groups
+        flags = "ADD" if step.addend else "0"
+        padded = -(-step.rows // 32) * 32
+        yield f"struct product p = {self._product(step, {'inner': str(step.inner)})};"
+        yield f"for (int group = 0; group < {step.groups}; group++) {{"
+        if step.gather:
+            window = _window(step.window, 0, 1)
+            yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+            yield f"  pack_panel({window}, a + {step.input.offset}, from, 0, {step.inner}, a + {step.scratch}, 1);"
+            yield f"  p.input = a + {step.scratch};"
+        else:
+            yield f"  p.input = a + {step.input.offset + step.input.starts[0]} + group * {step.inner};"
+        yield f"  matrix_times_vector({flags}, {activation_kind(step.activation)}, p, {step.rows});"
+        yield f"  p.weights += {padded * step.inner};"
+        yield f"  p.bias += {padded};"
+        yield f"  p.to += {step.rows};"
+        yield f"  p.from += {step.rows};"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.Stem) -> Iterator[str]:
+        split = 2 * step.segment + 16
+        taps = [
+            (y * step.channels + c) * split + (15, 16 + step.segment, 16)[x]
+            for c, y, x in np.ndindex(step.channels, 3, 3)
+        ]
+        to = self.shared.table("int32_t", [filter * (step.segment + 16) for filter in range(step.filters)])
+        multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
+        places = self.shared.table("int32_t", taps)
+        changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}
+        yield f"const struct product p = {self._product(step, changes)};"
+        sizes = (*step.size, step.channels, step.filters, *step.convolution_size, *step.output_size, step.segment)
+        source, normalization = "input, NULL, 0", "NULL, NULL, NULL"
+        if self.pixels:
+            source, normalization = "input, pixels, row_stride", ", ".join(self._normalization(self.pixels))
+        yield f"stem_planes({', '.join(map(str, sizes))}, {source}, {normalization},"
+        yield f"            {multiply}, p, {self.shared.starts(step.output)}, a + {step.scratch}, a + {step.output.offset});"
+
+    # Other work on planes.
+
+    @body.register
+    def _(self, step: steps.Depthwise) -> Iterator[str]:
+        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
+        operands = f"w + {step.weights}, w + {step.bias}, {self._planes(step.input)}, {self._planes(step.output)}"
+        if step.direct:
+            how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}"
+            yield f"depthwise_planes({how}, {operands}, {_limits(step)});"
+        else:
+            how = f"{_window(w, 0, 0)}, {w.output_height}, {kind}, {planes}"
+            yield f"depthwise_any({how}, {operands}, {self._planes(step.addend)}, {_limits(step)});"
+
+    @body.register
+    def _(self, step: steps.PoolPlanes) -> Iterator[str]:
+        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
+        scales = "NULL, NULL"
+        if not step.largest:
+            scales = f"{self.shared.table('float', step.row_scale)}, {self.shared.table('float', step.column_scale)}"
+        operands = (
+            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, a + {step.scratch}"
+        )
+        yield f"pool_planes({int(step.largest)}, {_window(w, 0, 0)}, {w.output_height}, {kind}, {planes},"
+        yield f"            {operands});"
+
+    @body.register
+    def _(self, step: steps.Reduce) -> Iterator[str]:
+        kind = activation_kind(step.activation)
+        yield f"reduce_planes({int(step.largest)}, {step.size}, {kind}, {self._through(step, step.input)}, {_limits(step)});"
+
+    @body.register
+    def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
+        sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}"
+        yield f"resample_planes({sizes}, w + {step.weights}, {self._through(step, step.input)});"
+
+    @body.register
+    def _(self, step: steps.Combine) -> Iterator[str]:
+        how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
+        operands = ", ".join(map(self._planes, (step.left, step.right, step.addend, step.output)))
+        yield f"combine_planes({how}, {len(step.output.starts)},"
+        yield f"               {operands}, {_limits(step)});"
+
+    @body.register
+    def _(self, step: steps.ActivatePlanes) -> Iterator[str]:
+        kind = activation_kind(step.activation)
+        yield f"activate_planes({step.size}, {kind}, {self._through(step, step.input)}, {_limits(step)});"
+
+    @body.register
+    def _(self, step: steps.LocalResponse) -> Iterator[str]:
+        numbers = ", ".join(map(number, (step.scale, step.beta, step.bias)))
+        yield f"local_response({step.before}, {step.after}, {step.size}, {numbers}, {self._through(step, step.input)});"
+
+    @body.register
+    def _(self, step: steps.SoftmaxPlanes) -> Iterator[str]:
+        yield f"softmax({step.size}, {self._through(step, step.input)});"
+
+    @body.register
+    def _(self, step: steps.PadPlanes) -> Iterator[str]:
+        sizes = ", ".join(map(str, (*step.size, *step.padding)))
+        yield f"pad_planes({sizes}, {number(step.value)}, {self._through(step, step.input)});"
+
+    @body.register
+    def _(self, step: steps.CopyPlanes) -> Iterator[str]:
+        copy = f"copy_planes({step.size}, {self._through(step, step.input)});"
+        if step.input.port is None or not self.pixels:
+            yield copy
+            return
+        channels, height, width = self.inputs[step.input.port].shape[1:]
+        scale, shift, order = self._normalization(self.pixels)
+        row = f"a + {step.output.offset} + {self.shared.starts(step.output)}[c] + y * {width}"
+        yield f"if (!pixels) {copy}"
+        yield f"else for (int c = 0; c < {channels}; c++)"
+        yield f"  for (int y = 0; y < {height}; y++)"
+        yield f"    unpack_row(pixels + y * row_stride, {width}, {order}[c], {scale}[c], {shift}[c], {row});"
+
+    # Arguments that many kernels take.
+
+    def _planes(self, planes: Planes | None) -> str:
+        """Memory, and where in it each plane starts."""
+        if planes is None:
+            return "NULL, NULL"
+        memory = f"a + {planes.offset}" if planes.port is None else "input"
+        return f"{memory}, {self.shared.starts(planes)}"
+
+    def _through(self, step: Step, source: Planes) -> str:
+        """How many planes, from where, to where."""
+        return f"{len(step.output.starts)}, {self._planes(source)}, {self._planes(step.output)}"
+
+    def _normalization(self, pixels: Pixels) -> tuple[str, str, str]:
+        """Tables of scales, shifts and bytes of the channels."""
+        table = self.shared.table
+        return table("float", pixels.scale), table("float", pixels.shift), table("int32_t", pixels.order)
+
+
+def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:
+    """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
+    flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
+    return flags, step.activation if part + count == step.inner else None
+
+
+def _limits(step: Step) -> str:
+    """alpha and beta of the activation."""
+    alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
+    return f"{number(alpha)}, {number(beta)}"
+
+
+def _activation_fields(activation: Activation | None) -> dict[str, str]:
+    if activation is None or activation.kind not in ("clip", "leaky_relu", "hard_sigmoid"):
+        return {}
+    return {"alpha": number(activation.alpha), "beta": number(activation.beta)}
+
+
+def _window(w: Window, first: int | str, count: int) -> str:
+    """kernels/panels.c's struct for output pixels [first, first + count)."""
+    values = (w.height, w.width, w.output_width, *w.kernel, *w.stride, *w.padding, *w.dilation, first, count)
+    return f"(struct window){{{', '.join(map(str, values))}}}"
