@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
-from torchvision import models
 
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.network import Network
@@ -21,26 +21,17 @@ class ReferenceConfig:
     minimum_size: int = 32  # of an input with the imagenet stem
 
 
-def _alexnet(num_classes: int) -> nn.Module:
-    return models.alexnet(weights=None, num_classes=num_classes)
+def _torchvision(name: str, num_classes: int, **options: bool) -> nn.Module:
+    from torchvision import models  # not above: it takes longer to import than all the rest that most people need
+
+    return models.get_model(name, weights=None, num_classes=num_classes, **options)
 
 
-def _vgg16(num_classes: int) -> nn.Module:
-    return models.vgg16(weights=None, num_classes=num_classes)
-
-
-def _googlenet(num_classes: int) -> nn.Module:
-    return models.googlenet(weights=None, num_classes=num_classes, aux_logits=False, init_weights=False)
-
-
-def _squeezenet(num_classes: int) -> nn.Module:
-    return models.squeezenet1_0(weights=None, num_classes=num_classes)
-
-
-ALEXNET = ReferenceConfig(_alexnet, first="features.0", first_pool="features.2", minimum_size=63)
-VGG16 = ReferenceConfig(_vgg16, first="features.0", first_pool="features.4")
-GOOGLENET = ReferenceConfig(_googlenet, first="conv1.conv", first_pool="maxpool1")
-SQUEEZENET = ReferenceConfig(_squeezenet, first="features.0", first_pool="features.2")
+_googlenet = partial(_torchvision, "googlenet", aux_logits=False, init_weights=False)
+ALEXNET = ReferenceConfig(partial(_torchvision, "alexnet"), "features.0", "features.2", minimum_size=63)
+VGG16 = ReferenceConfig(partial(_torchvision, "vgg16"), "features.0", "features.4")
+GOOGLENET = ReferenceConfig(_googlenet, "conv1.conv", "maxpool1")
+SQUEEZENET = ReferenceConfig(partial(_torchvision, "squeezenet1_0"), "features.0", "features.2")
 
 
 class ReferenceNet(Network):

@@ -212,6 +212,8 @@ class ShuffleNet(Skeleton):
 
 def initialize(net: nn.Module) -> None:
     """He initialization of every convolution, by what enters it: grouped and depthwise layers then keep the variance too."""
+    if any(parameter.is_meta for parameter in net.parameters()):
+        return  # no values to set, and torch would import its whole compiler on the way
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torchvision.models import ResNet18_Weights
 
 from shufflenet.checkpoints.converters import files
 from shufflenet.checkpoints.converters.megvii import MEGVII
@@ -60,6 +59,8 @@ def convert(
 
 def imagenet_classes() -> tuple[str, ...]:
     """ImageNet's class names, in the order that all these sources use (by WordNet id)."""
+    from torchvision.models import ResNet18_Weights  # not above: it is slow to import, and few convert
+
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
