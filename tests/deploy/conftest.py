@@ -1,13 +1,29 @@
 """Networks that several tests export, made once: random weights whose batch normalization has seen pictures."""
 
+import importlib
 from functools import cache
+from importlib import metadata
 
 import pytest
 
+from shufflenet.deploy.export import export
 from shufflenet.deploy.parity import untrained
 from shufflenet.deploy.source import Source
 
 SIZE = (64, 64)
+
+
+def installed():
+    importlib.invalidate_caches()
+    return sorted((package.name, package.version) for package in metadata.distributions())
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_installed():
+    """MNN's scripts install a package with pip when they are first run; no export of ours may, nor a bench."""
+    before = installed()
+    yield
+    assert installed() == before
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +36,9 @@ def network():
 def source(network):
     """source(name): the same to export, captured as ONNX once for all formats."""
     return cache(lambda name, **options: Source(network(name), SIZE, **options))
+
+
+@pytest.fixture(scope="session")
+def exported(source, tmp_path_factory):
+    """exported(name, format): the same, exported once for the tests of its figures and of its graph."""
+    return cache(lambda name, format: export(source(name), format, tmp_path_factory.mktemp(f"{name}-{format}")))

@@ -1,54 +1,52 @@
-import importlib
 import json
+import re
+import tomllib
 import warnings
 from collections import Counter
 from dataclasses import replace
-from importlib import metadata as packages
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shufflenet.deploy.export import export
 from shufflenet.deploy.parity import Parity, compare, sample_inputs
-from shufflenet.deploy.runtimes import FORMATS
+from shufflenet.deploy.runtimes import FORMATS, RUNTIMES
 from shufflenet.deploy.worker import start
 from shufflenet.errors import UserError
 
 SIZE = (64, 64)  # of conftest's sources
-LIGHT = ("onnx", "openvino", "ncnn", "mnn", "torchscript")
-NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_25_g8", "shufflenet_x0_5_g3_se", "xception_like_13m", "mobilenet_x0_5")
+HEAVY = [pytest.param(format, marks=pytest.mark.heavy_export) for format in ("litert", "executorch")]
+FORMAT = pytest.mark.parametrize("format", ["onnx", "openvino", "ncnn", "mnn", "torchscript", *HEAVY])
+# Shuffles in each; a network without them must not get any transposes either.
+SHUFFLES = {
+    "shufflenet_x1_0_g3": 16,
+    "shufflenet_x0_25_g8": 16,
+    "shufflenet_x0_5_g3_se": 16,
+    "xception_like_13m": 0,
+    "mobilenet_x0_5": 0,
+}
+NETWORK = pytest.mark.parametrize("name", SHUFFLES)
 
 
-def installed():
-    importlib.invalidate_caches()
-    return sorted((package.name, package.version) for package in packages.distributions())
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_installed():
-    """MNN's scripts install a package with pip when they are first run; no export of ours may."""
-    before = installed()
-    yield
-    assert installed() == before
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("format", LIGHT)
-def test_an_export_equals_torch_in_its_runtime(source, tmp_path, name, format):
-    done = export(source(name), format, tmp_path)
+@NETWORK
+@FORMAT
+def test_an_export_equals_torch_in_its_runtime(exported, name, format):
+    done = exported(name, format)
     assert done.parity.pictures == 8
     assert done.parity.max_relative_difference < 1e-4
     assert done.parity.top1_agreement == 1
     record = json.loads(done.record.read_text())
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*record["files"], done.record.name])
-    assert record["bytes"] == sum((tmp_path / file).stat().st_size for file in record["files"])
+    folder = done.record.parent
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*record["files"], done.record.name])
+    assert record["bytes"] == sum((folder / file).stat().st_size for file in record["files"])
     assert record["input"] == {"shape": ["batch", 3, 64, 64], "layout": "NCHW", "dtype": "float32", "open_size": False}
     assert record["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
     assert record["preprocessing"]["size"] == [64, 64]
     assert record["parity"]["max_relative_difference"] == done.parity.max_relative_difference
 
 
-@pytest.mark.parametrize("format", LIGHT)
+@FORMAT
 def test_pictures_in_probabilities_out(source, tmp_path, format):
     exported = source("shufflenet_x0_25_g8", with_preprocessing=True)
     done = export(exported, format, tmp_path)
@@ -62,27 +60,44 @@ def test_pictures_in_probabilities_out(source, tmp_path, format):
         assert compare(worker.outputs, exported.run(pictures)).max_relative_difference < 1e-4
 
 
-def test_ncnn_gets_shuffle_channel_layers(source, tmp_path):
-    done = export(source("shufflenet_x0_25_g8"), "ncnn", tmp_path)
-    lines = [line.split() for line in done.files[0].read_text().splitlines()[2:]]
-    assert Counter(line[0] for line in lines)["ShuffleChannel"] == 16
-    assert {line[0] for line in lines}.isdisjoint({"Permute", "Reshape"})
-    assert all("0=8" in line and "1=0" in line for line in lines if line[0] == "ShuffleChannel")
+@NETWORK
+def test_ncnn_gets_shuffle_channel_layers(exported, name):
+    lines = [line.split() for line in exported(name, "ncnn").files[0].read_text().splitlines()[2:]]
+    layers = Counter(line[0] for line in lines)
+    assert layers["ShuffleChannel"] == SHUFFLES[name]
+    assert "Permute" not in layers
+    assert layers["Reshape"] == 0
+    groups = "0=8" if name.endswith("g8") else "0=3"
+    assert all(groups in line and "1=0" in line for line in lines if line[0] == "ShuffleChannel")
 
 
-def test_openvino_fuses_the_shuffle(source, tmp_path):
+@NETWORK
+def test_openvino_fuses_the_shuffles(exported, name):
     import openvino
 
-    done = export(source("shufflenet_x0_25_g8"), "openvino", tmp_path)
     core = openvino.Core()
-    model = core.read_model(done.files[0])
-    assert Counter(op.get_type_name() for op in model.get_ops())["Transpose"] == 16
+    model = core.read_model(exported(name, "openvino").files[0])
+    assert Counter(op.get_type_name() for op in model.get_ops())["Transpose"] == SHUFFLES[name]
     assert str(model.input(0).partial_shape) == "[?,3,64,64]"
     model.reshape([1, 3, *SIZE])
     executed = core.compile_model(model, "CPU").get_runtime_model().get_ops()
     layers = Counter(op.get_rt_info()["layerType"].value for op in executed)
-    assert layers["ShuffleChannels"] == 16
+    assert layers["ShuffleChannels"] == SHUFFLES[name]
     assert "Transpose" not in layers  # what Reshapes there are shape weights
+
+
+@pytest.mark.heavy_export
+@NETWORK
+def test_litert_transposes_once_a_shuffle_and_never_in_rank_5(exported, name):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exported(name, "litert").files[0]))
+    interpreter.allocate_tensors()
+    ranks = {tensor["index"]: len(tensor["shape"]) for tensor in interpreter.get_tensor_details()}
+    operators = interpreter._get_ops_details()
+    transposes = Counter(ranks[op["outputs"][0]] for op in operators if op["op_name"] == "TRANSPOSE")
+    assert transposes == {4: SHUFFLES[name] + 2}  # and the input's layout, and the classifier's
+    assert max(ranks[index] for op in operators for index in op["outputs"]) == 4
 
 
 def test_openvino_takes_an_open_size(source, tmp_path):
@@ -118,6 +133,15 @@ def test_a_missing_package_is_named_with_its_pip_line(source, tmp_path, monkeypa
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], runs=("no_such_module",)))
     with pytest.raises(UserError, match=r"ONNX Runtime needs no_such_module: pip install 'shufflenet\[onnx\]'"):
         export(source("mobilenet_x0_5"), "onnx", tmp_path)
+
+
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES.values() if runtime.extra], ids=lambda r: r.name)
+def test_the_pip_line_brings_what_was_missing(runtime):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"][runtime.extra]]
+    brought = {re.match(r"[\w-]+", requirement)[0].lower().replace("-", "_") for requirement in requirements}
+    modules = {name.partition(".")[0].lower() for name in (*runtime.writes, *runtime.runs)}
+    assert modules - {"shufflenet", "_tools"} <= brought  # _tools, the converter, is in MNN's wheel
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -15,7 +16,7 @@ from shufflenet.deploy.parity import compare, sample_inputs
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import OPSET, to_onnx
 from shufflenet.errors import UserError
-from shufflenet.nets import create
+from shufflenet.nets import create, variants
 
 SIZE = (64, 64)
 
@@ -54,35 +55,53 @@ def shufflenet(units=16, shuffles=16, se=0):
     )
 
 
-# A network's operators depend on its units, not on its widths: one of each kind stands for its scales.
+RESNET = Counter(Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1)
+# By what a variant is but for its scale, which changes widths only (the next test): the first of each is exported.
 EXPECTED = {
-    "shufflenet_x0_25_g1": shufflenet(shuffles=0),
-    "shufflenet_x0_25_g2": shufflenet(),
-    "shufflenet_x1_0_g3": shufflenet(),
-    "shufflenet_x0_25_g4": shufflenet(),
-    "shufflenet_x0_25_g8": shufflenet(),
-    "shufflenet_x0_25_g3_noshuffle": shufflenet(shuffles=0),
-    "shufflenet_x0_5_g3_se": shufflenet(se=16),
-    "shufflenet_x0_5_g3_shallow": shufflenet(units=8, shuffles=8),
-    "xception_like_13m": shufflenet(shuffles=0),
-    "vgg_like_38m": Counter(Conv=33, Relu=33, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1),
-    "resnet_like_13m": Counter(
-        Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1
-    ),
-    "resnext_like_13m": Counter(
-        Conv=1 + 3 * 16 + 3, Relu=1 + 3 * 16, Add=16, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1
-    ),
-    "mobilenet_x0_25": Counter(Conv=27, Relu=27, GlobalAveragePool=1, Flatten=1, Gemm=1),
+    "shufflenet_g1": shufflenet(shuffles=0),
+    "shufflenet_g2": shufflenet(),
+    "shufflenet_g3": shufflenet(),
+    "shufflenet_g4": shufflenet(),
+    "shufflenet_g8": shufflenet(),
+    "shufflenet_g3_noshuffle": shufflenet(shuffles=0),
+    "shufflenet_g8_noshuffle": shufflenet(shuffles=0),
+    "shufflenet_g3_se": shufflenet(se=16),
+    "shufflenet_g3_shallow": shufflenet(units=8, shuffles=8),
+    "xception_like": shufflenet(shuffles=0),
+    "vgg_like": Counter(Conv=33, Relu=33, MaxPool=1, GlobalAveragePool=1, Flatten=1, Gemm=1),
+    "resnet_like": RESNET,
+    "resnext_like": RESNET,
+    "mobilenet": Counter(Conv=27, Relu=27, GlobalAveragePool=1, Flatten=1, Gemm=1),
+    "alexnet": Counter(Conv=5, Relu=7, MaxPool=3, Flatten=1, Gemm=3),
+    "vgg16": Counter(Conv=13, Relu=15, MaxPool=5, Flatten=1, Gemm=3),
     "squeezenet": Counter(Conv=26, Relu=26, Concat=8, MaxPool=3, GlobalAveragePool=1, Flatten=1),
     "googlenet": Counter(Conv=57, Relu=57, Concat=9, MaxPool=13, GlobalAveragePool=1, Flatten=1, Gemm=1),
+    # Its C.ReLU is Concat(x, -x), scaled and shifted: Neg, Concat, Mul, Add.
+    "pvanet": Counter(
+        Conv=84, Relu=80, Neg=8, Mul=8, Add=23, Concat=16, MaxPool=3, GlobalAveragePool=1, Flatten=1, Gemm=1
+    ),
 }
+OF_A_KIND = {kind: [] for kind in EXPECTED}
+for variant in variants():
+    OF_A_KIND.setdefault(re.sub(r"_x\d_\d+|_\d+m", "", variant), []).append(variant)
+# At these two networks' own size their last map is what they pool to already, so that no operator does it.
+OWN_SIZE = {"vgg16": (224, 224), "alexnet": (224, 224)}
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_the_graph_holds_the_networks_operators_and_no_others(name):
-    model = to_onnx(Source(create(name).eval(), SIZE))
+def test_every_variant_is_of_a_kind_with_expected_operators():
+    assert set(OF_A_KIND) == set(EXPECTED)
+    for first, *others in OF_A_KIND.values():
+        modules = Counter(type(module) for module in create(first).modules())
+        for other in others:
+            assert Counter(type(module) for module in create(other).modules()) == modules
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_the_graph_holds_the_networks_operators_and_no_others(kind):
+    name = OF_A_KIND[kind][0]
+    model = to_onnx(Source(create(name).eval(), OWN_SIZE.get(name, SIZE)))
     onnx.checker.check_model(model, full_check=True)
-    assert kinds(model) == +EXPECTED[name]
+    assert kinds(model) == +EXPECTED[kind]
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     (entry,), (result,) = model.graph.input, model.graph.output
     assert entry.type.tensor_type.shape.dim[0].dim_param == result.type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -114,7 +133,7 @@ def test_an_open_size_costs_one_shape_for_each_shape():
     # In each stage the first unit shuffles at twice the size of the others.
     assert kinds(open_size) - kinds(fixed) == Counter(Shape=6)
     assert not kinds(fixed) - kinds(open_size)
-    assert kinds(to_onnx(Source(create("mobilenet_x0_25").eval(), SIZE, open_size=True))) == EXPECTED["mobilenet_x0_25"]
+    assert kinds(to_onnx(Source(create("mobilenet_x0_25").eval(), SIZE, open_size=True))) == EXPECTED["mobilenet"]
 
 
 @pytest.fixture(scope="module")
