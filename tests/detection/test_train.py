@@ -47,6 +47,20 @@ def detector_for(make_detector):
     return make
 
 
+def test_eight_scenes_are_learned_by_heart(scenes, detector_for, tmp_path):
+    annotations = open_split(scenes, "train")
+    recipe = replace(QUICK, iterations=400, learning_rate=0.03, gradient_clip=3.0)
+    training = train_detector(
+        detector_for(annotations), recipe, annotations, annotations, tmp_path / "run", dataset="scenes", trackers=()
+    )
+    assert training.finished
+    assert training.scores.average_precision > 0.9
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["average_precision"] == training.scores.average_precision
+    assert (record["dataset"], record["variant"], record["short_side"]) == ("scenes", "shufflenet_x0_25_g3", 96)
+    assert load_detector(tmp_path / "run").training_record["iterations"] == 400
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(scenes, detector_for, tmp_path):
     annotations, test_set = open_split(scenes, "train"), open_split(scenes, "test")
     recipe = replace(
