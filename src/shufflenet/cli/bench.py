@@ -1,4 +1,4 @@
-"""`shufflenet bench SRC`: one network in all runtimes; `--table8`: the paper's five networks on this machine."""
+"""`shufflenet bench SRC`: one network in all runtimes; `--layers`: ours, step by step; `--table8`: the paper's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shufflenet.compiler.profile import StepTime
     from shufflenet.deploy.bench import Bench
+    from shufflenet.deploy.layers import Layers
     from shufflenet.nets import Network
 
 Progress = Callable[[str], None]
@@ -23,12 +25,13 @@ class Result:
 
     record: dict[str, Any]
     shown: list[Any]
-    plot: Callable[[Path], None]
+    plot: Callable[[Path], None] | None = None
 
 
 def bench(
     src: Annotated[
-        str | None, typer.Argument(help="A variant (random weights), a checkpoint folder or a Hub id.")
+        str | None,
+        typer.Argument(help="A variant (random weights), a checkpoint folder or a Hub id; an ONNX file with --layers."),
     ] = None,
     runtimes: Annotated[
         str,
@@ -41,6 +44,9 @@ def bench(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads, and processors that a runtime may use.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every runtime has its turn.")] = 20,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Time each step of the compiled network, on one thread, instead.")
+    ] = False,
     table8: Annotated[
         bool, typer.Option("--table8", help="Measure the paper's Table 8 instead of one network.")
     ] = False,
@@ -52,13 +58,16 @@ def bench(
     """Compare runtimes on one network: time of one picture, memory, file size, and agreement with torch.
 
     Every runtime runs in a process of its own, bound to as many processors as --threads; all are warm before the first of the
-    interleaved rounds. --table8 takes the first of --runtimes (default: compiled) and the paper's three picture sizes.
+    interleaved rounds. --layers prints µs, GFLOP/s and the share of the machine's measured peak of each step instead. --table8 takes
+    the first of --runtimes (default: compiled) and the paper's three picture sizes.
 
     Examples:
 
       shufflenet bench runs/flowers
 
       shufflenet bench shufflenet_x1_0_g3 --runtimes compiled,onnx,ncnn --size 480x640 --plot bench.png
+
+      shufflenet bench shufflenet_x1_0_g3 --layers
 
       shufflenet bench --table8 -o experiments/results/table8/bench.json
     """
@@ -76,6 +85,10 @@ def bench(
         raise UserError("give either a network or --table8")
     if table8 and size:
         raise UserError("--table8 has sizes of its own; leave --size out")
+    if layers and (table8 or plot or threads > 1 or runtimes != "all"):
+        raise UserError(
+            "--layers times the compiled network on one thread; leave --table8, --runtimes, --threads and --plot out"
+        )
     for path in (output, plot):
         if path and path.exists() and not overwrite:
             raise UserError(f"{path} is there already; choose another name, or overwrite it on purpose (--overwrite)")
@@ -84,14 +97,15 @@ def bench(
     pictures = parse_size(size) if size else None
     with nullcontext() if json else Console(stderr=True).status("starting") as status:
         progress: Progress = status.update if status else lambda _: None
-        result = (
-            _measure_table8(runtimes, threads, rounds, progress)
-            if table8
-            else _measure_network(src or "", runtimes, pictures, threads, rounds, progress)
-        )
+        if table8:
+            result = _measure_table8(runtimes, threads, rounds, progress)
+        elif layers:
+            result = _measure_layers(src or "", pictures, rounds, progress)
+        else:
+            result = _measure_network(src or "", runtimes, pictures, threads, rounds, progress)
     if output:
         write_text(output, json_module.dumps(result.record, indent=2) + "\n")
-    if plot:
+    if plot and result.plot:
         plot.parent.mkdir(parents=True, exist_ok=True)
         result.plot(plot)
     if json:
@@ -118,6 +132,15 @@ def _measure_network(
     done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
     notes = [f"not measured: {absent.runtime}: {escape(absent.reason)}" for absent in done.absent]
     return Result(done.to_json(), [_table(done), *notes], partial(plot_bench, done))
+
+
+def _measure_layers(src: str, size: tuple[int, int] | None, rounds: int, progress: Progress) -> Result:
+    from shufflenet.deploy.bench import RUNS_PER_ROUND
+    from shufflenet.deploy.layers import bench_layers
+
+    what = src if src.endswith(".onnx") else _network(src, size)
+    done = bench_layers(what, size, runs=rounds * RUNS_PER_ROUND, progress=progress)
+    return Result(done.to_json(), [_layer_table(done)])
 
 
 def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress) -> Result:
@@ -148,6 +171,8 @@ def _network(src: str, size: tuple[int, int] | None) -> "Network":
 def _table(done: "Bench") -> "Table":
     from rich.table import Table
 
+    from shufflenet.deploy.bench import three_digits
+
     table = Table(title=done.title, box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("runtime", no_wrap=True)
     # Two lines a heading, and no unit in the cells: the whole is to fit 80 columns.
@@ -165,9 +190,9 @@ def _table(done: "Bench") -> "Table":
     for row in done.rows:
         table.add_row(
             f"{row.title} {row.version}",
-            _three_digits(row.median_ms),
-            f"{_three_digits(row.p10_ms)}–{_three_digits(row.p90_ms)}",
-            f"{_three_digits(row.median_ms / done.rows[0].median_ms)}×",
+            three_digits(row.median_ms),
+            f"{three_digits(row.p10_ms)}–{three_digits(row.p90_ms)}",
+            f"{three_digits(row.median_ms / done.rows[0].median_ms)}×",
             f"{row.peak_memory_bytes / 2**20:.0f}",
             f"{row.network_memory_bytes / 2**20:.1f}",
             f"{row.file_bytes / 2**20:.2f}",
@@ -177,16 +202,39 @@ def _table(done: "Bench") -> "Table":
     return table
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+def _layer_table(done: "Layers") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"{done.variant}, {'×'.join(map(str, done.size))}, compiled for {done.target}; "
+        f"the machine's peak is {done.peak_gflops:.1f} GFLOP/s on one thread",
+        box=None,
+        header_style="bold",
+        title_justify="left",
+        show_footer=True,
+    )
+    total = done.total
+
+    def cells(step: "StepTime") -> tuple[str, ...]:
+        time = f"{step.nanoseconds / 1e3:.1f}", f"{step.nanoseconds / max(total.nanoseconds, 1):.1%}"
+        rate = f"{step.gflops:.1f}", f"{step.gflops / done.peak_gflops:.0%}"
+        return (*time, *(rate if step.multiply_adds else ("", "")))
+
+    for heading, footer in zip(("µs", "of time", "GFLOP/s", "of peak"), cells(total), strict=True):
+        table.add_column(heading, footer=footer, justify="right")
+    table.add_column("step", footer="all", overflow="fold")
+    for step in done.steps:
+        table.add_row(*cells(step), escape(step.comment))
+    return table
 
 
 def _grid(rows: list[list[str]]) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for index, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if index else "left")
+        table.add_column(heading, justify="right" if index else "left", vertical="bottom", no_wrap=True)
     for row in rows[1:]:
         table.add_row(*row)
     return table
