@@ -13,17 +13,14 @@ folder of NETWORK.tflite (at --size) that `shufflenet export --format litert` wr
 """
 
 import argparse
-import ctypes
 import json
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +28,8 @@ import torch
 
 from shufflenet import nets
 from shufflenet.compiler import Network, build, load
-from shufflenet.compiler.build import compile_command, machine_target
+from shufflenet.compiler.build import machine_target
+from shufflenet.compiler.profile import peak_gflops
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.deploy.source import Source
@@ -65,35 +63,6 @@ TABLE = (
     ),
 )
 RIVALS = ("onnx", "openvino", "ncnn", "mnn", "litert")
-PEAK = """
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-%s
-void multiply_add(float *sums, int count) {
-  vec sum[12];
-  for (int i = 0; i < 12; i++) sum[i] = load(sums + i * LANES);
-  const vec factor = load(sums);
-  for (int k = 0; k < count; k++)
-    UNROLL for (int i = 0; i < 12; i++) sum[i] = sum[i] * factor + factor;
-  for (int i = 0; i < 12; i++) store(sums + i * LANES, sum[i]);
-}
-int lanes(void) { return LANES; }
-"""
-
-
-def peak_gflops() -> float:
-    """The machine's multiply-adds per second in registers, times two."""
-    kernel = resources.files("shufflenet.compiler.kernels") / "vectors.c"
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "peak.c", Path(folder) / "peak.so"
-        source.write_text(PEAK % kernel.read_text(encoding="utf-8"))
-        command = [*compile_command(machine_target()), "-shared", "-fPIC", str(source), "-o", str(library)]
-        subprocess.run(command, check=True)
-        peak = ctypes.CDLL(str(library))
-    sums, rounds = np.full(12 * 16, 0.5, np.float32), 200_000
-    seconds = [_seconds(lambda: peak.multiply_add(ctypes.c_void_p(sums.ctypes.data), rounds)) for _ in range(30)]
-    return 2 * 12 * peak.lanes() * rounds / min(seconds) / 1e9
 
 
 def _seconds(call: Callable[[], object]) -> float:
