@@ -1,0 +1,74 @@
+"""Instructions that a compiled network executes for each multiply-add on aarch64, counted exactly, one by one, under qemu.
+
+    apt install qemu-user gcc
+    python benchmarks/aarch64.py
+
+A NEON instruction does 4 multiply-adds, so 0.25 is the least; loads, weights and stores come on top. It says nothing of milliseconds.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from shufflenet import nets
+from shufflenet.compiler.build import FLAGS, write_source
+from shufflenet.deploy.compile import compile_source
+
+NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")
+TARGET = ("-target", "aarch64-linux-musl", "-static")
+MAIN = """
+#include "{name}.h"
+#include <stdlib.h>
+static float input[{macro}_INPUT_FLOATS], output[{macro}_OUTPUT_FLOATS];
+static _Alignas(64) char arena[{macro}_ARENA_BYTES];
+int main(int count, char **arguments) {{
+  (void)count;
+  for (int i = atoi(arguments[1]); i > 0; i--) {name}_run(input, output, arena);
+}}
+"""
+
+
+def instructions_per_multiply_add(name: str, size: tuple[int, int], plugin: Path, folder: Path) -> float:
+    """The difference between a program that runs the network twice and one that runs it once."""
+    torch.manual_seed(0)
+    compiled = compile_source(nets.create(name).eval(), size)
+    write_source(compiled.source, folder)
+    (folder / "main.c").write_text(MAIN.format(name=name, macro=name.upper()))
+    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *FLAGS, "main.c", f"{name}.c", "-o", name]
+    subprocess.run(command, cwd=folder, check=True)
+
+    def count(times: int) -> int:
+        emulated = ["qemu-aarch64", "-plugin", str(plugin), f"./{name}", str(times)]
+        return int(subprocess.run(emulated, cwd=folder, check=True, capture_output=True, text=True).stderr)
+
+    return (count(2) - count(1)) / compiled.plan.multiply_adds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--size", default="224x224", help="height × width")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    height, width = map(int, options.size.split("x"))
+    report: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        plugin, source = folder / "count.so", Path(__file__).with_name("count_instructions.c")
+        command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", str(source), "-o", str(plugin)]
+        subprocess.run(command, check=True)
+        for name in options.networks:
+            report[name] = instructions_per_multiply_add(name, (height, width), plugin, folder)
+            if not options.json:
+                print(f"{name:20} {report[name]:.3f} instructions for each multiply-add", flush=True)
+    if options.json:
+        print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
