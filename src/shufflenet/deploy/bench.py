@@ -78,6 +78,11 @@ class Bench:
         return {**provenance(), **asdict(self)}
 
 
+def three_digits(value: float) -> str:
+    """A time or a ratio as a table shows it."""
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
 def provenance() -> dict[str, str]:
     """What a record of measurements begins with."""
     return {"shufflenet": __version__, "date": date.today().isoformat(), "host": host()}

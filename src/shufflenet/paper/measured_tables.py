@@ -41,15 +41,21 @@ def detection(results: Results) -> Table:
 
 
 def milliseconds(speed: Mapping[str, Any] | None, variant: str, size: tuple[int, int]) -> float | None:
-    """Median time of the compiled network in the bench's record; None where it was not run."""
+    """Median time of a network in the bench's record; None where it was not run."""
     for row in speed["rows"] if speed else ():
         if row["variant"] == variant and tuple(row["size"]) == size:
             return row["median_ms"]
     return None
 
 
+def origin(speed: Mapping[str, Any]) -> str:
+    """By what the bench's record was measured, and where."""
+    threads = "1 thread" if speed["threads"] == 1 else f"{speed['threads']} threads"
+    return f"{speed['runtime']} on {speed['host']}, {threads}"
+
+
 def speed(results: Results) -> Table:
-    """Table 8: the Snapdragon 820's milliseconds, this project's compiled C on the bench's machine, and each one's gain over AlexNet."""
+    """Table 8: the Snapdragon 820's milliseconds, those of the bench's record, and each network's gain over AlexNet."""
     headings = [Heading("network"), PRINTED_ERROR, PRINTED_COMPLEXITY]
     for height, width in published.SIZES:
         headings.append(Heading(f"{height}×{width} ms, printed", printed()))
@@ -70,7 +76,7 @@ def speed(results: Results) -> Table:
         cells.append(alexnet.milliseconds[first] / row.milliseconds[first])
         cells.append(alexnet_here / here if alexnet_here and here else None)
         rows.append(tuple(cells))
-    notes = (f"Measured on {results.speed['host']}, one thread, compiled C.",) if results.speed else ()
+    notes = (f"Measured: {origin(results.speed)}.",) if results.speed else ()
     return Table(8, tuple(headings), (tuple(rows),), notes)
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 
 from shufflenet.nets import ShuffleNetConfig, variants
 from shufflenet.paper import published
-from shufflenet.paper.measured_tables import milliseconds
+from shufflenet.paper.measured_tables import milliseconds, origin
 from shufflenet.paper.results import Experiment, Results
 from shufflenet.paper.tables import counted, errors_of
 
@@ -145,7 +145,7 @@ def shuffle_gain(results: Results) -> str:
 
 
 def speed(results: Results) -> str:
-    """Time of one picture against multiply-adds (Table 8), 224×224: the phone of the paper, and the compiled C here."""
+    """Time of one picture against multiply-adds (Table 8), 224×224: the phone of the paper, and the machine of the bench's record."""
     with _style():
         figure, axes = _canvas(3.6)
         size = published.SIZES[0]
@@ -162,7 +162,7 @@ def speed(results: Results) -> str:
             if (time := milliseconds(results.speed, row.variant, size)) is not None
         ]
         if results.speed and here:
-            axes.scatter(*zip(*here, strict=True), marker="o", label=f"compiled C on {results.speed['host']}, measured")
+            axes.scatter(*zip(*here, strict=True), marker="o", label=f"{origin(results.speed)}, measured")
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks([row.multiply_adds for row in published.TABLE8[:3]])

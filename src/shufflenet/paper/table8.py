@@ -9,13 +9,15 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from shufflenet.deploy.bench import bench, provenance
+from shufflenet.deploy.bench import bench, provenance, three_digits
 from shufflenet.deploy.parity import untrained
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.errors import UserError
 from shufflenet.nets import cost, create
 from shufflenet.paper import published
+from shufflenet.paper.measured_tables import origin
 
 Times = Mapping[tuple[str, tuple[int, int]], float]  # milliseconds by variant and size
 ALEXNET = "alexnet"
@@ -43,7 +45,14 @@ def measure(runtime: Runtime, *, threads: int, rounds: int, progress: Callable[[
             if done.absent:
                 raise UserError(f"{name} was not measured: {done.absent[0].reason}")
             rows += [asdict(measured) for measured in done.rows]
-    return {**provenance(), "threads": threads, "rounds": rounds, "multiply_adds": multiply_adds, "rows": rows}
+    return {
+        **provenance(),
+        "runtime": f"{runtime.title} {runtime.version}",
+        "threads": threads,
+        "rounds": rounds,
+        "multiply_adds": multiply_adds,
+        "rows": rows,
+    }
 
 
 def measured_times(record: Mapping[str, Any]) -> Times:
@@ -57,9 +66,9 @@ def printed_times() -> Times:
 def time_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Headings, then a row a network: measured milliseconds, and the paper's in brackets."""
     here = measured_times(record)
-    rows = [["ms (Snapdragon 820)", "error %", "multiply-adds", *(f"{h}×{w}" for h, w in published.SIZES)]]
+    rows = [["ms\n(Snapdragon 820)", "error\n%", "multiply-\nadds", *(f"{h}×{w}" for h, w in published.SIZES)]]
     for row in published.TABLE8:
-        times = [f"{here[row.variant, size]:.2f} ({ms:g})" for size, ms in row.milliseconds.items()]
+        times = [f"{three_digits(here[row.variant, size])} ({ms:g})" for size, ms in row.milliseconds.items()]
         rows.append([row.label, f"{row.error:g}", f"{row.multiply_adds}M", *times])
     return rows
 
@@ -67,7 +76,7 @@ def time_rows(record: Mapping[str, Any]) -> list[list[str]]:
 def gain_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Headings, then a row a network: how many times less work than AlexNet, and how many times less time, here and printed."""
     here, printed = measured_times(record), printed_times()
-    rows = [["gain over AlexNet (Snapdragon 820)", "in theory", *(f"{h}×{w}" for h, w in published.SIZES)]]
+    rows = [["gain over AlexNet\n(Snapdragon 820)", "in theory", *(f"{h}×{w}" for h, w in published.SIZES)]]
     work = {row.variant: row.multiply_adds for row in published.TABLE8}
     for row in published.TABLE8:
         gains = [
@@ -105,29 +114,51 @@ def scaling_lines(record: Mapping[str, Any]) -> list[str]:
         f"{time_factor(printed, size):.2f}× by the printed figures; the paper says about 2.6×"
         for size in published.SIZES
     ]
-    return [*lines, f"measured on {record['host']}, {record['threads']} thread(s)"]
+    return [*lines, f"here: {origin(record)}"]
 
 
 def plot(record: Mapping[str, Any], path: Path) -> None:
-    """Time against multiply-adds at 224×224, here and on the Snapdragon; the dashed line is time in proportion to work."""
-    size = published.SIZES[0]
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    for label, times, color in (
-        ("this machine", measured_times(record), "#c1440e"),
-        ("Snapdragon 820 (the paper)", printed_times(), "#5b7c99"),
-    ):
-        work = [row.multiply_adds for row in published.TABLE8]
-        ms = [times[row.variant, size] for row in published.TABLE8]
-        axes.scatter(work, ms, color=color, label=label)
-        order = sorted(zip(work, ms, published.TABLE8, strict=True), key=lambda point: point[0])
-        for x, y, row in order:
-            axes.annotate(row.label, (x, y), xytext=(5, -11), textcoords="offset points", fontsize=8, color=color)
-        axes.plot(
-            work_range := [work[0], max(work)], [ms[0] * x / work[0] for x in work_range], "--", color=color, alpha=0.4
-        )
-    axes.set(xscale="log", yscale="log", xlabel="multiply-adds, millions", ylabel="milliseconds a picture, one thread")
-    axes.set_title(f"Table 8 at {size[0]}×{size[1]}", loc="left")
-    axes.margins(x=0.25)
-    axes.legend()
+    """Time against multiply-adds at each size, here and on the Snapdragon; the dashed line is time in proportion to work."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(published.SIZES))
+    work = {row.variant: row.multiply_adds for row in published.TABLE8}
+    for axes, size in zip(panels, published.SIZES, strict=True):
+        for label, times, color, marker in (
+            ("Snapdragon 820 (the paper)", printed_times(), "#5b7c99", "s"),
+            ("measured here", measured_times(record), "#c1440e", "o"),
+        ):
+            axes.scatter(work.values(), [times[name, size] for name in work], color=color, marker=marker, label=label)
+            ends = (work[SHUFFLENETS[0]], work[ALEXNET])
+            axes.plot(
+                ends, [times[SHUFFLENETS[0], size] * x / ends[0] for x in ends], "--", color=color, alpha=0.4, zorder=0
+            )
+        for row in published.TABLE8:
+            # MobileNet and ShuffleNet 2×, AlexNet and MobileNet are close neighbours: names stand at two heights.
+            above = row.variant in (ALEXNET, *SHUFFLENETS)
+            place = (row.multiply_adds, row.milliseconds[size])
+            axes.annotate(
+                row.label.removeprefix("ShuffleNet ")
+                .removesuffix(" (g = 3)")
+                .removeprefix("1.0 ")
+                .removesuffix("-224"),
+                place,
+                xytext=(0, 7) if above else (0, -14),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+        axes.set(xscale="log", yscale="log", xlabel="multiply-adds at 224×224, millions")
+        axes.set_title(f"{size[0]}×{size[1]}", loc="left")
+        axes.set_xticks(sorted(work[name] for name in SHUFFLENETS))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.margins(x=0.2, y=0.15)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        axes.tick_params(axis="x", which="minor", length=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("milliseconds a picture")
+    panels[0].legend(fontsize=8, loc="upper left")
+    title = f"Table 8: ShuffleNet 0.5×, 1×, 2×, AlexNet and MobileNet. Here: {origin(record)}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     figure.savefig(path, dpi=150)
