@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from shufflenet.detection import draw, export_onnx, predict
+from shufflenet.compiler import compile_onnx
+from shufflenet.detection import draw, export_backbone_onnx, export_onnx, predict
 from shufflenet.detection.predict import drawing_names
 from shufflenet.errors import UserError
 
@@ -57,3 +58,16 @@ def test_onnx_runtime_finds_the_same_boxes(make_detector, tmp_path, layout):
     assert found
     with pytest.raises(UserError, match="is there already"):
         export_onnx(detector, path)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (600, 800)])
+@pytest.mark.parametrize("layout", ["paper", "fpn"])
+def test_the_backbone_compiles(make_detector, tmp_path, layout, size):
+    detector = make_detector(layout=layout)
+    path = export_backbone_onnx(detector, tmp_path / "backbone.onnx", size=size)
+    picture = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps = detector.backbone.features(picture)
+    compiled = compile_onnx(path).load()(picture.numpy()[0])
+    for ours, expected in zip(compiled if isinstance(compiled, tuple) else (compiled,), maps.values(), strict=True):
+        assert np.abs(ours - expected.numpy()[0]).max() < 1e-4 * expected.abs().max()

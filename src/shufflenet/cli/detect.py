@@ -319,18 +319,28 @@ def predict(
 def export(
     folder: DetectorFolder,
     file: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    backbone: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Only the network, for normalized pictures of this size.")
+    ] = None,
 ) -> None:
-    """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out.
+    """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out; or its backbone, which compiles.
 
     Examples:
 
       shufflenet detect export runs/coco detector.onnx
+
+      shufflenet detect export runs/coco backbone.onnx --backbone 300x400 && shufflenet compile backbone.onnx -o backbone_c
     """
     import rich
 
-    from shufflenet.detection import export_onnx, load_detector
+    from shufflenet.cli.options import parse_size
+    from shufflenet.detection import export_backbone_onnx, export_onnx, load_detector
 
     detector = load_detector(folder)
+    if backbone:
+        export_backbone_onnx(detector, file, size=parse_size(backbone))
+        rich.print(f"{file}: picture (float32, {backbone}, normalized) → {', '.join(detector.backbone.taps)}")
+        return
     export_onnx(detector, file)
     names = ", ".join(category.name for category in detector.config.categories)
     rich.print(

@@ -5,7 +5,7 @@ from shufflenet.detection.config import Category, DetectorConfig, detector_confi
 from shufflenet.detection.cost import DetectorCost, detector_cost
 from shufflenet.detection.detector import Detector, load_backbone
 from shufflenet.detection.evaluate import DetectionScores, evaluate
-from shufflenet.detection.export import export_onnx
+from shufflenet.detection.export import export_backbone_onnx, export_onnx
 from shufflenet.detection.folder import load_detector, save_detector
 from shufflenet.detection.predict import Detection, Prediction, draw, predict
 from shufflenet.detection.train import RECIPES, DetectorTraining, train_detector
@@ -25,6 +25,7 @@ __all__ = [
     "detector_cost",
     "draw",
     "evaluate",
+    "export_backbone_onnx",
     "export_onnx",
     "load_backbone",
     "load_detector",

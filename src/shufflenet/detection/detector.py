@@ -30,30 +30,42 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, which Pillow's convert("L") uses
 class Stride16(nn.Module):
     """Stem to stage 3: [n, 3, h, w] → {"stage3": [n, out_channels, h/16, w/16]}."""
 
+    taps = ("stage3",)
+
     def __init__(self, net: StagedNet) -> None:
         super().__init__()
         self.stem, self.stage2, self.stage3 = net.stem, net.stage2, net.stage3
         self.out_channels = net.feature_channels["stage3"]
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """The network's own maps, by the names in `taps`."""
         return OrderedDict(stage3=self.stage3(self.stage2(self.stem(x))))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.features(x)
 
 
 class Pyramid(nn.Module):
     """A feature pyramid (arXiv 1612.03144): [n, 3, h, w] → maps of strides 8, 16, 32 and 64, each of out_channels."""
 
+    taps = ("stage2", "stage3", "stage4")
+
     def __init__(self, net: StagedNet, out_channels: int) -> None:
         super().__init__()
         self.stem, self.stage2, self.stage3, self.stage4 = net.stem, net.stage2, net.stage3, net.stage4
-        taps = [net.feature_channels[stage] for stage in ("stage2", "stage3", "stage4")]
-        self.pyramid = FeaturePyramidNetwork(taps, out_channels, extra_blocks=LastLevelMaxPool())
+        tap_channels = [net.feature_channels[stage] for stage in self.taps]
+        self.pyramid = FeaturePyramidNetwork(tap_channels, out_channels, extra_blocks=LastLevelMaxPool())
         self.out_channels = out_channels
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """The network's own maps, by the names in `taps`."""
         maps = OrderedDict(stage2=self.stage2(self.stem(x)))
         maps["stage3"] = self.stage3(maps["stage2"])
         maps["stage4"] = self.stage4(maps["stage3"])
-        return self.pyramid(maps)
+        return maps
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.pyramid(self.features(x))
 
 
 class Stage4Head(nn.Module):
@@ -98,6 +110,7 @@ class Detector(FasterRCNN):
     """
 
     config: DetectorConfig
+    backbone: Stride16 | Pyramid
     training_record: dict[str, Any]
 
     def __init__(self, config: DetectorConfig) -> None:

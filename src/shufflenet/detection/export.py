@@ -1,9 +1,10 @@
-"""A detector as ONNX: picture in, boxes, labels and scores out, non-maximum suppression and all."""
+"""A detector as ONNX: picture in, boxes, labels and scores out, non-maximum suppression and all; or its backbone alone."""
 
 import os
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,17 @@ class OnePicture(nn.Module):
         return output["boxes"], output["labels"], output["scores"]
 
 
+class Backbone(nn.Module):
+    """A detector's network for ONNX: normalized picture [1, 3, h, w] → the maps that the detector taps."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.backbone = detector.backbone
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.backbone.features(picture).values())
+
+
 def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple[int, int] = (480, 640)) -> Path:
     """Write `detector` for ONNX Runtime, through torchvision's export, and return the path.
 
@@ -33,30 +45,45 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple
     `boxes` (x1, y1, x2, y2 in its pixels), `labels` (an index into the config's categories, from 1 up) and `scores`. `size` is of the
     example that export traces. Raises UserError without the package onnx, or if the file is there.
     """
-    path = Path(path)
+    return _write(
+        OnePicture(detector).eval(),
+        (3, *size),
+        Path(path),
+        input_names=["picture"],
+        output_names=["boxes", "labels", "scores"],
+        dynamic_axes={
+            "picture": {1: "height", 2: "width"},
+            "boxes": {0: "detections"},
+            "labels": {0: "detections"},
+            "scores": {0: "detections"},
+        },
+    )
+
+
+def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple[int, int]) -> Path:
+    """Write the backbone of `detector` alone, at one size, for `shufflenet compile`, and return the path.
+
+    The input `picture` is float32 [1, 3, height, width], normalized as the detector's config says. The outputs are the network's maps
+    that the detector taps, by their names: `stage3` in the paper's layout, `stage2`, `stage3` and `stage4` with an FPN (which is not
+    in it). Raises UserError without the package onnx, or if the file is there.
+    """
+    backbone = Backbone(detector).eval()
+    return _write(
+        backbone, (1, 3, *size), Path(path), input_names=["picture"], output_names=list(detector.backbone.taps)
+    )
+
+
+def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: Any) -> Path:
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it")
-    example = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    example = torch.rand(input_shape, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary, warnings.catch_warnings():
         # Tracing warns of every Python number; the test with other sizes shows that none of them was wrongly frozen.
         warnings.simplefilter("ignore")
         complete = Path(temporary) / path.name
         try:
-            torch.onnx.export(
-                OnePicture(detector).eval(),
-                (example,),
-                complete,
-                dynamo=False,  # torchvision registers its operators with this exporter
-                opset_version=OPSET,
-                input_names=["picture"],
-                output_names=["boxes", "labels", "scores"],
-                dynamic_axes={
-                    "picture": {1: "height", 2: "width"},
-                    "boxes": {0: "detections"},
-                    "labels": {0: "detections"},
-                    "scores": {0: "detections"},
-                },
-            )
+            # torchvision registers its operators with the exporter that traces.
+            torch.onnx.export(model, (example,), complete, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error
         os.replace(complete, path)
