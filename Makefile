@@ -35,6 +35,9 @@ test-export:  ## Test the exports whose converters weigh gigabytes: LiteRT and E
 	$(VENV)-export/bin/python -m pip install --quiet --editable '.[dev,litert,executorch]'
 	OMP_NUM_THREADS=1 $(VENV)-export/bin/python -m pytest -p no:anyio -m heavy_export tests/deploy
 
+golden: $(VENV)/.dev  ## Rewrite the golden C files after a meant change of the compiler; read the difference before committing
+	$(BIN)/python -m pytest tests/compiler/test_golden.py --update-golden
+
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -12,6 +12,12 @@ hypothesis.settings.load_profile("repeatable")
 torch.set_num_threads(1)  # the suite runs one process a core
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="write tests/compiler/golden anew, to be read and committed"
+    )
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a skipped test is a failure: what was to be shown was not."""

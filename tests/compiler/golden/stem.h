@@ -1,0 +1,30 @@
+/* A network's two ends: stem with its pool, from floats or 8-bit pixels, mean and classifier. */
+#ifndef STEM_H
+#define STEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* x: 1 × 3 × 17 × 22 */
+#define STEM_INPUT_FLOATS 1122
+#define STEM_INPUT_CHANNELS 3
+#define STEM_INPUT_HEIGHT 17
+#define STEM_INPUT_WIDTH 22
+/* gemm5: 1 × 6 */
+#define STEM_OUTPUT_FLOATS 6
+#define STEM_ARENA_BYTES 8320
+#define STEM_WEIGHTS_BYTES 1408
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* `arena`: STEM_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */
+void stem_run(const float *input, float *output, void *arena);
+/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */
+void stem_run_rgb8(const uint8_t *pixels, ptrdiff_t row_stride, float *output, void *arena);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
