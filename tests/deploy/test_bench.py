@@ -6,6 +6,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 import jsonschema
+import matplotlib
 import numpy as np
 import pytest
 
@@ -46,7 +47,7 @@ def test_the_fastest_comes_first_and_all_agree_with_torch(done):
         assert row.minimum_ms <= row.p10_ms <= row.median_ms <= row.p90_ms
         assert row.runs >= 3
         assert row.parity.max_relative_difference < 1e-4
-        assert 2**20 < row.network_memory_bytes < row.peak_memory_bytes < 2**31 or row.runtime != "torch"
+        assert row.file_bytes / 4 < row.network_memory_bytes < row.peak_memory_bytes < 2**31
 
 
 def test_processes_of_other_runtimes_do_not_hold_torch(done):
@@ -65,9 +66,14 @@ def test_missing_and_failing_runtimes_are_a_line_each(done):
 
 
 def test_the_plot_is_written(done, tmp_path):
-    plot_bench(done, tmp_path / "bench.svg")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
+        plot_bench(done, tmp_path / "bench.svg")
     text = (tmp_path / "bench.svg").read_text()
-    assert text.startswith("<?xml")
+    places = [text.index(f">{row.title} {row.version}<") for row in done.rows]
+    assert places == sorted(places)  # the fastest first
+    for row in done.rows:
+        assert f"{row.median_ms:.2f} ms" in text
+    assert f">{done.title}<" in text
     plot_bench(done, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 

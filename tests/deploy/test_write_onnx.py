@@ -168,6 +168,7 @@ def test_a_fixed_size_equals_torch_at_any_batch(network, name, options):
         ((224, 224), {}),  # the last map is 6×6 already
         ((448, 224), {"AveragePool": 1}),  # 13×6: windows of 3×1, every second row
         ((480, 224), {"MatMul": 2}),  # 14×6: windows at uneven distances
+        ((64, 64), {"MatMul": 2}),  # 1×1: every window is that one value
         ((200, 264), {"MatMul": 2}),  # 5×7: windows of several sizes
     ],
 )

@@ -125,11 +125,14 @@ def _measure_network(
     from shufflenet.deploy.bench import bench as measure
     from shufflenet.deploy.bench import select
     from shufflenet.deploy.plot import plot_bench
+    from shufflenet.errors import UserError
 
     chosen = select(runtimes)
     net = _network(src, size)
     pictures = size or net.metadata.preprocessing.size
     done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
+    if not done.rows:
+        raise UserError(f"nothing was measured; {'; '.join(absent.reason for absent in done.absent)}")
     notes = [f"not measured: {absent.runtime}: {escape(absent.reason)}" for absent in done.absent]
     return Result(done.to_json(), [_table(done), *notes], partial(plot_bench, done))
 

@@ -132,10 +132,10 @@ def _adaptive_pool(w: Writer, node: fx.Node) -> None:
 
 
 def _adaptive_window(length: int, windows: int) -> tuple[int, int] | None:
-    """Size and stride of torch's adaptive windows; None where they are not all alike."""
+    """Size and stride of torch's adaptive windows; None where they are not all alike, or all the same."""
     bounds = [(i * length // windows, -(-(i + 1) * length // windows)) for i in range(windows)]
     size, stride = bounds[0][1], bounds[1][0] if windows > 1 else 1
-    return (size, stride) if bounds == [(i * stride, i * stride + size) for i in range(windows)] else None
+    return (size, stride) if stride and bounds == [(i * stride, i * stride + size) for i in range(windows)] else None
 
 
 def _mean(w: Writer, node: fx.Node) -> None:
