@@ -15,6 +15,9 @@ from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
+from .native import load_native
+from .networks import Builder
+
 SIZE = (65, 90)
 
 
@@ -71,6 +74,8 @@ def test_wrong_inputs_are_refused(network):
         network(np.zeros((3, 8, 8), np.float32))
     with pytest.raises(ValueError, match="2 inputs were given"):
         network(np.zeros((3, *SIZE), np.float32), np.zeros(3))
+    with pytest.raises(ValueError, match="have no clock"):
+        network.time_steps(np.zeros((3, *SIZE), np.float32))
     with pytest.raises(ValueError, match="float64"):
         network.run_rgb8(np.zeros((*SIZE, 3)))
 
@@ -94,7 +99,7 @@ def test_threads_at_once_get_the_same_bits(network):
 
 def test_the_second_build_is_the_first(compiled, network, monkeypatch):
     monkeypatch.setenv("SHUFFLENET_CACHE", str(network.library.parent.parent))
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("compiled again"))
     assert build(compiled.source) == network.library
 
 
@@ -196,3 +201,10 @@ def test_the_cache_follows_the_environment(monkeypatch):
 def test_a_name_that_c_cannot_have_is_refused(net):
     with pytest.raises(CompileError, match="'1x' cannot begin a C function's name"):
         compile_onnx(to_onnx(Source(net, SIZE)), name="1x")
+
+
+def test_names_in_the_file_do_not_end_the_comments_of_the_source(tmp_path):
+    b = Builder()
+    model = b.model({"x*/ #error /*": (1, 2, 3, 3)}, [b.node("Relu", "x*/ #error /*")])
+    model.graph.node[0].name = "*/*/ int"
+    assert (load_native(compile_onnx(model, title="*/ A /*").source, tmp_path)(-np.ones((2, 3, 3))) == 0).all()
