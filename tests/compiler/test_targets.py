@@ -1,15 +1,21 @@
-"""One source for every machine: built by zig cc for others, run under qemu and in Node, it classifies a picture as it does here."""
+"""One source for every machine: built by zig cc for others, run under qemu and in Node, it classifies a picture as it does here.
 
+And what zig cc makes of the products' inner loops: sums stay in registers, and a WebAssembly module has its functions.
+"""
+
+import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
 import shufflenet
-from shufflenet.compiler.build import FLAGS, write_source
+from shufflenet.compiler.build import FLAGS, build, compile_command, write_source
 from shufflenet.compiler.emit import main_program
 from shufflenet.deploy.compile import compile_source
 
@@ -61,3 +67,48 @@ def test_every_machine_sees_the_same_classes(folder, machine):
     actual = classify(folder, [sys.executable, "-m", "ziglang", "cc"], flags, runner)
     np.testing.assert_array_equal(actual[:, 0], expected[:, 0])
     np.testing.assert_allclose(actual[:, 1], expected[:, 1], atol=1e-4 * np.abs(expected[:, 1]).max(), rtol=0)
+
+
+def loops(assembly: str) -> Iterator[tuple[str, list[str]]]:
+    """Each innermost loop of the product tiles: the function's name and the instructions from the loop's label to the jump back."""
+    for function in re.finditer(r"^(product_\w+):[^\n]*\n(.*?)^\.Lfunc_end", assembly, re.MULTILINE | re.DOTALL):
+        labels: dict[str, int] = {}
+        instructions: list[str] = []
+        for line in function[2].splitlines():
+            if label := re.match(r"(\.L\w+):", line):
+                labels[label[1]] = len(instructions)
+            elif re.match(r"\s+[a-z]", line):
+                instructions.append(line.strip())
+                target = re.search(r"(\.L\w+)$", line)
+                if target and target[1] in labels:
+                    body = instructions[labels[target[1]] :]
+                    if not any(re.search(r"\.L\w+$", instruction) for instruction in body[:-1]):
+                        yield function[1], body
+
+
+@pytest.mark.parametrize("target", ["x86_64-v2", "x86_64-v3", "x86_64-v4", "aarch64"])
+def test_sums_stay_in_registers(folder, target):
+    command = [*compile_command(target, (sys.executable, "-m", "ziglang", "cc")), "-Wno-unused-command-line-argument"]
+    subprocess.run([*command, "-S", "tiny.c", "-o", "tiny.s"], cwd=folder, check=True)
+    multiply = re.compile(r"fmla|vfmadd\d+ps|mulps")
+    products = [(name, body) for name, body in loops((folder / "tiny.s").read_text(encoding="latin-1")) if any(map(multiply.match, body))]
+    assert len(products) >= 5
+    for name, body in products:
+        spilled = [instruction for instruction in body if re.search(r"\[sp|\(%rsp|\(%rbp", instruction)]
+        assert not spilled, f"{name} on {target}: {spilled}"
+
+
+def test_a_webassembly_module_exports_what_the_header_declares():
+    if not shutil.which("node"):
+        pytest.skip("node is not installed")
+    torch.manual_seed(0)
+    net = shufflenet.create("shufflenet_x0_25_g3", num_classes=10, stem="small").eval()
+    module = build(compile_source(net, SIZE, name="tiny").source, "wasm32")
+    script = "WebAssembly.Module.exports(new WebAssembly.Module(require('fs').readFileSync(process.argv[1]))).map(e => e.name)"
+    done = subprocess.run(
+        ["node", "-e", f"console.log(JSON.stringify({script}))", str(module)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"memory", "tiny_run", "tiny_run_rgb8"} <= set(json.loads(done.stdout))
