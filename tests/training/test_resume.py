@@ -53,7 +53,11 @@ def test_killed_twenty_times_it_ends_with_the_same_weights(start_run, tmp_path):
         deadline = time.monotonic() + 60
         for _ in range(rng.randint(1, 3)):
             reached = list_checkpoints(parts / "checkpoints")
-            while list_checkpoints(parts / "checkpoints") == reached and process.is_alive() and time.monotonic() < deadline:
+            while (
+                list_checkpoints(parts / "checkpoints") == reached
+                and process.is_alive()
+                and time.monotonic() < deadline
+            ):
                 time.sleep(0.002)
         time.sleep(rng.random() * seconds / KILLS / 4)
         if not process.is_alive():

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-VARIANT = "shufflenet_x0_25_g8"
+VARIANT = "shufflenet_x0_25_g3"
 DATA = "fashion-mnist-7k"
 SHOWN = 6
 
