@@ -13,13 +13,16 @@ class Machine:
     lanes: int
     registers: int
     spare_registers: int  # beside sums and pixels, for weights; with one alone clang spills a sum in the inner loop
+    fused: bool = True  # multiply and add are one instruction
 
 
 MACHINES = (
     Machine("AVX-512", "LANES == 16", 16, 32, spare_registers=3),
     Machine("AVX2", "LANES == 8", 8, 16, spare_registers=2),
     Machine("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
-    Machine("SSE2, WebAssembly", "LANES == 4", 4, 16, spare_registers=2),
+    # A JIT keeps a register for itself, and computes the address of every weight.
+    Machine("WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, fused=False),
+    Machine("SSE2", "LANES == 4", 4, 16, spare_registers=2),
     Machine("scalar", "LANES == 1", 1, 16, spare_registers=2),
 )
 
@@ -60,16 +63,22 @@ def fits(rows: int, vectors: int, machine: Machine) -> bool:
     )
 
 
-def tile_cost(rows: int, vectors: int) -> float:
-    """Time of one tile per input plane: multiply-adds, loads, or latency, whichever binds."""
-    return max(rows * vectors, rows + vectors, LATENCY) + CALL * (rows + vectors)
+def tile_cost(rows: int, vectors: int, machine: Machine) -> float:
+    """Time of one tile per input plane: multiply-adds, loads, or latency, whichever binds; all instructions where none is fused."""
+    multiply_adds, loads, latency = rows * vectors, rows + vectors, LATENCY
+    if not machine.fused:
+        multiply_adds, latency = multiply_adds + rows + vectors / 2 + 1, 1.5 * LATENCY
+    return max(multiply_adds, loads, latency) + CALL * loads
 
 
 @cache
 def split_rows(rows: int, vectors: int, machine: Machine) -> tuple[float, tuple[int, int]]:
     """The cheapest tile height for `rows` rows, and that of the last tile (0: none): cost, (height, last)."""
     return min(
-        (rows // r * tile_cost(r, vectors) + (tile_cost(rows % r, vectors) if rows % r else 0), (r, rows % r))
+        (
+            rows // r * tile_cost(r, vectors, machine) + (tile_cost(rows % r, vectors, machine) if rows % r else 0),
+            (r, rows % r),
+        )
         for r in range(1, min(rows, MOST_ROWS) + 1)
         if fits(r, vectors, machine)
     )

@@ -47,6 +47,8 @@ PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_5x4_leaky_relu, 5, 4, 0, LEAKY_RELU)
+#elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 1
@@ -62,6 +64,8 @@ ROUTINE void multiply_5x30_by_5_leaky_relu(struct product p) {
     TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 4);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_5x4_leaky_relu, 5, 4, 0, 5, 0, 8);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 8);
 #elif LANES == 4
     TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 8);
 #elif LANES == 1

@@ -59,6 +59,8 @@ PRODUCT_TILE(product_4x1_taps_relu, 4, 1, TAPS, RELU)
 PRODUCT_TILE(product_4x2_taps_relu, 4, 2, TAPS, RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_4x3_taps_relu, 4, 3, TAPS, RELU)
+#elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_2x3_taps_relu, 2, 3, TAPS, RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_2x3_taps_relu, 2, 3, TAPS, RELU)
 #elif LANES == 1
@@ -75,6 +77,8 @@ ROUTINE void multiply_4x11_by_4_taps_relu(struct product p) {
     TILES(product_4x2_taps_relu, 4, 2, 0, 4, 0, 2);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_4x3_taps_relu, 4, 3, 0, 4, 0, 3);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_2x3_taps_relu, 2, 3, 0, 4, 0, 3);
 #elif LANES == 4
     TILES(product_2x3_taps_relu, 2, 3, 0, 4, 0, 3);
 #elif LANES == 1

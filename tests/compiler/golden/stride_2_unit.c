@@ -74,6 +74,9 @@ PRODUCT_TILE(product_4x2_relu, 4, 2, 0, RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_2x7_relu, 2, 7, 0, RELU)
 PRODUCT_TILE(product_4x4_relu, 4, 4, 0, RELU)
+#elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
+PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
 PRODUCT_TILE(product_2x2_relu, 2, 2, 0, RELU)
@@ -94,6 +97,9 @@ ROUTINE void multiply_2x54_by_2_relu(struct product p) {
     TILES(product_2x3_relu, 2, 3, 0, 2, 4, 7);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_2x7_relu, 2, 7, 0, 2, 0, 14);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_2x4_relu, 2, 4, 0, 2, 0, 8);
+    TILES(product_2x3_relu, 2, 3, 0, 2, 8, 14);
 #elif LANES == 4
     TILES(product_2x4_relu, 2, 4, 0, 2, 0, 12);
     TILES(product_2x2_relu, 2, 2, 0, 2, 12, 14);
@@ -113,6 +119,8 @@ ROUTINE void multiply_4x15_by_4_relu(struct product p) {
     TILES(product_4x2_relu, 4, 2, 0, 4, 0, 2);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_4x4_relu, 4, 4, 0, 4, 0, 4);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_2x4_relu, 2, 4, 0, 4, 0, 4);
 #elif LANES == 4
     TILES(product_4x2_relu, 4, 2, 0, 4, 0, 4);
 #elif LANES == 1

@@ -53,6 +53,10 @@ PRODUCT_TILE(product_2x5_relu, 2, 5, 0, RELU)
 PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
 PRODUCT_TILE(product_4x5_add_relu, 4, 5, ADD, RELU)
 PRODUCT_TILE(product_4x4_add_relu, 4, 4, ADD, RELU)
+#elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
+PRODUCT_TILE(product_2x4_add_relu, 2, 4, ADD, RELU)
+PRODUCT_TILE(product_4x1_add_relu, 4, 1, ADD, RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
 PRODUCT_TILE(product_4x2_add_relu, 4, 2, ADD, RELU)
@@ -75,6 +79,8 @@ ROUTINE void multiply_2x35_by_2_relu(struct product p) {
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_2x5_relu, 2, 5, 0, 2, 0, 5);
     TILES(product_2x4_relu, 2, 4, 0, 2, 5, 9);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_2x3_relu, 2, 3, 0, 2, 0, 9);
 #elif LANES == 4
     TILES(product_2x3_relu, 2, 3, 0, 2, 0, 9);
 #elif LANES == 1
@@ -95,6 +101,9 @@ ROUTINE void multiply_4x35_by_4_add_relu(struct product p) {
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_4x5_add_relu, 4, 5, 0, 4, 0, 5);
     TILES(product_4x4_add_relu, 4, 4, 0, 4, 5, 9);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_2x4_add_relu, 2, 4, 0, 4, 0, 8);
+    TILES(product_4x1_add_relu, 4, 1, 0, 4, 8, 9);
 #elif LANES == 4
     TILES(product_4x2_add_relu, 4, 2, 0, 4, 0, 8);
     TILES(product_4x1_add_relu, 4, 1, 0, 4, 8, 9);
