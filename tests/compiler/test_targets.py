@@ -91,7 +91,11 @@ def test_sums_stay_in_registers(folder, target):
     command = [*compile_command(target, (sys.executable, "-m", "ziglang", "cc")), "-Wno-unused-command-line-argument"]
     subprocess.run([*command, "-S", "tiny.c", "-o", "tiny.s"], cwd=folder, check=True)
     multiply = re.compile(r"fmla|vfmadd\d+ps|mulps")
-    products = [(name, body) for name, body in loops((folder / "tiny.s").read_text(encoding="latin-1")) if any(map(multiply.match, body))]
+    products = [
+        (name, body)
+        for name, body in loops((folder / "tiny.s").read_text(encoding="latin-1"))
+        if any(map(multiply.match, body))
+    ]
     assert len(products) >= 5
     for name, body in products:
         spilled = [instruction for instruction in body if re.search(r"\[sp|\(%rsp|\(%rbp", instruction)]
