@@ -60,8 +60,7 @@ def test_onnx_runtime_finds_the_same_boxes(make_detector, tmp_path, layout):
         export_onnx(detector, path)
 
 
-@pytest.mark.parametrize("size", [(300, 400), (600, 800)])
-@pytest.mark.parametrize("layout", ["paper", "fpn"])
+@pytest.mark.parametrize(("layout", "size"), [("paper", (300, 400)), ("fpn", (600, 800))])
 def test_the_backbone_compiles(make_detector, tmp_path, layout, size):
     detector = make_detector(layout=layout)
     path = export_backbone_onnx(detector, tmp_path / "backbone.onnx", size=size)
