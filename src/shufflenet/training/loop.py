@@ -257,6 +257,12 @@ class _Run:
         self.looked = time.monotonic()
 
     def checkpoint(self) -> None:
+        """Raises UserError for weights that are not finite: a last step can overflow them after a loss that still was."""
+        finite = all(tensor.isfinite().all() for tensor in self.net.state_dict().values())
+        if _any_process(not finite, self.accelerator):
+            iteration = self.progress.iteration
+            rate = self.progress.curve[-1]["learning_rate"]
+            raise _not_finite("the weights are", iteration, rate, self.checkpoints)
         if self.accelerator.is_main_process:
             state = {
                 "net": self.net.state_dict(),
@@ -302,10 +308,13 @@ def _refuse_nan(window: Window, recipe: Recipe, iteration: int, iterations: int,
     if backwards_ago is None:
         return
     bad = iteration - backwards_ago // recipe.accumulation
+    raise _not_finite("the loss is", bad, learning_rate(recipe, bad - 1, iterations), checkpoints)
+
+
+def _not_finite(what: str, iteration: int, rate: float, checkpoints: Path) -> UserError:
     good = list_checkpoints(checkpoints)
-    rate = learning_rate(recipe, bad - 1, iterations)
-    raise UserError(
-        f"the loss is not finite at iteration {bad}, with learning rate {rate:.4g}; "
+    return UserError(
+        f"{what} not finite at iteration {iteration}, with learning rate {rate:.4g}; "
         f"the last good checkpoint is {good[-1] if good else 'none yet'}; try a lower learning_rate, a longer warm-up or gradient_clip"
     )
 
