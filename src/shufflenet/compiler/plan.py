@@ -1,72 +1,40 @@
 """Graph → Plan: every decision about memory, layouts and tiles. What is left for emit.py is to spell it in C.
 
-Layout: a plane of more than one number starts at a multiple of 16 floats and has room up to one; planes of one number lie side by
-side. Kernels may read (never use) up to MARGIN floats before and after any plane, so the arena has that margin at both ends.
+`lowering.py` chooses the steps; here every tensor gets its place in the arena. Kernels may read (never use) up to MARGIN floats
+before and after any plane, so the arena has that margin at both ends.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import fields, replace
-from functools import singledispatchmethod
-from itertools import pairwise
-
-import numpy as np
 
 from shufflenet.compiler import steps
 from shufflenet.compiler.arena import Lifetime, lower_bound, place
-from shufflenet.compiler.ir import (
-    Activate,
-    Convolution,
-    Copy,
-    Elementwise,
-    GlobalPool,
-    Graph,
-    LocalResponseNormalization,
-    Operation,
-    Pad,
-    Pool,
-    Resample,
-    Softmax,
-    View,
-)
-from shufflenet.compiler.steps import Block, Chunks, Plan, Planes, PlannedPort, Step, Window
-from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
+from shufflenet.compiler.ir import Graph, View
+from shufflenet.compiler.lowering import ALIGNMENT, Lowering, aligned, plane_stride
+from shufflenet.compiler.steps import Plan, Planes, PlannedPort, Step
 
-ALIGNMENT = 16  # floats: 64 bytes
 MARGIN = 32  # floats
-VECTOR_ROWS = 32  # kernels/vector.c
-PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
-PANEL_INNER, PANEL_FLOATS = 256, 65_536  # a panel of a general convolution: rows at most, and floats (256 KiB)
-CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
-MOST_STEM_CHANNELS = 4
-
-
-def plane_stride(height: int, width: int) -> int:
-    """Floats from one plane to the next; an odd number of cache lines where planes are large, so that they share no cache set."""
-    pixels = height * width
-    lines = -(-pixels // ALIGNMENT)
-    return 1 if pixels == 1 else ALIGNMENT * (lines + (lines % 2 == 0 and lines > 64))
 
 
 def make_plan(graph: Graph) -> Plan:
     """Plan each operation in turn, then give every tensor its place in the arena."""
-    planner = _Planner(graph)
-    planned = tuple(planner.steps())
+    lowering = Lowering(graph)
+    planned = tuple(lowering.steps())
     moved, home = _reuse_addends(graph, planned)
-    results = tuple(_moved(planner.planes(port.view), home) for port in graph.outputs)
+    results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
     lifetimes = _lifetimes(graph, moved, results)
     offsets, floats = place(lifetimes)
     offsets = {name: offset + MARGIN for name, offset in offsets.items()}
     return Plan(
         steps=tuple(_resolve(step, offsets) for step in moved),
         inputs=tuple(
-            PlannedPort(p.name, p.shape, planner.from_port(p.view), _pixels(graph, p.view)) for p in graph.inputs
+            PlannedPort(p.name, p.shape, lowering.from_port(p.view), _pixels(graph, p.view)) for p in graph.inputs
         ),
         outputs=tuple(
             PlannedPort(p.name, p.shape, _placed(planes, offsets), _pixels(graph, p.view))
             for p, planes in zip(graph.outputs, results, strict=True)
         ),
-        weights=planner.weights(),
+        weights=lowering.weights(),
         arena_floats=floats + 2 * MARGIN + ALIGNMENT,  # room to align it
         bound_floats=lower_bound(
             [replace(t, size=math.prod(graph.tensors[t.name].shape)) for t in lifetimes if t.name in graph.tensors]
@@ -118,7 +86,7 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
     found = []
     for i, step in enumerate(planned):
         if step.scratch_floats:
-            found.append(Lifetime(_scratch(step), _aligned(step.scratch_floats), i, i))
+            found.append(Lifetime(_scratch(step), aligned(step.scratch_floats), i, i))
         for planes in _touched(step).values():
             first.setdefault(planes.tensor, i)
             last[planes.tensor] = i
@@ -127,7 +95,7 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
     for name, start in first.items():
         tensor = graph.tensors[name]
         size = tensor.channels * plane_stride(tensor.height, tensor.width)
-        found.append(Lifetime(name, _aligned(size), start, last[name]))
+        found.append(Lifetime(name, aligned(size), start, last[name]))
     return found
 
 
@@ -138,10 +106,6 @@ def _pixels(graph: Graph, view: View) -> int:
 
 def _scratch(step: Step) -> str:
     return f"scratch of {step.name}"
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _placed(planes: Planes, offsets: dict[str, int]) -> Planes:
@@ -157,361 +121,3 @@ def _resolve(step: Step, offsets: dict[str, int]) -> Step:
     if step.scratch_floats:
         changes["scratch"] = offsets[_scratch(step)]
     return replace(step, **changes)
-
-
-class _Planner:
-    """Plans operations one by one and collects the weights, packed as the kernels read them."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.ports = {port.view.tensor: number for number, port in enumerate(graph.inputs)}
-        self._weights: list[np.ndarray] = []
-        self._floats = 0
-
-    def steps(self) -> Iterator[Step]:
-        stems = dict(self._stems())
-        fused = {id(pool) for pool in stems.values()}
-        operations = self.graph.operations
-        direct = {id(op) for op in operations if op.name in stems}
-        for port in self.graph.inputs:
-            if any(view.tensor == port.view.tensor for op in operations if id(op) not in direct for view in op.inputs):
-                yield self._copy(f"copy {port.name}", self.from_port(port.view), port.view)
-        for operation in operations:
-            if operation.name in stems:
-                yield self._stem(operation, stems[operation.name])
-            elif id(operation) not in fused:
-                yield from self.plan(operation)
-
-    def weights(self) -> np.ndarray:
-        return np.concatenate([*self._weights, np.zeros(64, np.float32)])  # the last vectors may read past their rows
-
-    def planes(self, view: View) -> Planes:
-        tensor = self.graph.tensors[view.tensor]
-        stride = plane_stride(tensor.height, tensor.width)
-        return Planes(view.tensor, tuple(plane * stride for plane in view.planes))
-
-    def from_port(self, view: View) -> Planes:
-        """The same planes in the caller's memory, where they follow one another without room between."""
-        tensor = self.graph.tensors[view.tensor]
-        size = tensor.height * tensor.width
-        return Planes(view.tensor, tuple(plane * size for plane in view.planes), port=self.ports[view.tensor])
-
-    @singledispatchmethod
-    def plan(self, operation: Operation) -> Iterator[Step]:
-        raise TypeError(f"{type(operation).__name__} has no plan")
-
-    @plan.register
-    def _(self, operation: Convolution) -> Iterator[Step]:
-        weight = self.graph.constants[operation.weight]
-        channels, height, width = self.graph.shape(operation.input)
-        out, output_height, output_width = self.graph.shape(operation.output)
-        groups, pixels = operation.groups, output_height * output_width
-        window = Window(
-            height, width, output_height, output_width, (weight.shape[2], weight.shape[3]),
-            operation.stride, operation.padding[:2], operation.dilation,
-        )  # fmt: skip
-        view = self.planes(operation.input)
-        common = {
-            "name": operation.name,
-            "output": self.planes(operation.output),
-            "activation": operation.activation,
-            "addend": self.planes(operation.addend) if operation.addend else None,
-            "input": view,
-            "work": weight[0].size * out * pixels,
-        }
-        kernel = "×".join(map(str, window.kernel))
-        what = f"{kernel} convolution, {channels} → {out} channels, {output_height}×{output_width}"
-        if groups > 1:
-            what += f", {groups} groups"
-        comment = what + (f", {operation.activation}" if operation.activation else "")
-        bias = np.zeros(out, np.float32) if operation.bias is None else self.graph.constants[operation.bias]
-        inner, rows = weight[0].size, out // groups
-        matrix = weight.reshape(groups, rows, inner)
-
-        if groups == channels == out and (pixels > 1 or weight[0].size == 1):
-            direct = (
-                window.kernel == (3, 3)
-                and window.dilation == (1, 1)
-                and window.padding == (1, 1)
-                and window.stride in ((1, 1), (2, 2))
-                and (output_height, output_width)
-                == ((height - 1) // window.stride[0] + 1, (width - 1) // window.stride[0] + 1)
-                and operation.addend is None
-            )
-            yield steps.Depthwise(
-                **common, comment=f"depthwise {comment}", window=window, direct=direct,
-                weights=self._add(weight), bias=self._add(bias),
-            )  # fmt: skip
-        elif pixels == 1:
-            in_order = all(b - a == 1 for a, b in pairwise(view.starts))
-            gather = (height, width) != (1, 1) or window.kernel != (1, 1) or not in_order
-            padded = -(-rows // VECTOR_ROWS) * VECTOR_ROWS
-            packed = np.zeros((groups, padded, inner), np.float32)
-            packed[:, :rows] = matrix
-            padded_bias = np.zeros((groups, padded), np.float32)
-            padded_bias[:, :rows] = bias.reshape(groups, rows)
-            yield steps.VectorProduct(
-                **common, comment=comment, window=window, groups=groups, inner=inner, rows=rows, gather=gather,
-                scratch_floats=inner + ALIGNMENT if gather else 0,
-                weights=self._add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)),
-                bias=self._add(padded_bias),
-            )  # fmt: skip
-        elif (
-            (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
-            and _affine(view)
-        ):  # fmt: skip
-            blocks = _blocks(rows, pixels)
-            part = -(-inner // -(-inner // PRODUCT_INNER))
-            yield steps.Product(
-                **common, comment=comment, groups=groups, inner=inner, part=part, blocks=blocks, pixels=pixels,
-                weights=self._add(_pack(matrix, part, blocks)), bias=self._add(bias),
-            )  # fmt: skip
-        else:
-            parts = -(-inner // PANEL_INNER)
-            panel_inner = -(-inner // parts)
-            chunk = min(pixels, PANEL_FLOATS // panel_inner // CHUNK_PIXELS * CHUNK_PIXELS)
-            last = pixels % chunk
-            stride = _aligned(chunk) + ALIGNMENT
-            block = choose_block(rows, chunk)
-            yield steps.PanelProduct(
-                **common, comment=comment, window=window, groups=groups, inner=inner, panel_inner=panel_inner,
-                panel_stride=stride, scratch_floats=panel_inner * stride,
-                chunks=tuple(
-                    Chunks(first, end, count, _blocks(rows, count, block))
-                    for first, end, count in ((0, pixels - last, chunk), (pixels - last, pixels, last))
-                    if count
-                ),
-                weights=self._add(_pack(matrix, panel_inner, _blocks(rows, chunk, block))), bias=self._add(bias),
-            )  # fmt: skip
-
-    @plan.register
-    def _(self, operation: Pool) -> Iterator[Step]:
-        _, height, width = self.graph.shape(operation.input)
-        channels, output_height, output_width = self.graph.shape(operation.output)
-        window = Window(
-            height, width, output_height, output_width, operation.kernel, operation.stride, operation.padding[:2],
-            operation.dilation,
-        )  # fmt: skip
-        largest = operation.kind == "max"
-        rows, columns = (
-            _counts(size, out, operation.kernel[a], operation.stride[a], operation.padding[a], operation.padding[a + 2],
-                    operation.dilation[a], operation.counts_padding)
-            for a, (size, out) in enumerate(((height, output_height), (width, output_width)))
-        )  # fmt: skip
-        reach = (output_width + ALIGNMENT + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
-        yield steps.PoolPlanes(
-            name=operation.name,
-            comment=f"{operation.kind} pool {window.kernel[0]}×{window.kernel[1]}, {channels} channels, "
-            f"{output_height}×{output_width}",
-            output=self.planes(operation.output),
-            activation=operation.activation,
-            largest=largest,
-            input=self.planes(operation.input),
-            window=window,
-            row_scale=tuple(1 / n for n in rows),
-            column_scale=(*(1 / n for n in columns), *(0.0,) * ALIGNMENT),
-            scratch_floats=window.padding[1] + max(reach, width + 2 * ALIGNMENT),
-        )
-
-    @plan.register
-    def _(self, operation: GlobalPool) -> Iterator[Step]:
-        channels, height, width = self.graph.shape(operation.input)
-        yield steps.Reduce(
-            name=operation.name,
-            comment=f"{operation.kind} of each of {channels} planes, {height}×{width}",
-            output=self.planes(operation.output),
-            activation=operation.activation,
-            largest=operation.kind == "max",
-            input=self.planes(operation.input),
-            size=height * width,
-        )
-
-    @plan.register
-    def _(self, operation: Resample) -> Iterator[Step]:
-        channels, height, width = self.graph.shape(operation.input)
-        _, output_height, output_width = self.graph.shape(operation.output)
-        inner = height if operation.axis == "rows" else width
-        yield steps.ResamplePlanes(
-            name=operation.name,
-            comment=f"weighted sums of {operation.axis}, {channels} channels, {output_height}×{output_width}",
-            output=self.planes(operation.output),
-            input=self.planes(operation.input),
-            from_left=operation.axis == "rows",
-            rows=output_height,
-            inner=inner,
-            columns=output_width,
-            weights=self._add(self.graph.constants[operation.weight]),
-            work=channels * output_height * output_width * inner,
-        )
-
-    @plan.register
-    def _(self, operation: Elementwise) -> Iterator[Step]:
-        left, right = self.graph.shape(operation.left), self.graph.shape(operation.right)
-        yield steps.Combine(
-            name=operation.name,
-            comment=f"{operation.kind}, {left[0]} channels, {left[1]}×{left[2]}",
-            output=self.planes(operation.output),
-            activation=operation.activation,
-            multiply=operation.kind == "multiply",
-            left=self.planes(operation.left),
-            right=self.planes(operation.right),
-            right_is_number=right[1:] != left[1:],
-            addend=self.planes(operation.addend) if operation.addend else None,
-            size=left[1] * left[2],
-        )
-
-    @plan.register
-    def _(self, operation: Activate) -> Iterator[Step]:
-        yield steps.ActivatePlanes(
-            activation=operation.activation, **self._plain(operation, operation.input, str(operation.activation))
-        )
-
-    @plan.register
-    def _(self, operation: LocalResponseNormalization) -> Iterator[Step]:
-        yield steps.LocalResponse(
-            **self._plain(operation, operation.input, "local response normalization"),
-            before=(operation.size - 1) // 2,
-            after=operation.size // 2,
-            scale=operation.alpha / operation.size,
-            beta=operation.beta,
-            bias=operation.bias,
-        )
-
-    @plan.register
-    def _(self, operation: Softmax) -> Iterator[Step]:
-        yield steps.SoftmaxPlanes(**self._plain(operation, operation.input, "softmax"))
-
-    @plan.register
-    def _(self, operation: Pad) -> Iterator[Step]:
-        channels, height, width = self.graph.shape(operation.input)
-        yield steps.PadPlanes(
-            name=operation.name,
-            comment=f"padding of {operation.value:g}, {channels} channels",
-            output=self.planes(operation.output),
-            input=self.planes(operation.input),
-            size=(height, width),
-            padding=operation.padding,
-            value=operation.value,
-        )
-
-    @plan.register
-    def _(self, operation: Copy) -> Iterator[Step]:
-        done = 0
-        for number, piece in enumerate(operation.pieces):
-            to = operation.output.select(range(done, done + piece.channels))
-            done += piece.channels
-            yield self._copy(f"{operation.name} {number}" if number else operation.name, self.planes(piece), to)
-
-    def _copy(self, name: str, source: Planes, to: View) -> Step:
-        channels, height, width = self.graph.shape(to)
-        return steps.CopyPlanes(
-            name=name, comment=f"copy of {channels} planes", output=self.planes(to), input=source, size=height * width
-        )
-
-    def _plain(self, operation: Operation, source: View, what: str) -> dict:
-        channels, height, width = self.graph.shape(source)
-        return {
-            "name": operation.name,
-            "comment": f"{what}, {channels} channels, {height}×{width}",
-            "output": self.planes(operation.output),
-            "input": self.planes(source),
-            "size": height * width,
-        }
-
-    def _stems(self) -> Iterator[tuple[str, Pool]]:
-        """Convolutions that a stem's one pass can serve, by name, each with its max-pool."""
-        readers: dict[str, list[Operation]] = {}
-        for operation in self.graph.operations:
-            for view in operation.inputs:
-                readers.setdefault(view.tensor, []).append(operation)
-        results = {port.view.tensor for port in self.graph.outputs}
-        for operation in self.graph.operations:
-            tensor = operation.output.tensor
-            match operation, readers.get(tensor, []):
-                case (
-                    Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None),
-                    [Pool(kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), activation=None) as pool],
-                ) if (
-                    operation.input.tensor in self.ports
-                    and operation.input.channels <= MOST_STEM_CHANNELS
-                    and self.graph.constants[operation.weight].shape[2:] == (3, 3)
-                    and tensor not in results
-                    and operation.output == pool.input
-                ):  # fmt: skip
-                    yield operation.name, pool
-
-    def _stem(self, operation: Operation, pool: Pool) -> Step:
-        assert isinstance(operation, Convolution)
-        weight = self.graph.constants[operation.weight]
-        channels, height, width = self.graph.shape(operation.input)
-        filters, conv_height, conv_width = self.graph.shape(operation.output)
-        _, output_height, output_width = self.graph.shape(pool.output)
-        segment = _aligned(conv_width) + ALIGNMENT
-        bias = np.zeros(filters, np.float32) if operation.bias is None else self.graph.constants[operation.bias]
-        blocks = _blocks(filters, conv_width, single_pixels=False)
-        return steps.Stem(
-            name=operation.name,
-            comment=f"stem: 3×3 convolution, {channels} → {filters} channels, and max pool, {output_height}×{output_width}",
-            output=self.planes(pool.output),
-            activation=operation.activation,
-            work=weight.size * conv_height * conv_width,
-            input=self.from_port(operation.input),
-            channels=channels,
-            filters=filters,
-            size=(height, width),
-            convolution_size=(conv_height, conv_width),
-            output_size=(output_height, output_width),
-            segment=segment,
-            blocks=blocks,
-            scratch_floats=5 * channels * (2 * segment + ALIGNMENT) + 3 * filters * (segment + ALIGNMENT)
-            + max(conv_width, width) + 4 * ALIGNMENT,
-            weights=self._add(_pack(weight.reshape(1, filters, -1), weight[0].size, blocks)),
-            bias=self._add(bias),
-        )  # fmt: skip
-
-    def _add(self, array: np.ndarray) -> int:
-        """Append numbers to the weights, at a multiple of ALIGNMENT; where they start."""
-        start = self._floats
-        padded = np.zeros(_aligned(array.size), np.float32)
-        padded[: array.size] = array.reshape(-1)
-        self._weights.append(padded)
-        self._floats += padded.size
-        return start
-
-
-def _affine(planes: Planes) -> bool:
-    """Whether all planes follow one another at one distance."""
-    return len({b - a for a, b in pairwise(planes.starts)}) <= 1
-
-
-def _blocks(rows: int, pixels: int, block: int | None = None, *, single_pixels: bool = True) -> tuple[Block, ...]:
-    """Rows cut into blocks of weights, and the tiles of each; the last one may be smaller."""
-    block = block or choose_block(rows, pixels, single_pixels=single_pixels)
-    parts = [(rows // block, block), (1, rows % block)]
-    return tuple(
-        Block(count, part, tuple(choose_tiling(part, pixels, m, single_pixels=single_pixels) for m in MACHINES))
-        for count, part in parts
-        if count and part
-    )
-
-
-def _pack(matrix: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
-    """(groups, rows, inner) → [group][part of inner][block][inner][row], all numbers in one row."""
-    groups, _, inner = matrix.shape
-    pieces = []
-    for group in range(groups):
-        for first in range(0, inner, part):
-            row = 0
-            for block in blocks:
-                for _ in range(block.count):
-                    pieces.append(matrix[group, row : row + block.rows, first : first + part].T.reshape(-1))
-                    row += block.rows
-    return np.concatenate(pieces)
-
-
-def _counts(
-    size: int, out: int, kernel: int, stride: int, before: int, after: int, dilation: int, counts_padding: bool
-) -> list[int]:
-    """How many numbers each window along one axis counts for a mean."""
-    low, high = (-before, size + after) if counts_padding else (0, size)
-    return [sum(low <= i * stride - before + tap * dilation < high for tap in range(kernel)) for i in range(out)]
