@@ -495,6 +495,10 @@ REFUSALS = {
     r"transposes its input": lambda: built(lambda b: b.node("Gemm", b.node("Flatten", "x"), b.weights(1, 3), transA=1)),
     r"is taken over axes \[3\]": lambda: one("Softmax", axis=3),
     r"multiplies \[1, 6, 9, 7\] by \[6, 3\]": lambda: one("MatMul", normal(6, 3)),
+    r"multiplies \[1, 6, 7, 9\]; only one vector": lambda: built(
+        lambda b: b.node("MatMul", b.node("Transpose", "x", perm=[0, 1, 3, 2]), b.weights(9, 3))
+    ),
+    r"multiplies planes of 9x7 and \[3, 8\]": lambda: built(lambda b: b.node("MatMul", b.weights(3, 8), "x")),
     r"the file has opset 6": lambda: one("Relu", opset=6),
 }
 
