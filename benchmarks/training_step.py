@@ -22,6 +22,7 @@ from torch.nn import functional
 from shufflenet.nets import create
 from shufflenet.training.environment import environment
 from shufflenet.training.freezing import training_mode
+from shufflenet.training.mixed_precision import keep_strided_depthwise
 from shufflenet.training.optimizer import make_optimizer
 from shufflenet.training.recipe import RECIPES
 
@@ -50,6 +51,8 @@ def our_step(device: torch.device, batch_size: int, mixed_precision: str) -> Cal
     recipe = RECIPES["paper"]
     accelerator = Accelerator(mixed_precision=mixed_precision)
     net: nn.Module = create("shufflenet_x1_0_g3").to(device).to(memory_format=torch.channels_last)
+    if mixed_precision != "no":
+        keep_strided_depthwise(net)
     optimizer = make_optimizer(recipe, net)
     model, prepared = accelerator.prepare(net, optimizer)
     for group in optimizer.param_groups:

@@ -148,6 +148,12 @@ def test_bf16_trains_near_float32(run):
     assert 0 < largest_difference(exact, rounded) < 0.05
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_mixed_precision_ends_with_a_network_like_any_other(run, ema_decay):
+    ended = run(iterations=2, mixed_precision="bf16", ema_decay=ema_decay)
+    assert {type(layer) for layer in ended.net.modules() if isinstance(layer, nn.Conv2d)} == {nn.Conv2d}
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(make_net, run, tmp_path):
     with pytest.raises(
         UserError,

@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from shufflenet import __version__
-from shufflenet.deploy.shuffles import find_shuffles
 from shufflenet.deploy.source import Source
 from shufflenet.errors import UserError
 
@@ -158,18 +157,16 @@ def _concatenate(w: Writer, node: fx.Node) -> None:
     w.add(node, "Concat", [w.name(tensor) for tensor in a["tensors"]], axis=a["dim"])
 
 
-def _reshape(w: Writer, node: fx.Node) -> None:
-    """The batch is copied, whatever it is; the rest is as captured."""
+def _channel_shuffle(w: Writer, node: fx.Node) -> None:
+    """Reshape, Transpose, Reshape with constant shapes. An open size is flattened on the way, and read off the input at the end."""
     a = _arguments(node)
-    target = [0, *node.meta["val"].shape[1:]]
-    w.add(node, "Reshape", [w.name(a["self"]), w.constant(f"{node.name}_shape", target)])
-
-
-def _transpose(w: Writer, node: fx.Node) -> None:
-    a = _arguments(node)
-    order = list(range(node.meta["val"].dim()))
-    order[a["dim0"]], order[a["dim1"]] = order[a["dim1"]], order[a["dim0"]]
-    w.add(node, "Transpose", [w.name(a["self"])], perm=order)
+    x, groups, (_, channels, *size) = w.name(a["self"]), a["groups"], node.meta["val"].shape
+    size = [-1] if w.source.open_size else size
+    split, swapped = [0, groups, channels // groups, *size], [0, 2, 1, *range(3, 3 + len(size))]
+    shape = w.shape_of(a["self"]) if w.source.open_size else w.constant(f"{node.name}_shape", [0, channels, *size])
+    x = w.value("Reshape", [x, w.constant(f"{node.name}_split_shape", split)], f"{node.name}_split")
+    x = w.value("Transpose", [x], f"{node.name}_transpose", perm=swapped)
+    w.add(node, "Reshape", [x, shape])
 
 
 def _pad(w: Writer, node: fx.Node) -> None:
@@ -231,34 +228,14 @@ OPERATORS: dict[Any, Callable[[Writer, fx.Node], None]] = {
     aten.mean.dim: _mean,
     aten.linear.default: _linear,
     aten.cat.default: _concatenate,
-    aten.reshape.default: _reshape,
-    aten.transpose.int: _transpose,
     aten.permute.default: _plain("Transpose", "dims"),
+    aten.channel_shuffle.default: _channel_shuffle,
     aten.flatten.using_ints: _plain("Flatten", "start_dim"),
     aten.softmax.int: _plain("Softmax", "dim"),
     aten.pad.default: _pad,
     aten.to.dtype: _cast,
     aten.dropout.default: _identity,
 }
-
-
-def _open_shuffles(w: Writer, graph: fx.Graph) -> dict[fx.Node, Callable[[Writer, fx.Node], None]]:
-    """Shuffles whose height and width are open: planes are flattened, and the second Reshape goes back to the input's shape."""
-    handlers: dict[fx.Node, Callable[[Writer, fx.Node], None]] = {}
-    for shuffle in find_shuffles(graph):
-        groups, channels = shuffle.shape[1:3]
-
-        def split(w: Writer, node: fx.Node, target: tuple[int, ...] = (0, groups, channels, -1)) -> None:
-            w.add(node, "Reshape", [w.name(_arguments(node)["self"]), w.constant(f"{node.name}_shape", list(target))])
-
-        def swap(w: Writer, node: fx.Node) -> None:
-            w.add(node, "Transpose", [w.name(_arguments(node)["self"])], perm=[0, 2, 1, 3])
-
-        def merge(w: Writer, node: fx.Node, source: fx.Node = shuffle.input) -> None:
-            w.add(node, "Reshape", [w.name(_arguments(node)["self"]), w.shape_of(source)])
-
-        handlers |= {shuffle.split: split, shuffle.swap: swap, shuffle.merge: merge}
-    return handlers
 
 
 def _fold_batch_norm(w: Writer, graph: fx.Graph) -> None:
@@ -309,10 +286,9 @@ def to_onnx(source: Source) -> onnx.ModelProto:
     if source.fold_batch_norm:
         _fold_batch_norm(w, graph)
     _known_values(w, graph)
-    special = _open_shuffles(w, graph) if source.open_size else {}
     result: Any = graph.output_node().args[0][0]  # type: ignore[index]
     for node in _needed(graph, result, w):
-        (special.get(node) or OPERATORS.get(node.target, lambda _, node: _refuse(node)))(w, node)
+        OPERATORS.get(node.target, lambda _, node: _refuse(node))(w, node)
     return _model(w, w.names[result])
 
 

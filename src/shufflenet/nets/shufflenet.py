@@ -24,11 +24,10 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     [n, c, h, w] → [n, c, h, w]: output channel j·groups + i is input channel i·(c/groups) + j. `channel_shuffle(y, c // groups)`
     undoes it. Raises VariantError if `groups` does not divide c.
     """
-    channels, height, width = x.shape[1:]
+    channels = x.shape[1]
     if channels % groups:
         raise VariantError(f"{channels} channels cannot be shuffled in {groups} groups; choose a divisor of {channels}")
-    x = x.reshape(-1, groups, channels // groups, height, width)
-    return x.transpose(1, 2).reshape(-1, channels, height, width)
+    return F.channel_shuffle(x, groups)  # reshape to [n, g, c/g, h, w], transpose(1, 2), reshape: in one pass over any layout
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ class Unit(nn.Module):
             y = self.squeeze_excitation(y)
         if self.stride == 1:
             return F.relu(x + y)
-        shortcut = self.average_pool(x)
-        return F.relu(torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1))
+        shortcut, y = self.average_pool(x), F.relu(y)  # x is not negative, so the ReLU after the concat leaves its average as it is
+        return torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1)
 
 
 class Skeleton(Network):

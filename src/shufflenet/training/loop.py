@@ -19,6 +19,7 @@ from shufflenet.training.batches import BatchStream
 from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.freezing import freeze, training_mode
 from shufflenet.training.metrics import Window
+from shufflenet.training.mixed_precision import keep_strided_depthwise
 from shufflenet.training.optimizer import learning_rate, make_optimizer
 from shufflenet.training.recipe import Recipe
 from shufflenet.training.stopping import StopRequest
@@ -167,6 +168,7 @@ def fit(
             if stopping:
                 break
     synchronize(run.kept, wanted=False)  # what is kept is a network like any other
+    keep_strided_depthwise(run.kept, wanted=False)
     return Fit(run.kept, progress, finished=progress.iteration >= iterations)
 
 
@@ -190,6 +192,8 @@ class _Run:
         freeze(net, recipe)
         if recipe.sync_batch_norm:
             synchronize(net)
+        if recipe.mixed_precision != "no":
+            keep_strided_depthwise(net)
         memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.net = net.to(device=accelerator.device).to(memory_format=memory_format)
         self.model, self.optimizer = accelerator.prepare(self.net, make_optimizer(recipe, self.net))
