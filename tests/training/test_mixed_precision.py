@@ -9,7 +9,9 @@ from shufflenet.training.mixed_precision import Float32Conv2d, keep_strided_dept
 
 def strided_depthwise(net: nn.Module) -> list[nn.Conv2d]:
     layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
-    return [layer for layer in layers if layer.groups > 1 and layer.groups == layer.in_channels and layer.stride == (2, 2)]
+    return [
+        layer for layer in layers if layer.groups > 1 and layer.groups == layer.in_channels and layer.stride == (2, 2)
+    ]
 
 
 def output_types(net: nn.Module) -> dict[str, torch.dtype]:

@@ -27,7 +27,9 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     channels = x.shape[1]
     if channels % groups:
         raise VariantError(f"{channels} channels cannot be shuffled in {groups} groups; choose a divisor of {channels}")
-    return F.channel_shuffle(x, groups)  # reshape to [n, g, c/g, h, w], transpose(1, 2), reshape: in one pass over any layout
+    return F.channel_shuffle(
+        x, groups
+    )  # reshape to [n, g, c/g, h, w], transpose(1, 2), reshape: in one pass over any layout
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Unit(nn.Module):
             self.shuffle_groups = bottleneck_channels // config.groups if inverse else config.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.compress(x))  # [n, c, h, w] → [n, m, h, w]
+        y = F.relu(self.compress(x), inplace=True)  # [n, c, h, w] → [n, m, h, w]
         if self.shuffle_groups is not None:
             y = channel_shuffle(y, self.shuffle_groups)
         y = self.depthwise(y)  # no ReLU after it (section 3.2)
@@ -128,8 +130,11 @@ class Unit(nn.Module):
         if self.squeeze_excitation is not None:
             y = self.squeeze_excitation(y)
         if self.stride == 1:
-            return F.relu(x + y)
-        shortcut, y = self.average_pool(x), F.relu(y)  # x is not negative, so the ReLU after the concat leaves its average as it is
+            return F.relu(x + y, inplace=True)
+        shortcut, y = (
+            self.average_pool(x),
+            F.relu(y, inplace=True),
+        )  # x is not negative, so the ReLU after the concat leaves its average as it is
         return torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1)
 
 
