@@ -15,6 +15,7 @@ from shufflenet.deploy.bench import bench, select
 from shufflenet.deploy.plot import plot_bench
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
+from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import _receive, start
 from shufflenet.errors import UserError
 
@@ -96,6 +97,24 @@ def test_rounds_are_interleaved_and_slow_runtimes_run_less_often():
     one_round = [("fast", 10), ("slow", 2), ("slowest", 1)]
     assert calls == [("fast", 1), ("slow", 1), ("slowest", 1), *one_round, *one_round]
     assert [len(ms) for ms in times] == [20, 4, 2]
+
+
+@pytest.mark.parametrize("name", ["torch", "onnx", "openvino", "ncnn", "mnn", "compiled"])
+def test_one_thread_does_all_the_work(network, name, tmp_path):
+    source = Source(network("shufflenet_x0_25_g8"), SIZE)
+    path = RUNTIMES[name].write(source, tmp_path)[0]
+    np.save(tmp_path / "x.npy", np.ones((1, *source.input_shape), np.float32))
+    code = (
+        "import sys, time, numpy as np; from pathlib import Path; from shufflenet.deploy.runtimes import RUNTIMES\n"
+        "run, x = RUNTIMES[sys.argv[1]].load(Path(sys.argv[2]), 1), np.load(sys.argv[3])\n"
+        "run(x); process, thread = time.process_time(), time.thread_time()\n"
+        "for _ in range(100): run(x)\n"
+        "print(); print((time.thread_time() - thread) / (time.process_time() - process))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, path, tmp_path / "x.npy"], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout.splitlines()[-1]) > 0.9
 
 
 def test_runtimes_are_chosen_by_name():

@@ -41,8 +41,11 @@ def write(source: "Source", folder: Path) -> list[Path]:
 def load(path: Path, threads: int) -> Run:
     MNN: Any = importlib.import_module("MNN")  # an extension without types
     expr = MNN.expr
+    # The loader's own thread_num is not heeded: four threads would start.
+    settings = {"backend": expr.Backend.CPU, "numThread": threads, "precision": "high"}
+    manager = MNN.nn.create_runtime_manager((settings,))
     # Names are read from the file when none are given.
-    net = MNN.nn.load_module_from_file(str(path), [], [], backend=expr.Backend.CPU, thread_num=threads)
+    net = MNN.nn.load_module_from_file(str(path), [], [], runtime_manager=manager)
 
     def run(batch: np.ndarray) -> np.ndarray:
         entry = expr.placeholder(list(batch.shape), expr.NCHW, expr.float if batch.dtype == np.float32 else expr.uint8)
