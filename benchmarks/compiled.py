@@ -4,7 +4,8 @@
     python benchmarks/compiled.py shufflenet_x1_0_g3 --size 480x640
     python benchmarks/compiled.py shufflenet_x1_0_g3 --gcc          # ours built by gcc as well
 
-Times are CPU time of the process, all of its threads, so that other work on the machine disturbs them little; a ratio is the best runtime's median over ours.
+Times are CPU time of the process, all of its threads, so that other work on the machine disturbs them little; a ratio is the best
+runtime's median over ours.
 Larger pictures are run fewer times. Where each operation's time goes, `shufflenet bench --layers` tells. The peak is that of
 independent fused multiply-adds in registers, measured first; a flop is half a multiply-add.
 

@@ -8,6 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
+from shufflenet.compiler import lowering
 from shufflenet.compiler.emit import emit
 from shufflenet.compiler.ir import (
     RELU,
@@ -29,6 +30,7 @@ from shufflenet.compiler.ir import (
 )
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.steps import Product
 from shufflenet.compiler.verify import verify
 
 WIDTHS = {
@@ -237,6 +239,17 @@ def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
         np.testing.assert_allclose(
             value, expected[name], rtol=1e-4, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name
         )
+
+
+@pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
+def test_products_of_planes_beyond_the_caches_are_the_same(flags, tmp_path, monkeypatch):
+    """As in large pictures: chunk by chunk, fetched ahead. The largest planes here have 4 chunks of 48 pixels, and 4 pixels more."""
+    monkeypatch.setattr(lowering, "FAR_FLOATS", 0)
+    monkeypatch.setattr(lowering, "CHUNK_FLOATS", 0)
+    graph = products()
+    products_planned = [step for step in make_plan(graph).steps if isinstance(step, Product)]
+    assert {(step.far, len(step.chunks)) for step in products_planned} == {(True, 1), (True, 2)}
+    test_kernels_compute_what_the_interpreter_does(products, flags, tmp_path)
 
 
 @pytest.mark.parametrize("flags", [WIDTHS["scalar"], WIDTHS["8 lanes"]], ids=["scalar", "8 lanes"])

@@ -31,7 +31,9 @@ from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
 ALIGNMENT = 16  # floats: 64 bytes
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
-PANEL_INNER, PANEL_FLOATS = 256, 65_536  # a panel of a general convolution: rows at most, and floats (256 KiB)
+PANEL_INNER = 256  # rows of a general convolution's panel, at most
+CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
+FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
 MOST_STEM_CHANNELS = 4
 
@@ -148,28 +150,22 @@ class Lowering:
             (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
             and _affine(view)
         ):  # fmt: skip
-            blocks = _blocks(rows, pixels)
             part = -(-inner // -(-inner // PRODUCT_INNER))
+            far = (channels + out) * pixels > FAR_FLOATS
+            chunks = _chunks(rows, pixels, _chunk_pixels(inner) if far else pixels)
             yield steps.Product(
-                **common, comment=comment, groups=groups, inner=inner, part=part, blocks=blocks, pixels=pixels,
-                weights=self._add(_pack(matrix, part, blocks)), bias=self._add(bias),
+                **common, comment=comment, groups=groups, inner=inner, part=part, chunks=chunks, far=far,
+                weights=self._add(_pack(matrix, part, chunks[0].blocks)), bias=self._add(bias),
             )  # fmt: skip
         else:
             parts = -(-inner // PANEL_INNER)
             panel_inner = -(-inner // parts)
-            chunk = min(pixels, PANEL_FLOATS // panel_inner // CHUNK_PIXELS * CHUNK_PIXELS)
-            last = pixels % chunk
-            stride = aligned(chunk) + ALIGNMENT
-            block = choose_block(rows, chunk)
+            chunks = _chunks(rows, pixels, _chunk_pixels(panel_inner))
+            stride = aligned(chunks[0].count) + ALIGNMENT
             yield steps.PanelProduct(
                 **common, comment=comment, window=window, groups=groups, inner=inner, panel_inner=panel_inner,
-                panel_stride=stride, scratch_floats=panel_inner * stride,
-                chunks=tuple(
-                    Chunks(first, end, count, _blocks(rows, count, block))
-                    for first, end, count in ((0, pixels - last, chunk), (pixels - last, pixels, last))
-                    if count
-                ),
-                weights=self._add(_pack(matrix, panel_inner, _blocks(rows, chunk, block))), bias=self._add(bias),
+                panel_stride=stride, scratch_floats=panel_inner * stride, chunks=chunks,
+                weights=self._add(_pack(matrix, panel_inner, chunks[0].blocks)), bias=self._add(bias),
             )  # fmt: skip
 
     @plan.register
@@ -380,6 +376,22 @@ def _blocks(rows: int, pixels: int, block: int | None = None, *, single_pixels: 
         Block(count, part, tuple(choose_tiling(part, pixels, m, single_pixels=single_pixels) for m in MACHINES))
         for count, part in parts
         if count and part
+    )
+
+
+def _chunk_pixels(inner: int) -> int:
+    """How many pixels of so many input planes make a chunk."""
+    return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
+
+
+def _chunks(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
+    """All pixels, at most `most` at a time; the last chunk may be smaller. The blocks of weights are the same for all."""
+    count = min(pixels, most)
+    block, last = choose_block(rows, count), pixels % count
+    return tuple(
+        Chunks(first, end, size, _blocks(rows, size, block))
+        for first, end, size in ((0, pixels - last, count), (pixels - last, pixels, last))
+        if size
     )
 
 

@@ -76,15 +76,22 @@ class StepFunctions:
         changes = {"input": f"a + {first}", "input_stride": str(stride), "inner": str(step.part)}
         yield f"struct product p = {self._product(step, changes)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        for part in range(0, step.inner, step.part):
-            count = min(step.part, step.inner - part)
-            multiply = self.shared.multiply(step.pixels, step.blocks, *_ends(step, part, count))
-            if count != step.part:
-                yield f"  p.inner = {count};"
-            yield f"  {multiply}(p);"
-            yield f"  p.weights += {rows * count}, p.input += {count * stride};"
-        if step.inner % step.part:
-            yield f"  p.inner = {step.part};"
+        for chunk in step.chunks:
+            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+            yield "    struct product q = p;"
+            yield f"    q.input += first, q.output += first{', q.addend += first' if step.addend else ''};"
+            for part in range(0, step.inner, step.part):
+                count = min(step.part, step.inner - part)
+                flags, activation = _ends(step, part, count)
+                multiply = self.shared.multiply(
+                    chunk.count, chunk.blocks, (*flags, "FAR") if step.far else flags, activation
+                )
+                if count != step.part:
+                    yield f"    q.inner = {count};"
+                yield f"    {multiply}(q);"
+                yield f"    q.weights += {rows * count}, q.input += {count * stride};"
+            yield "  }"
+        yield f"  p.weights += {rows * step.inner}, p.input += {step.inner * stride};"
         yield f"  p.bias += {rows}, p.to += {rows}, p.from += {rows};"
         yield "}"
 

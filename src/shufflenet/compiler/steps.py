@@ -41,6 +41,16 @@ class Block:
     tilings: tuple[Tiling, ...]
 
 
+@dataclass(frozen=True)
+class Chunks:
+    """Output pixels [first, end), `count` of them at a time, and how the product of so many is tiled."""
+
+    first: int
+    end: int
+    count: int
+    blocks: tuple[Block, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One function of the C source. `work` is in multiply-adds; `weights` and `bias` are offsets in the plan's weights."""
@@ -56,9 +66,9 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Product(Step):
-    """A 1×1 convolution: in each group, weights × the input's planes, read where they are, `part` of them at a time.
+    """A 1×1 convolution: in each group and chunk of pixels, weights × the input's planes, read where they are, `part` of them at a time.
 
-    Weights are packed [group][part of inner][block][inner][row].
+    Weights are packed [group][part of inner][block][inner][row]. `far`: its planes are more than a cache holds, so they are fetched ahead.
     """
 
     input: Planes
@@ -66,20 +76,10 @@ class Product(Step):
     groups: int
     inner: int
     part: int
-    blocks: tuple[Block, ...]
-    pixels: int
+    chunks: tuple[Chunks, ...]
+    far: bool
     weights: int
     bias: int
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """Output pixels [first, end), `count` of them at a time, and how the product of so many is tiled."""
-
-    first: int
-    end: int
-    count: int
-    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

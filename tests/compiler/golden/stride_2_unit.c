@@ -139,7 +139,12 @@ static void step_0(float *a, const float *input) {
 static void step_1(const float *w, float *a) {
   struct product p = {.weights = w + 0, .bias = w + 16, .input = a + 32, .output = a + 544, .to = table_2, .from = table_2, .input_stride = 64, .inner = 4};
   for (int group = 0; group < 2; group++) {
-    multiply_2x54_by_2_relu(p);
+    for (int first = 0; first < 54; first += 54) {
+      struct product q = p;
+      q.input += first, q.output += first;
+      multiply_2x54_by_2_relu(q);
+      q.weights += 8, q.input += 256;
+    }
     p.weights += 8, p.input += 256;
     p.bias += 2, p.to += 2, p.from += 2;
   }
@@ -160,7 +165,12 @@ static void step_3(float *a) {
 static void step_4(const float *w, float *a) {
   struct product p = {.weights = w + 96, .bias = w + 112, .input = a + 800, .output = a + 544, .to = table_8, .from = table_8, .input_stride = 16, .inner = 2};
   for (int group = 0; group < 2; group++) {
-    multiply_4x15_by_4_relu(p);
+    for (int first = 0; first < 15; first += 15) {
+      struct product q = p;
+      q.input += first, q.output += first;
+      multiply_4x15_by_4_relu(q);
+      q.weights += 8, q.input += 32;
+    }
     p.weights += 8, p.input += 32;
     p.bias += 4, p.to += 4, p.from += 4;
   }

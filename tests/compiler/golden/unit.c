@@ -123,7 +123,12 @@ static void step_0(float *a, const float *input) {
 static void step_1(const float *w, float *a) {
   struct product p = {.weights = w + 0, .bias = w + 16, .input = a + 32, .output = a + 416, .to = table_2, .from = table_2, .input_stride = 48, .inner = 4};
   for (int group = 0; group < 2; group++) {
-    multiply_2x35_by_2_relu(p);
+    for (int first = 0; first < 35; first += 35) {
+      struct product q = p;
+      q.input += first, q.output += first;
+      multiply_2x35_by_2_relu(q);
+      q.weights += 8, q.input += 192;
+    }
     p.weights += 8, p.input += 192;
     p.bias += 2, p.to += 2, p.from += 2;
   }
@@ -138,7 +143,12 @@ static void step_2(const float *w, float *a) {
 static void step_3(const float *w, float *a) {
   struct product p = {.weights = w + 96, .bias = w + 112, .input = a + 608, .output = a + 32, .to = table_1, .addend = a + 32, .from = table_1, .input_stride = 48, .inner = 2};
   for (int group = 0; group < 2; group++) {
-    multiply_4x35_by_4_add_relu(p);
+    for (int first = 0; first < 35; first += 35) {
+      struct product q = p;
+      q.input += first, q.output += first, q.addend += first;
+      multiply_4x35_by_4_add_relu(q);
+      q.weights += 8, q.input += 96;
+    }
     p.weights += 8, p.input += 96;
     p.bias += 4, p.to += 4, p.from += 4;
   }

@@ -14,7 +14,12 @@ struct product {
   int rows;                /* rows of a block of weights */
   float alpha, beta;       /* of the activation */
 };
-enum { ADD = 1, TAPS = 2, RESUME = 4 }; /* RESUME: start from what output holds, not from the bias */
+enum {
+  ADD = 1,
+  TAPS = 2,
+  RESUME = 4, /* start from what output holds, not from the bias */
+  FAR = 8     /* planes come from beyond the caches, and no processor foresees an order of so many: fetch them ahead */
+};
 
 KERNEL void product_tile(const int rows, const int vectors, const int flags, const int activation,
                          const struct product *p, int row, int pixel) {
@@ -24,6 +29,11 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++)
       sum[r][v] = flags & RESUME ? load(output + to[r] + v * LANES) : splat(p->bias[row + r]);
+
+  if (flags & FAR && !(flags & RESUME))
+    UNROLL for (int r = 0; r < rows; r++)
+      UNROLL for (int v = 0; v < vectors; v++)
+        __builtin_prefetch((flags & ADD ? p->addend + from[r] + pixel : output + to[r]) + v * LANES);
 
   const float *weights = p->weights + row, *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
@@ -35,6 +45,8 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += weights[r] * x[v];
     __builtin_prefetch(weights + next_block);
+    if (flags & FAR) /* the next tile's pixels */
+      UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
     weights += rows_stride;
     if (!(flags & TAPS)) input += input_stride;
   }
