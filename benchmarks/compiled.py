@@ -3,6 +3,7 @@
     python benchmarks/compiled.py --all                             # every row of the table, beside what it is held to
     python benchmarks/compiled.py shufflenet_x1_0_g3 --size 480x640
     python benchmarks/compiled.py shufflenet_x1_0_g3 --gcc          # ours built by gcc as well
+    python benchmarks/compiled.py shufflenet_x1_0_g3 --avx2         # on an AVX-512 machine: as one without it would do
 
 Times are CPU time of the process, all of its threads, so that other work on the machine disturbs them little; a ratio is the best
 runtime's median over ours.
@@ -72,11 +73,22 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def rivals(source: Source, folder: Path, tflite: Path | None) -> tuple[dict[str, Call], dict[str, str]]:
-    """The network in each runtime; and of each that is not measured, why."""
+def restrict_to_avx2() -> tuple[str, ...]:
+    """Keep from AVX-512 the runtimes that can be kept from it, before they are loaded; their names."""
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+    return ("openvino",)
+
+
+def rivals(
+    source: Source, folder: Path, tflite: Path | None, names: tuple[str, ...]
+) -> tuple[dict[str, Call], dict[str, str]]:
+    """The network in each runtime of these names; and of each that is not measured, why."""
     calls: dict[str, Call] = {}
     absent: dict[str, str] = {}
     for name in RIVALS:
+        if name not in names:
+            absent[name] = f"{RUNTIMES[name].title} cannot be kept from AVX-512"
+            continue
         written = tflite / f"{source.name}.tflite" if name == "litert" and tflite else None
         reason = None if written and written.is_file() else RUNTIMES[name].missing()
         if reason:
@@ -117,18 +129,19 @@ def in_turn(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[
     return {name: {"min_ms": 1e3 * min(s), "median_ms": 1e3 * float(np.median(s))} for name, s in seconds.items()}
 
 
-def measure(row: Row, options: argparse.Namespace, peak: float) -> dict[str, object]:
+def measure(row: Row, options: argparse.Namespace, peak: float, names: tuple[str, ...]) -> dict[str, object]:
     torch.manual_seed(0)
     net = nets.create(row.network).eval()
     compiled = compile_source(net, row.size)
-    calls: dict[str, Call] = {"compiled": load(build(compiled.source))}
+    target = "x86_64-v3" if options.avx2 else machine_target()
+    calls: dict[str, Call] = {"compiled": load(build(compiled.source, target))}
     if options.gcc:
         calls["compiled by gcc"] = gcc_network(net, row.size)
     source = Source(net, row.size)
     x = np.random.default_rng(0).standard_normal((1, *source.input_shape)).astype(np.float32)
     runs = max(4, options.runs * 224 * 224 // (row.size[0] * row.size[1])) if row.size[0] > 224 else options.runs
     with tempfile.TemporaryDirectory() as folder:
-        others, absent = ({}, {}) if options.alone else rivals(source, Path(folder), options.tflite)
+        others, absent = ({}, {}) if options.alone else rivals(source, Path(folder), options.tflite, names)
         times = in_turn(calls | others, x, runs)
     ours = times["compiled"]["median_ms"]
     found: dict[str, object] = {
@@ -165,6 +178,9 @@ def main() -> None:
     parser.add_argument("--size", default="224x224", help="height × width, for the networks that are named")
     parser.add_argument("--runs", type=int, default=100, help="of each runtime at 224×224; larger pictures take fewer")
     parser.add_argument("--gcc", action="store_true", help="measure ours as gcc builds it, too")
+    parser.add_argument(
+        "--avx2", action="store_true", help="all without AVX-512: ours, and the runtimes that heed that"
+    )
     parser.add_argument("--alone", action="store_true", help="measure no other runtime")
     parser.add_argument("--tflite", type=Path, help="a folder of NETWORK.tflite")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -173,16 +189,17 @@ def main() -> None:
         parser.error("--gcc needs gcc, which is not installed")
     if not options.networks and not options.all:
         parser.error("name networks, or give --all")
+    names = restrict_to_avx2() if options.avx2 else RIVALS
     torch.set_num_threads(1)
     height, width = map(int, options.size.split("x"))
     rows = [Row(name, (height, width)) for name in options.networks] + list(TABLE if options.all else ())
     peak = peak_gflops()
-    machine = f"{platform.processor() or platform.machine()}, {machine_target()}"
+    machine = f"{platform.processor() or platform.machine()}, {'x86_64-v3' if options.avx2 else machine_target()}"
     if not options.json:
         print(f"{machine}, peak {peak:.1f} GFLOP/s on one thread")
     results, told = [], set()
     for row in rows:
-        results.append(measure(row, options, peak))
+        results.append(measure(row, options, peak, names))
         if not options.json:
             print(text(results[-1]), flush=True)
             for name, reason in results[-1]["absent"].items():  # pyright: ignore[reportAttributeAccessIssue]
