@@ -26,10 +26,13 @@ def test_a_tiling_makes_every_number_once(rows, pixels, machine, single):
         assert (t.end_row - t.row) % t.rows == 0
         assert (t.end_vector - t.vector) % t.vectors == 0
         made[t.row : t.end_row, t.vector * lanes : t.end_vector * lanes] += 1
-    made[:, tiling.pixel : tiling.end_pixel] += 1
+    for t in tiling.pixel_tiles:
+        assert fits(t.chains * t.vectors, t.pixels, machine)
+        assert (t.end_pixel - t.pixel) % t.pixels == 0
+        made[:, t.pixel : t.end_pixel] += 1
     assert (made[:, :pixels] == 1).all()
     assert (made <= 1).all()
-    assert single or tiling.pixel == tiling.end_pixel
+    assert single or not tiling.pixel_tiles
 
 
 @given(rows=st.integers(1, 600), pixels=st.integers(2, 400))

@@ -85,10 +85,10 @@ class Shared:
             tile = f"product_{t.rows}x{t.vectors}{suffix}"
             known[f"PRODUCT_TILE({tile}, {t.rows}, {t.vectors}, {how})"] = None
             lines.append(f"    TILES({tile}, {t.rows}, {t.vectors}, {t.row}, {t.end_row}, {t.vector}, {t.end_vector});")
-        if tiling.end_pixel > tiling.pixel:
-            tile = f"product_pixel_{tiling.pixel_vectors}{suffix}"
-            known[f"PRODUCT_PIXEL({tile}, {tiling.pixel_vectors}, {how})"] = None
-            lines.append(f"    PIXELS({tile}, {tiling.pixel}, {tiling.end_pixel});")
+        for t in tiling.pixel_tiles:
+            tile = f"product_pixels_{t.pixels}x{t.vectors}{suffix}"
+            known[f"PRODUCT_PIXELS({tile}, {t.pixels}, {t.vectors}, {t.chains}, {how})"] = None
+            lines.append(f"    PIXELS({tile}, {t.pixels}, {t.pixel}, {t.end_pixel});")
         return lines
 
 

@@ -44,13 +44,25 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Tiling:
-    """All tiles of a block of rows × pixels; pixels [pixel, end_pixel) are made one by one, `pixel_vectors` of rows at a time."""
+class PixelTiles:
+    """Pixels [pixel, end_pixel), `pixels` at a time, of all rows: those that a plane has beyond whole vectors.
 
-    tiles: tuple[Tiles, ...]
+    They are vectorised over rows, `vectors` of them, and summed up in `chains` interleaved parts.
+    """
+
+    pixels: int
+    vectors: int
+    chains: int
     pixel: int
     end_pixel: int
-    pixel_vectors: int
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """All tiles of a block of rows × pixels."""
+
+    tiles: tuple[Tiles, ...]
+    pixel_tiles: tuple[PixelTiles, ...]
     cost: float  # vector multiply-adds' time per input plane
 
 
@@ -84,6 +96,32 @@ def split_rows(rows: int, vectors: int, machine: Machine) -> tuple[float, tuple[
     )
 
 
+def choose_chains(pixels: int, vectors: int, machine: Machine) -> int:
+    """The fewest sums side by side that hide the latency of an addition; fewer than that where registers end."""
+    chains = 1
+    while chains < 4 and chains * pixels * vectors < LATENCY and fits(2 * chains * vectors, pixels, machine):
+        chains *= 2
+    return chains
+
+
+def split_pixels(rows: int, first: int, end: int, machine: Machine) -> tuple[float, tuple[PixelTiles, ...]]:
+    """Pixels [first, end): as many at a time as registers allow, then the rest. What that costs, and the tiles."""
+    vectors = -(-rows // machine.lanes)
+    most = max(pixels for pixels in range(1, end - first + 1) if fits(vectors, pixels, machine))
+    whole = end - (end - first) % most
+    tiles = tuple(
+        PixelTiles(pixels, vectors, choose_chains(pixels, vectors, machine), pixel, last)
+        for pixels, pixel, last in ((most, first, whole), (end - whole, whole, end))
+        if pixels
+    )
+    cost = sum(
+        (t.end_pixel - t.pixel) / t.pixels
+        * (max(t.pixels * vectors, LATENCY / t.chains) + CALL * (t.pixels + vectors) + 1)
+        for t in tiles
+    )  # fmt: skip
+    return cost, tiles
+
+
 @cache
 def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bool = True) -> Tiling:
     """The cheapest tiling with at most two tile widths."""
@@ -92,10 +130,9 @@ def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bo
     tail = pixels % machine.lanes
     for by_pixel in {0, tail if single_pixels and pixels > tail and machine.lanes > 1 else 0}:
         count = pixels // machine.lanes if by_pixel else -(-pixels // machine.lanes)
-        pixel_vectors = -(-rows // machine.lanes)
-        if by_pixel and pixel_vectors > 16:
+        if by_pixel and not fits(-(-rows // machine.lanes), 1, machine):
             continue
-        pixel_cost = by_pixel * (max(pixel_vectors, LATENCY / 2) + 1)
+        pixel_cost, pixel_tiles = split_pixels(rows, pixels - by_pixel, pixels, machine) if by_pixel else (0.0, ())
         for wide in widths:
             for narrow in widths[:wide]:
                 few, remainder = divmod(count % wide if wide > narrow else count, narrow)
@@ -113,8 +150,7 @@ def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bo
                         *_tiles(many_rows, rows, wide, 0, many * wide),
                         *_tiles(few_rows, rows, narrow, many * wide, count),
                     )
-                    best = Tiling(tiles, count * machine.lanes, pixels if by_pixel else count * machine.lanes,
-                                  pixel_vectors, cost)  # fmt: skip
+                    best = Tiling(tiles, pixel_tiles, cost)
     assert best is not None
     return best
 

@@ -48,7 +48,10 @@ PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_5x4_leaky_relu, 5, 4, 0, LEAKY_RELU)
 #elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_3x3_leaky_relu, 3, 3, 0, LEAKY_RELU)
+PRODUCT_TILE(product_2x3_leaky_relu, 2, 3, 0, LEAKY_RELU)
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
+PRODUCT_PIXELS(product_pixels_2x2_leaky_relu, 2, 2, 2, 0, LEAKY_RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 1
@@ -65,7 +68,10 @@ ROUTINE void multiply_5x30_by_5_leaky_relu(struct product p) {
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_5x4_leaky_relu, 5, 4, 0, 5, 0, 8);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 8);
+    TILES(product_3x3_leaky_relu, 3, 3, 0, 3, 0, 3);
+    TILES(product_2x3_leaky_relu, 2, 3, 3, 5, 0, 3);
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 3, 7);
+    PIXELS(product_pixels_2x2_leaky_relu, 2, 28, 30);
 #elif LANES == 4
     TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 8);
 #elif LANES == 1

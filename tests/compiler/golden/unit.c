@@ -44,23 +44,25 @@ static const int32_t table_3[4] = {
 PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
 PRODUCT_TILE(product_4x3_add_relu, 4, 3, ADD, RELU)
 #elif LANES == 8
-PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
-PRODUCT_TILE(product_2x2_relu, 2, 2, 0, RELU)
-PRODUCT_TILE(product_2x3_add_relu, 2, 3, ADD, RELU)
+PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_relu, 3, 1, 2, 0, RELU)
 PRODUCT_TILE(product_4x2_add_relu, 4, 2, ADD, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_add_relu, 3, 1, 2, ADD, RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_2x5_relu, 2, 5, 0, RELU)
 PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
 PRODUCT_TILE(product_4x5_add_relu, 4, 5, ADD, RELU)
 PRODUCT_TILE(product_4x4_add_relu, 4, 4, ADD, RELU)
 #elif defined __wasm_simd128__ && LANES == 4
-PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
+PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_relu, 3, 1, 2, 0, RELU)
 PRODUCT_TILE(product_2x4_add_relu, 2, 4, ADD, RELU)
-PRODUCT_TILE(product_4x1_add_relu, 4, 1, ADD, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_add_relu, 3, 1, 2, ADD, RELU)
 #elif LANES == 4
-PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
+PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_relu, 3, 1, 2, 0, RELU)
 PRODUCT_TILE(product_4x2_add_relu, 4, 2, ADD, RELU)
-PRODUCT_TILE(product_4x1_add_relu, 4, 1, ADD, RELU)
+PRODUCT_PIXELS(product_pixels_3x1_add_relu, 3, 1, 2, ADD, RELU)
 #elif LANES == 1
 PRODUCT_TILE(product_2x4_relu, 2, 4, 0, RELU)
 PRODUCT_TILE(product_2x3_relu, 2, 3, 0, RELU)
@@ -74,15 +76,17 @@ ROUTINE void multiply_2x35_by_2_relu(struct product p) {
 #if LANES == 16
     TILES(product_2x3_relu, 2, 3, 0, 2, 0, 3);
 #elif LANES == 8
-    TILES(product_2x3_relu, 2, 3, 0, 2, 0, 3);
-    TILES(product_2x2_relu, 2, 2, 0, 2, 3, 5);
+    TILES(product_2x4_relu, 2, 4, 0, 2, 0, 4);
+    PIXELS(product_pixels_3x1_relu, 3, 32, 35);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_2x5_relu, 2, 5, 0, 2, 0, 5);
     TILES(product_2x4_relu, 2, 4, 0, 2, 5, 9);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_2x3_relu, 2, 3, 0, 2, 0, 9);
+    TILES(product_2x4_relu, 2, 4, 0, 2, 0, 8);
+    PIXELS(product_pixels_3x1_relu, 3, 32, 35);
 #elif LANES == 4
-    TILES(product_2x3_relu, 2, 3, 0, 2, 0, 9);
+    TILES(product_2x4_relu, 2, 4, 0, 2, 0, 8);
+    PIXELS(product_pixels_3x1_relu, 3, 32, 35);
 #elif LANES == 1
     TILES(product_2x4_relu, 2, 4, 0, 2, 0, 32);
     TILES(product_2x3_relu, 2, 3, 0, 2, 32, 35);
@@ -96,17 +100,17 @@ ROUTINE void multiply_4x35_by_4_add_relu(struct product p) {
 #if LANES == 16
     TILES(product_4x3_add_relu, 4, 3, 0, 4, 0, 3);
 #elif LANES == 8
-    TILES(product_2x3_add_relu, 2, 3, 0, 4, 0, 3);
-    TILES(product_4x2_add_relu, 4, 2, 0, 4, 3, 5);
+    TILES(product_4x2_add_relu, 4, 2, 0, 4, 0, 4);
+    PIXELS(product_pixels_3x1_add_relu, 3, 32, 35);
 #elif LANES == 4 && REGISTERS == 32
     TILES(product_4x5_add_relu, 4, 5, 0, 4, 0, 5);
     TILES(product_4x4_add_relu, 4, 4, 0, 4, 5, 9);
 #elif defined __wasm_simd128__ && LANES == 4
     TILES(product_2x4_add_relu, 2, 4, 0, 4, 0, 8);
-    TILES(product_4x1_add_relu, 4, 1, 0, 4, 8, 9);
+    PIXELS(product_pixels_3x1_add_relu, 3, 32, 35);
 #elif LANES == 4
     TILES(product_4x2_add_relu, 4, 2, 0, 4, 0, 8);
-    TILES(product_4x1_add_relu, 4, 1, 0, 4, 8, 9);
+    PIXELS(product_pixels_3x1_add_relu, 3, 32, 35);
 #elif LANES == 1
     TILES(product_2x4_add_relu, 2, 4, 0, 4, 0, 32);
     TILES(product_2x3_add_relu, 2, 3, 0, 4, 32, 35);

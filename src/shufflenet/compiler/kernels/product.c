@@ -59,37 +59,53 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
     }
 }
 
-/* One pixel of all rows of a block, a vector of rows at a time: for the few pixels that a plane has beyond whole vectors. */
-KERNEL void product_pixel(const int vectors, const int flags, const int activation, const struct product *p, int pixel) {
-  vec sum[16];
-  float y[16 * LANES];
-  UNROLL for (int v = 0; v < vectors; v++) sum[v] = (vec){0};
+/* A few pixels of all rows of a block, vectorised over rows: what a plane has beyond whole vectors. Where sums are few, `chains`
+   input planes are summed up side by side, to hide the latency of an addition. */
+KERNEL void product_pixels(const int pixels, const int vectors, const int chains, const int flags, const int activation,
+                           const struct product *p, int pixel) {
+  vec sum[4][8][16];
+  UNROLL for (int c = 0; c < chains; c++)
+    UNROLL for (int i = 0; i < pixels; i++)
+      UNROLL for (int v = 0; v < vectors; v++) sum[c][i][v] = (vec){0};
   const float *weights = p->weights, *input = p->input + pixel;
-  for (int k = 0, inner = p->inner; k < inner; k++) {
-    UNROLL for (int v = 0; v < vectors; v++) sum[v] += *input * load(weights + v * LANES);
-    weights += p->rows;
-    input += p->input_stride;
-  }
-  UNROLL for (int v = 0; v < vectors; v++) store(y + v * LANES, sum[v]);
-  for (int r = 0; r < p->rows; r++) {
-    float *const output = p->output + p->to[r] + pixel;
-    float z = y[r] + (flags & RESUME ? *output : p->bias[r]);
-    if (flags & ADD) z += p->addend[p->from[r] + pixel];
-    *output = activate_one(activation, z, p->alpha, p->beta);
-  }
+  const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
+  int k = 0;
+  for (; k + chains <= p->inner; k += chains)
+    UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
+      UNROLL for (int v = 0; v < vectors; v++) {
+        const vec w = load(weights + v * LANES);
+        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] += input[i] * w;
+      }
+  for (; k < p->inner; k++, weights += rows_stride, input += input_stride)
+    UNROLL for (int v = 0; v < vectors; v++)
+      UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += input[i] * load(weights + v * LANES);
+
+  float y[8][16 * LANES];
+  UNROLL for (int i = 0; i < pixels; i++)
+    UNROLL for (int v = 0; v < vectors; v++) {
+      UNROLL for (int c = 1; c < chains; c++) sum[0][i][v] += sum[c][i][v];
+      store(y[i] + v * LANES, sum[0][i][v]);
+    }
+  for (int r = 0; r < p->rows; r++)
+    for (int i = 0; i < pixels; i++) {
+      float *const output = p->output + p->to[r] + pixel + i;
+      float z = y[i][r] + (flags & RESUME ? *output : p->bias[r]);
+      if (flags & ADD) z += p->addend[p->from[r] + pixel + i];
+      *output = activate_one(activation, z, p->alpha, p->beta);
+    }
 }
 
 #define PRODUCT_TILE(NAME, ROWS, VECTORS, FLAGS, ACTIVATION) \
   ROUTINE void NAME(const struct product *p, int row, int pixel) { product_tile(ROWS, VECTORS, FLAGS, ACTIVATION, p, row, pixel); }
-#define PRODUCT_PIXEL(NAME, VECTORS, FLAGS, ACTIVATION) \
-  ROUTINE void NAME(const struct product *p, int pixel) { product_pixel(VECTORS, FLAGS, ACTIVATION, p, pixel); }
+#define PRODUCT_PIXELS(NAME, PIXELS, VECTORS, CHAINS, FLAGS, ACTIVATION) \
+  ROUTINE void NAME(const struct product *p, int pixel) { product_pixels(PIXELS, VECTORS, CHAINS, FLAGS, ACTIVATION, p, pixel); }
 
 /* All tiles of one shape: rows [ROW, END_ROW) × vectors [VECTOR, END_VECTOR) of the block that p names. */
 #define TILES(NAME, ROWS, VECTORS, ROW, END_ROW, VECTOR, END_VECTOR) \
   for (int v = VECTOR; v < END_VECTOR; v += VECTORS) \
     for (int r = ROW; r < END_ROW; r += ROWS) NAME(&p, r, v * LANES)
-#define PIXELS(NAME, PIXEL, END_PIXEL) \
-  for (int pixel = PIXEL; pixel < END_PIXEL; pixel++) NAME(&p, pixel)
+#define PIXELS(NAME, PIXELS, PIXEL, END_PIXEL) \
+  for (int pixel = PIXEL; pixel < END_PIXEL; pixel += PIXELS) NAME(&p, pixel)
 
 /* On to the next block of weights, which makes the next `count` rows. */
 KERNEL void next_rows(struct product *p, int count) {
