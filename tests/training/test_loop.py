@@ -148,6 +148,13 @@ def test_bf16_trains_near_float32(run):
     assert 0 < largest_difference(exact, rounded) < 0.05
 
 
+def test_fp16_trains_with_a_scaled_loss(make_net, run):
+    """The scale begins so high that gradients overflow: such steps change nothing, and halve it."""
+    before, trained = make_net().state_dict(), run(iterations=24, mixed_precision="fp16")
+    assert all(tensor.isfinite().all() for tensor in weights(trained).values())
+    assert not torch.equal(weights(trained)["classifier.weight"], before["classifier.weight"])
+
+
 @pytest.mark.parametrize("ema_decay", [None, 0.5])
 def test_mixed_precision_ends_with_a_network_like_any_other(run, ema_decay):
     ended = run(iterations=2, mixed_precision="bf16", ema_decay=ema_decay)

@@ -73,7 +73,7 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     )
 
 
-@torch.onnx.symbolic_helper.parse_args("v", "i")
+@torch.onnx.symbolic_helper.parse_args("v", "i")  # pyright: ignore[reportPrivateImportUsage]
 def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
     """The shuffle for the exporter that traces, which has none: Reshape to [n, groups, -1, h, w], Transpose, Reshape back."""
     shape = graph.op("Shape", x)
@@ -93,7 +93,9 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
         complete = Path(temporary) / path.name
         try:
             # torchvision registers its operators with the exporter that traces.
-            torch.onnx.register_custom_op_symbolic("aten::channel_shuffle", _channel_shuffle, OPSET)
+            torch.onnx.register_custom_op_symbolic(  # pyright: ignore[reportPrivateImportUsage]
+                "aten::channel_shuffle", _channel_shuffle, OPSET
+            )
             torch.onnx.export(model, (example,), complete, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error

@@ -19,7 +19,7 @@ def keep_strided_depthwise(net: nn.Module, wanted: bool = True) -> None:
     they are next to nothing anywhere.
     """
     for module in net.modules():
-        if type(module) not in (nn.Conv2d, Float32Conv2d):
-            continue
+        if not isinstance(module, nn.Conv2d) or type(module) not in (nn.Conv2d, Float32Conv2d):
+            continue  # a subclass with a way of its own
         if 1 < module.groups == module.in_channels and max(module.stride) > 1:
             module.__class__ = Float32Conv2d if wanted else nn.Conv2d
