@@ -73,16 +73,6 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     )
 
 
-@torch.onnx.symbolic_helper.parse_args("v", "i")  # pyright: ignore[reportPrivateImportUsage]
-def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
-    """The shuffle for the exporter that traces, which has none: Reshape to [n, groups, -1, h, w], Transpose, Reshape back."""
-    shape = graph.op("Shape", x)
-    groups_first, start, end = (graph.op("Constant", value_t=torch.tensor(v)) for v in ([0, groups, -1], [2], [4]))
-    split = graph.op("Concat", groups_first, graph.op("Slice", shape, start, end), axis_i=0)
-    planes = graph.op("Transpose", graph.op("Reshape", x, split), perm_i=[0, 2, 1, 3, 4])
-    return graph.op("Reshape", planes, shape).setType(x.type())
-
-
 def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: Any) -> Path:
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it")
@@ -93,9 +83,6 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
         complete = Path(temporary) / path.name
         try:
             # torchvision registers its operators with the exporter that traces.
-            torch.onnx.register_custom_op_symbolic(  # pyright: ignore[reportPrivateImportUsage]
-                "aten::channel_shuffle", _channel_shuffle, OPSET
-            )
             torch.onnx.export(model, (example,), complete, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error

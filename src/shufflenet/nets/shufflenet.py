@@ -24,12 +24,13 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     [n, c, h, w] → [n, c, h, w]: output channel j·groups + i is input channel i·(c/groups) + j. `channel_shuffle(y, c // groups)`
     undoes it. Raises VariantError if `groups` does not divide c.
     """
-    channels = x.shape[1]
+    channels, height, width = x.shape[1:]
     if channels % groups:
         raise VariantError(f"{channels} channels cannot be shuffled in {groups} groups; choose a divisor of {channels}")
-    return F.channel_shuffle(
-        x, groups
-    )  # reshape to [n, g, c/g, h, w], transpose(1, 2), reshape: in one pass over any layout
+    if torch.onnx.is_in_onnx_export():  # the exporter that traces lacks the operator
+        x = x.reshape(-1, groups, channels // groups, height, width)
+        return x.transpose(1, 2).reshape(-1, channels, height, width)
+    return F.channel_shuffle(x, groups)  # the same in one pass, whatever the memory format
 
 
 @dataclass(frozen=True)
