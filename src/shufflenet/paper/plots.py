@@ -172,5 +172,5 @@ def speed(results: Results) -> str:
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("multiply-adds, millions")
         axes.set_ylabel("ms a picture, one thread")
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper left")
         return _svg(figure)
