@@ -132,10 +132,8 @@ class Unit(nn.Module):
             y = self.squeeze_excitation(y)
         if self.stride == 1:
             return F.relu(x + y, inplace=True)
-        shortcut, y = (
-            self.average_pool(x),
-            F.relu(y, inplace=True),
-        )  # x is not negative, so the ReLU after the concat leaves its average as it is
+        # Figure 2 (c) rectifies after the concatenation; of x, which is not negative, that would leave the average as it is.
+        shortcut, y = self.average_pool(x), F.relu(y, inplace=True)
         return torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1)
 
 
