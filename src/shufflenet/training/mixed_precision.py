@@ -15,8 +15,7 @@ class Float32Conv2d(nn.Conv2d):
 def keep_strided_depthwise(net: nn.Module, wanted: bool = True) -> None:
     """Leave depthwise convolutions of stride 2 and more in float32, in place, or give them back to autocast.
 
-    oneDNN has no fast gradient of them in bfloat16: the three of ShuffleNet 1× took a fifth of a training step on the CPU. In float32
-    they are next to nothing anywhere.
+    oneDNN has no fast gradient of them in bfloat16: on the CPU they hold up the whole step. In float32 they are next to nothing anywhere.
     """
     for module in net.modules():
         if not isinstance(module, nn.Conv2d) or type(module) not in (nn.Conv2d, Float32Conv2d):
