@@ -2,7 +2,7 @@
 
     python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8 [NOTE]
 
-Rounding moves the maps a little, so that batch normalization's statistics are taken anew at the rounded weights, over the training pictures.
+Rounding moves the maps a little, so that batch normalization's statistics are taken anew at the rounded weights, over training data.
 
 RUN_FOLDER is what `shufflenet train` wrote, or its folder best/. NOTE goes into config.json. Both precisions are tested on the full data
 set's test pictures; if half precision is wrong on more of them than full precision, nothing is written.
