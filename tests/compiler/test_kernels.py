@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from shufflenet.compiler import lowering
+from shufflenet.compiler import blocking, lowering
 from shufflenet.compiler.emit import emit
 from shufflenet.compiler.ir import (
     RELU,
@@ -245,7 +245,7 @@ def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
 def test_products_of_planes_beyond_the_caches_are_the_same(flags, tmp_path, monkeypatch):
     """As in large pictures: chunk by chunk, fetched ahead. The largest planes here have 4 chunks of 48 pixels, and 4 pixels more."""
     monkeypatch.setattr(lowering, "FAR_FLOATS", 0)
-    monkeypatch.setattr(lowering, "CHUNK_FLOATS", 0)
+    monkeypatch.setattr(blocking, "CHUNK_FLOATS", 0)
     graph = products()
     products_planned = [step for step in make_plan(graph).steps if isinstance(step, Product)]
     assert {(step.far, len(step.chunks)) for step in products_planned} == {(True, 1), (True, 2)}

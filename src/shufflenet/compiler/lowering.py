@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from shufflenet.compiler import steps
+from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_weights
 from shufflenet.compiler.ir import (
     Activate,
     Convolution,
@@ -25,16 +26,13 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.steps import Block, Chunks, Planes, Step, Window
-from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
+from shufflenet.compiler.steps import Planes, Step, Window
 
 ALIGNMENT = 16  # floats: 64 bytes
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
-CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
-CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
 MOST_STEM_CHANNELS = 4
 
 
@@ -152,20 +150,20 @@ class Lowering:
         ):  # fmt: skip
             part = -(-inner // -(-inner // PRODUCT_INNER))
             far = (channels + out) * pixels > FAR_FLOATS
-            chunks = _chunks(rows, pixels, _chunk_pixels(inner) if far else pixels)
+            chunks = cut_pixels(rows, pixels, chunk_pixels(inner) if far else pixels)
             yield steps.Product(
                 **common, comment=comment, groups=groups, inner=inner, part=part, chunks=chunks, far=far,
-                weights=self._add(_pack(matrix, part, chunks[0].blocks)), bias=self._add(bias),
+                weights=self._add(pack_weights(matrix, part, chunks[0].blocks)), bias=self._add(bias),
             )  # fmt: skip
         else:
             parts = -(-inner // PANEL_INNER)
             panel_inner = -(-inner // parts)
-            chunks = _chunks(rows, pixels, _chunk_pixels(panel_inner))
+            chunks = cut_pixels(rows, pixels, chunk_pixels(panel_inner))
             stride = aligned(chunks[0].count) + ALIGNMENT
             yield steps.PanelProduct(
                 **common, comment=comment, window=window, groups=groups, inner=inner, panel_inner=panel_inner,
                 panel_stride=stride, scratch_floats=panel_inner * stride, chunks=chunks,
-                weights=self._add(_pack(matrix, panel_inner, chunks[0].blocks)), bias=self._add(bias),
+                weights=self._add(pack_weights(matrix, panel_inner, chunks[0].blocks)), bias=self._add(bias),
             )  # fmt: skip
 
     @plan.register
@@ -332,7 +330,7 @@ class Lowering:
         _, output_height, output_width = self.graph.shape(pool.output)
         segment = aligned(conv_width) + ALIGNMENT
         bias = np.zeros(filters, np.float32) if operation.bias is None else self.graph.constants[operation.bias]
-        blocks = _blocks(filters, conv_width, single_pixels=False)
+        blocks = cut_rows(filters, conv_width, single_pixels=False)
         return steps.Stem(
             name=operation.name,
             comment=f"stem: 3×3 convolution, {channels} → {filters} channels, and max pool, {output_height}×{output_width}",
@@ -349,7 +347,7 @@ class Lowering:
             blocks=blocks,
             scratch_floats=5 * channels * (2 * segment + ALIGNMENT) + 3 * filters * (segment + ALIGNMENT)
             + max(conv_width, width) + 4 * ALIGNMENT,
-            weights=self._add(_pack(weight.reshape(1, filters, -1), weight[0].size, blocks)),
+            weights=self._add(pack_weights(weight.reshape(1, filters, -1), weight[0].size, blocks)),
             bias=self._add(bias),
         )  # fmt: skip
 
@@ -366,47 +364,6 @@ class Lowering:
 def _affine(planes: Planes) -> bool:
     """Whether all planes follow one another at one distance."""
     return len({b - a for a, b in pairwise(planes.starts)}) <= 1
-
-
-def _blocks(rows: int, pixels: int, block: int | None = None, *, single_pixels: bool = True) -> tuple[Block, ...]:
-    """Rows cut into blocks of weights, and the tiles of each; the last one may be smaller."""
-    block = block or choose_block(rows, pixels, single_pixels=single_pixels)
-    parts = [(rows // block, block), (1, rows % block)]
-    return tuple(
-        Block(count, part, tuple(choose_tiling(part, pixels, m, single_pixels=single_pixels) for m in MACHINES))
-        for count, part in parts
-        if count and part
-    )
-
-
-def _chunk_pixels(inner: int) -> int:
-    """How many pixels of so many input planes make a chunk."""
-    return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
-
-
-def _chunks(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
-    """All pixels, at most `most` at a time; the last chunk may be smaller. The blocks of weights are the same for all."""
-    count = min(pixels, most)
-    block, last = choose_block(rows, count), pixels % count
-    return tuple(
-        Chunks(first, end, size, _blocks(rows, size, block))
-        for first, end, size in ((0, pixels - last, count), (pixels - last, pixels, last))
-        if size
-    )
-
-
-def _pack(matrix: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
-    """(groups, rows, inner) → [group][part of inner][block][inner][row], all numbers in one row."""
-    groups, _, inner = matrix.shape
-    pieces = []
-    for group in range(groups):
-        for first in range(0, inner, part):
-            row = 0
-            for block in blocks:
-                for _ in range(block.count):
-                    pieces.append(matrix[group, row : row + block.rows, first : first + part].T.reshape(-1))
-                    row += block.rows
-    return np.concatenate(pieces)
 
 
 def _counts(

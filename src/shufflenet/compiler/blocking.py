@@ -1,0 +1,50 @@
+"""Cache blocking: a product cut into chunks of pixels and blocks of rows, and its weights packed in the order in which those come."""
+
+import numpy as np
+
+from shufflenet.compiler.steps import Block, Chunks
+from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
+
+CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
+CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
+
+
+def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels: bool = True) -> tuple[Block, ...]:
+    """Rows cut into blocks of weights, and the tiles of each; the last one may be smaller."""
+    block = block or choose_block(rows, pixels, single_pixels=single_pixels)
+    parts = [(rows // block, block), (1, rows % block)]
+    return tuple(
+        Block(count, part, tuple(choose_tiling(part, pixels, m, single_pixels=single_pixels) for m in MACHINES))
+        for count, part in parts
+        if count and part
+    )
+
+
+def chunk_pixels(inner: int) -> int:
+    """How many pixels of so many input planes make a chunk."""
+    return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
+
+
+def cut_pixels(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
+    """All pixels, at most `most` at a time; the last chunk may be smaller. The blocks of weights are the same for all."""
+    count = min(pixels, most)
+    block, last = choose_block(rows, count), pixels % count
+    return tuple(
+        Chunks(first, end, size, cut_rows(rows, size, block))
+        for first, end, size in ((0, pixels - last, count), (pixels - last, pixels, last))
+        if size
+    )
+
+
+def pack_weights(matrix: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
+    """(groups, rows, inner) → [group][part of inner][block][inner][row], all numbers in one row."""
+    groups, _, inner = matrix.shape
+    pieces = []
+    for group in range(groups):
+        for first in range(0, inner, part):
+            row = 0
+            for block in blocks:
+                for _ in range(block.count):
+                    pieces.append(matrix[group, row : row + block.rows, first : first + part].T.reshape(-1))
+                    row += block.rows
+    return np.concatenate(pieces)
