@@ -117,17 +117,9 @@ class Lowering:
         matrix = weight.reshape(groups, rows, inner)
 
         if groups == channels == out and (pixels > 1 or weight[0].size == 1):
-            direct = (
-                window.kernel == (3, 3)
-                and window.dilation == (1, 1)
-                and window.padding == (1, 1)
-                and window.stride in ((1, 1), (2, 2))
-                and (output_height, output_width)
-                == ((height - 1) // window.stride[0] + 1, (width - 1) // window.stride[0] + 1)
-                and operation.addend is None
-            )
             yield steps.Depthwise(
-                **common, comment=f"depthwise {comment}", window=window, direct=direct,
+                **common, comment=f"depthwise {comment}", window=window,
+                direct=_is_direct(window) and operation.addend is None,
                 weights=self._add(weight), bias=self._add(bias),
             )  # fmt: skip
         elif pixels == 1:
@@ -174,7 +166,17 @@ class Lowering:
             height, width, output_height, output_width, operation.kernel, operation.stride, operation.padding[:2],
             operation.dilation,
         )  # fmt: skip
+        comment = f"{operation.kind} pool {'×'.join(map(str, window.kernel))}, {channels} channels, {output_height}×{output_width}"
         largest = operation.kind == "max"
+        if not largest and operation.counts_padding and operation.padding == (1, 1, 1, 1) and _is_direct(window):
+            # The shortcut of a stride-2 unit: every window counts 9 numbers, so this is a depthwise convolution.
+            yield steps.Depthwise(
+                name=operation.name, comment=comment, output=self.planes(operation.output),
+                activation=operation.activation, input=self.planes(operation.input), addend=None,
+                window=window, direct=True,
+                weights=self._add(np.full((channels, 9), 1 / 9, np.float32)), bias=self._add(np.zeros(channels)),
+            )  # fmt: skip
+            return
         rows, columns = (
             _counts(size, out, operation.kernel[a], operation.stride[a], operation.padding[a], operation.padding[a + 2],
                     operation.dilation[a], operation.counts_padding)
@@ -183,8 +185,7 @@ class Lowering:
         reach = (output_width + ALIGNMENT + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
         yield steps.PoolPlanes(
             name=operation.name,
-            comment=f"{operation.kind} pool {window.kernel[0]}×{window.kernel[1]}, {channels} channels, "
-            f"{output_height}×{output_width}",
+            comment=comment,
             output=self.planes(operation.output),
             activation=operation.activation,
             largest=largest,
@@ -359,6 +360,17 @@ class Lowering:
         self._weights.append(padded)
         self._floats += padded.size
         return start
+
+
+def _is_direct(window: Window) -> bool:
+    """Whether kernels/depthwise.c serves: 3×3 with padding 1 on all sides, at stride 1 or 2."""
+    stride = window.stride[0]
+    return (
+        (window.kernel, window.dilation, window.padding) == ((3, 3), (1, 1), (1, 1))
+        and window.stride in ((1, 1), (2, 2))
+        and window.output_height == (window.height - 1) // stride + 1
+        and window.output_width == (window.width - 1) // stride + 1
+    )
 
 
 def _affine(planes: Planes) -> bool:
