@@ -10,8 +10,11 @@ runtime's median over ours.
 Larger pictures are run fewer times. Where each operation's time goes, `shufflenet bench --layers` tells. The peak is that of
 independent fused multiply-adds in registers, measured first; a flop is half a multiply-add.
 
-LiteRT's file is written here where litert-torch is installed, which pins older versions of what the others need; else --tflite names a
-folder of NETWORK.tflite (at --size) that `shufflenet export --format litert` wrote in an environment of its own.
+LiteRT's converter pins older versions of what the others need, so that its files are written before, in an environment of its own:
+`pip install 'shufflenet[compile,litert]'`, or that of `make test-export`. The weights follow from the seed, there and here.
+
+    .venv-export/bin/python benchmarks/compiled.py --all --write-tflite FOLDER    # FOLDER/NETWORK_HEIGHTxWIDTH.tflite, a file a row
+    python benchmarks/compiled.py --all --tflite FOLDER
 """
 
 import argparse
@@ -67,6 +70,25 @@ TABLE = (
 RIVALS = ("onnx", "openvino", "ncnn", "mnn", "litert")
 
 
+def network(row: Row) -> nets.Network:
+    torch.manual_seed(0)
+    return nets.create(row.network).eval()
+
+
+def tflite_name(source: Source) -> str:
+    height, width = source.size
+    return f"{source.name}_{height}x{width}.tflite"
+
+
+def write_tflite(rows: list[Row], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in rows:
+        source = Source(network(row), row.size)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            written = RUNTIMES["litert"].write(source, Path(scratch))[0]
+            print(written.replace(folder / tflite_name(source)), flush=True)
+
+
 def _seconds(call: Callable[[], object]) -> float:
     start = time.process_time()
     call()
@@ -89,12 +111,14 @@ def rivals(
         if name not in names:
             absent[name] = f"{RUNTIMES[name].title} cannot be kept from AVX-512"
             continue
-        written = tflite / f"{source.name}.tflite" if name == "litert" and tflite else None
-        reason = None if written and written.is_file() else RUNTIMES[name].missing()
-        if reason:
-            absent[name] = reason
+        written = tflite / tflite_name(source) if name == "litert" and tflite else None
+        if written and not written.is_file():
+            absent[name] = f"there is no {written}"
             continue
-        if not (written and written.is_file()):
+        if not written:
+            if reason := RUNTIMES[name].missing():
+                absent[name] = reason
+                continue
             (folder / name).mkdir()
             written = RUNTIMES[name].write(source, folder / name)[0]
         calls[name] = RUNTIMES[name].load(written, 1)
@@ -130,8 +154,7 @@ def in_turn(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[
 
 
 def measure(row: Row, options: argparse.Namespace, peak: float, names: tuple[str, ...]) -> dict[str, object]:
-    torch.manual_seed(0)
-    net = nets.create(row.network).eval()
+    net = network(row)
     compiled = compile_source(net, row.size)
     target = "x86_64-v3" if options.avx2 else machine_target()
     calls: dict[str, Call] = {"compiled": load(build(compiled.source, target))}
@@ -182,17 +205,23 @@ def main() -> None:
         "--avx2", action="store_true", help="all without AVX-512: ours, and the runtimes that heed that"
     )
     parser.add_argument("--alone", action="store_true", help="measure no other runtime")
-    parser.add_argument("--tflite", type=Path, help="a folder of NETWORK.tflite")
+    parser.add_argument("--tflite", type=Path, metavar="FOLDER", help="where LiteRT's files were written")
+    parser.add_argument("--write-tflite", type=Path, metavar="FOLDER", help="write them there, and measure nothing")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     if options.gcc and not shutil.which("gcc"):
         parser.error("--gcc needs gcc, which is not installed")
     if not options.networks and not options.all:
         parser.error("name networks, or give --all")
-    names = restrict_to_avx2() if options.avx2 else RIVALS
-    torch.set_num_threads(1)
     height, width = map(int, options.size.split("x"))
     rows = [Row(name, (height, width)) for name in options.networks] + list(TABLE if options.all else ())
+    if options.write_tflite:
+        if reason := RUNTIMES["litert"].missing():
+            parser.error(reason)
+        write_tflite(rows, options.write_tflite)
+        return
+    names = restrict_to_avx2() if options.avx2 else RIVALS
+    torch.set_num_threads(1)
     peak = peak_gflops()
     machine = f"{platform.processor() or platform.machine()}, {'x86_64-v3' if options.avx2 else machine_target()}"
     if not options.json:
@@ -202,10 +231,10 @@ def main() -> None:
         results.append(measure(row, options, peak, names))
         if not options.json:
             print(text(results[-1]), flush=True)
-            for name, reason in results[-1]["absent"].items():  # pyright: ignore[reportAttributeAccessIssue]
-                if name not in told:
+            for reason in results[-1]["absent"].values():  # pyright: ignore[reportAttributeAccessIssue]
+                if reason not in told:
                     print(f"  not measured: {reason}")
-                told.add(name)
+                told.add(reason)
     if options.json:
         print(json.dumps({"machine": machine, "peak_gflops": peak, "rows": results}, indent=2))
 
