@@ -4,6 +4,9 @@
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { setFlagsFromString } from "node:v8";
+
+if (parseInt(process.versions.node) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
 
 const [nodeModules, wasm, onnx, name, ...numbers] = process.argv.slice(2);
 const [height, width, arenaBytes, runs] = numbers.map(Number);

@@ -3,6 +3,8 @@
     npm install --prefix somewhere onnxruntime-web
     python benchmarks/wasm.py --node-modules somewhere/node_modules
 
+    python benchmarks/wasm.py --node-modules somewhere/node_modules --target wasm32-relaxed
+
 Times are CPU time of the process, so that other work on the machine disturbs them little.
 """
 

@@ -26,10 +26,16 @@ MACHINES = {
     "aarch64": (("-target", "aarch64-linux-musl", "-static"), ("qemu-aarch64",)),
     "riscv64": (("-target", "riscv64-linux-musl", "-static"), ("qemu-riscv64",)),
     "wasm32": (("-target", "wasm32-wasi", "-mcpu=generic+simd128"), ("node", "--no-warnings", "run.mjs")),
+    "wasm32-relaxed": (
+        ("-target", "wasm32-wasi", "-mcpu=generic+simd128+relaxed_simd"),
+        ("node", "--no-warnings", "run.mjs"),
+    ),
 }
 RUN_IN_NODE = """
 import fs from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { WASI } from "node:wasi";
+if (parseInt(process.versions.node) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
 const [, , program, picture] = process.argv;
 const wasi = new WASI({ version: "preview1", args: [program, picture], preopens: { "/": process.cwd() } });
 const module = await WebAssembly.compile(fs.readFileSync(program));
@@ -100,6 +106,22 @@ def test_sums_stay_in_registers(folder, target):
     for name, body in products:
         spilled = [instruction for instruction in body if re.search(r"\[sp|\(%rsp|\(%rbp", instruction)]
         assert not spilled, f"{name} on {target}: {spilled}"
+
+
+def test_webassembly_multiplies_and_adds_at_once_only_as_the_source_says(folder):
+    """LLVM 21 contracts a + b · c to a relaxed_madd of a, b, c, in that order. And loads take offsets, instead of an addition each."""
+    command = [
+        *compile_command("wasm32-relaxed", (sys.executable, "-m", "ziglang", "cc")),
+        "-Wno-unused-command-line-argument",
+    ]
+    subprocess.run([*command, "-S", "tiny.c", "-o", "tiny.s"], cwd=folder, check=True)
+    assembly = (folder / "tiny.s").read_text(encoding="latin-1")
+    tile = re.search(r"^product_3x3\w*:.*?loop(.*?)end_loop", assembly, re.MULTILINE | re.DOTALL)
+    assert tile
+    assert tile[1].count("f32x4.relaxed_madd") == 9
+    assert "f32x4.add" not in tile[1]
+    assert re.search(r"v128.load\s+32", tile[1])
+    assert re.search(r"v128.load32_splat\s+8", tile[1])
 
 
 def test_a_webassembly_module_exports_what_the_header_declares():

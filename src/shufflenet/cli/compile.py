@@ -15,7 +15,9 @@ def compile(
     name: Annotated[str | None, typer.Option(help="What every public name in the C source begins with.")] = None,
     build: Annotated[
         str | None,
-        typer.Option(help="Build too: native, x86_64-v2, x86_64-v3, x86_64-v4, aarch64, riscv64, riscv64-v, wasm32."),
+        typer.Option(
+            help="Build too: native, x86_64-v2, x86_64-v3, x86_64-v4, aarch64, riscv64, riscv64-v, wasm32, wasm32-relaxed."
+        ),
     ] = None,
     dump: Annotated[Path | None, typer.Option(help="A folder for every stage of the compiler, as text.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,

@@ -34,6 +34,10 @@ def _x86(level: int) -> Target:
     return Target(("-target", "x86_64-linux-gnu", f"-mcpu=x86_64_v{level}"), (f"-march=x86-64-v{level}",))
 
 
+def _wasm(features: str) -> Target:
+    return Target(("-target", "wasm32-wasi", f"-mcpu={features}", "-mexec-model=reactor"), executable=True)
+
+
 TARGETS = {
     "native": Target(("-mcpu=native",), ("-march=native",)),
     "x86_64-v2": _x86(2),
@@ -42,7 +46,8 @@ TARGETS = {
     "aarch64": Target(("-target", "aarch64-linux-gnu")),
     "riscv64": Target(("-target", "riscv64-linux-gnu", "-mcpu=baseline_rv64")),
     "riscv64-v": Target(("-target", "riscv64-linux-gnu", "-mcpu=baseline_rv64+v+zvl128b")),
-    "wasm32": Target(("-target", "wasm32-wasi", "-mcpu=generic+simd128", "-mexec-model=reactor"), executable=True),
+    "wasm32": _wasm("generic+simd128"),
+    "wasm32-relaxed": _wasm("generic+simd128+relaxed_simd"),  # multiplies and adds at once; engines since 2023
 }
 
 _LEVELS = {  # what /proc/cpuinfo must list

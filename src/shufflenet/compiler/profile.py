@@ -65,6 +65,6 @@ def peak_gflops() -> float:
         seconds = []
         for _ in range(PEAK_CALLS):
             start = time.perf_counter()
-            peak.multiply_add(ctypes.c_void_p(numbers.ctypes.data), PEAK_ROUNDS)
+            peak.multiply_and_add(ctypes.c_void_p(numbers.ctypes.data), PEAK_ROUNDS)
             seconds.append(time.perf_counter() - start)
         return 2 * peak.multiply_adds() * PEAK_ROUNDS / min(seconds) / 1e9

@@ -12,7 +12,8 @@ KERNEL vec masked(vec x, bits mask) { return (vec)((bits)x & mask); }
 
 /* Weights times the three neighbours of a row, on top of sum. */
 KERNEL vec three_taps(vec sum, const float *weights, const vec x[3]) {
-  return sum + weights[0] * x[0] + weights[1] * x[1] + weights[2] * x[2];
+  UNROLL for (int i = 0; i < 3; i++) sum = multiply_add(splat(weights[i]), x[i], sum);
+  return sum;
 }
 
 /* Output columns [column, column + LANES) of a whole plane; of the last `partial` only the first lanes count. */

@@ -40,10 +40,12 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
   const int32_t *const taps = p->taps;
   const ptrdiff_t next_block = (ptrdiff_t)p->inner * p->rows; /* weights come from far: fetch those of the block after this one */
   for (int k = 0, inner = p->inner; k < inner; k++) {
+    OPAQUE(weights);
+    OPAQUE(input);
     vec x[8];
-    UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += weights[r] * x[v];
+      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(splat(weights[(unsigned)r]), x[v], sum[r][v]);
     __builtin_prefetch(weights + next_block);
     if (flags & FAR) /* the next tile's pixels */
       UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
@@ -74,7 +76,7 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
     UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
       UNROLL for (int v = 0; v < vectors; v++) {
         const vec w = load(weights + v * LANES);
-        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] += input[i] * w;
+        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(splat(input[i]), w, sum[c][i][v]);
       }
   for (; k < p->inner; k++, weights += rows_stride, input += input_stride)
     UNROLL for (int v = 0; v < vectors; v++)

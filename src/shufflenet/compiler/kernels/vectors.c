@@ -37,6 +37,22 @@ KERNEL void store(float *to, vec x) { *(floats_anywhere *)to = x; }
 KERNEL vec splat(float x) { return x - (vec){0}; }
 KERNEL vec where(bits condition, vec yes, vec no) { return (vec)((condition & (bits)yes) | (~condition & (bits)no)); }
 
+/* a · b + c, in one instruction where there is one. */
+#if defined __wasm_relaxed_simd__ && LANES == 4
+#pragma STDC FP_CONTRACT OFF /* LLVM 21 would take a + b · c for this, with the operands in that order */
+KERNEL vec multiply_add(vec a, vec b, vec c) { return __builtin_wasm_relaxed_madd_f32x4(a, b, c); }
+#else
+KERNEL vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+#endif
+
+/* WebAssembly's loads take a constant offset from a pointer, if LLVM does not make a pointer of its own for each: it must not know
+   how this one moves. */
+#if defined __wasm__
+#define OPAQUE(POINTER) __asm__("" : "+r"(POINTER))
+#else
+#define OPAQUE(POINTER) (void)0
+#endif
+
 /* The first `count` lanes only. */
 KERNEL void store_first(float *to, vec x, int count) {
   float lanes[LANES];
