@@ -15,19 +15,28 @@ KERNEL void split_row(const float *row, int width, float *even, float *odd, int 
   odd[-1] = 0;
 }
 
+/* LANES columns of the largest of `count` convolution rows. */
+KERNEL vec stem_pool_down(const float *const rows[3], int count, int x) {
+  vec most = load(rows[0] + x);
+  for (int r = 1; r < count; r++) most = larger(most, load(rows[r] + x));
+  return most;
+}
+
 /* The largest of up to three convolution rows, then of three columns, into one row of one output plane. */
-KERNEL void stem_pool_row(const float *const rows[3], int count, int width, int output_width, float *buffer, float *output) {
-  for (int x = 0; x < width; x += LANES) {
-    vec sum = load(rows[0] + x);
-    for (int r = 1; r < count; r++) sum = larger(sum, load(rows[r] + x));
-    store(buffer + x, sum);
-  }
-  for (int x = width; x < width + 2 * LANES; x++) buffer[x] = -__builtin_inff();
+KERNEL void stem_pool_row(const float *const rows[3], int count, const int width, const int output_width, float *output) {
+  const vec nothing = splat(-__builtin_inff());
+  vec left = nothing; /* its last lane is the column before */
   for (int x = 0; x < output_width; x += LANES) {
-    if (x + LANES > output_width && output_width >= LANES) x = output_width - LANES;
-    const vec first = load(buffer + 2 * x), second = load(buffer + 2 * x + LANES);
-    const vec before = EVEN(load(buffer + 2 * x - 1), load(buffer + 2 * x - 1 + LANES));
-    const vec most = in_order(larger(larger(before, EVEN(first, second)), ODD(first, second)));
+    if (x + LANES > output_width && output_width >= LANES) { /* the last vector is moved left to end with the row */
+      x = output_width - LANES;
+      left = x ? stem_pool_down(rows, count, 2 * x - LANES) : nothing;
+    }
+    const vec first = stem_pool_down(rows, count, 2 * x), second = stem_pool_down(rows, count, 2 * x + LANES);
+    const vec even = in_order(EVEN(first, second));
+    vec odd = in_order(ODD(first, second));
+    if (2 * (x + LANES) > width) odd = where(count_from(0) * 2 + (2 * x + 1) < width, odd, nothing);
+    const vec most = larger(larger(even, odd), AFTER(left, odd));
+    left = second;
     if (output_width >= LANES) store(output + x, most);
     else store_first(output, most, output_width);
   }
@@ -42,7 +51,6 @@ KERNEL void stem_planes(const int height, const int width, const int channels, c
   const int split = 2 * segment + 16, slot = channels * split; /* a row of all channels: odd columns from 16 on, then even ones */
   const ptrdiff_t kept = segment + 16;                         /* a row of one filter */
   float *const slots = scratch, *const rows = scratch + 5 * slot, *const buffer = rows + 3 * filters * kept + 16;
-  buffer[-1] = -__builtin_inff();
   for (int y = 0; y < output_height; y++) {
     /* Input rows 4y − 1 ... 4y + 3; the first is the last one of before. */
     for (int i = 0; i < 5; i++) {
@@ -80,7 +88,7 @@ KERNEL void stem_planes(const int height, const int width, const int channels, c
       int count = 1;
       if (has_second) meet[count++] = second + filter * kept;
       if (y > 0) meet[count++] = before + filter * kept;
-      stem_pool_row(meet, count, convolution_width, output_width, buffer, output + to[filter] + (ptrdiff_t)y * output_width);
+      stem_pool_row(meet, count, convolution_width, output_width, output + to[filter] + (ptrdiff_t)y * output_width);
     }
   }
 }

@@ -54,19 +54,17 @@ KERNEL vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
 #endif
 
 /* The first `count` lanes only. */
-KERNEL void store_first(float *to, vec x, int count) {
-  float lanes[LANES];
-  store(lanes, x);
-  for (int i = 0; i < count; i++) to[i] = lanes[i];
-}
+KERNEL void store_first(float *to, vec x, int count) { memcpy(to, &x, sizeof(float) * (size_t)count); }
 
 /* The larger one; NaN if either is. */
-KERNEL vec larger(vec a, vec b) { return where((a > b) | (a != a), a, b); }
+KERNEL vec larger(vec a, vec b) { return where(a != a, a, where(a > b, a, b)); }
 
 /* first, first + 1, first + 2, ... */
 KERNEL bits count_from(int first) {
   bits lanes;
-  UNROLL for (int i = 0; i < LANES; i++) lanes[i] = first + i;
+  int32_t numbers[LANES];
+  UNROLL for (int i = 0; i < LANES; i++) numbers[i] = first + i;
+  memcpy(&lanes, numbers, sizeof lanes);
   return lanes;
 }
 
@@ -85,6 +83,17 @@ KERNEL bits count_from(int first) {
 #define EVEN(a, b) (a)
 #define ODD(a, b) (b)
 #endif
+/* The last lane of a, then all but the last of b. */
+#if LANES == 16
+#define AFTER(a, b) __builtin_shufflevector(a, b, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30)
+#elif LANES == 8
+#define AFTER(a, b) __builtin_shufflevector(a, b, 7, 8, 9, 10, 11, 12, 13, 14)
+#elif LANES == 4
+#define AFTER(a, b) __builtin_shufflevector(a, b, 3, 4, 5, 6)
+#else
+#define AFTER(a, b) (a)
+#endif
+
 KERNEL vec in_order(vec x) {
 #if LANES == 8
   return __builtin_shufflevector(x, x, 0, 1, 4, 5, 2, 3, 6, 7);
