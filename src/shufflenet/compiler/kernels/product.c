@@ -21,6 +21,8 @@ enum {
   FAR = 8     /* planes come from beyond the caches, and no processor foresees an order of so many: fetch them ahead */
 };
 
+enum { LINE_VECTORS = 16 / LANES }; /* of a cache line */
+
 KERNEL void product_tile(const int rows, const int vectors, const int flags, const int activation,
                          const struct product *p, int row, int pixel) {
   vec sum[24][8];
@@ -32,7 +34,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
 
   if (flags & FAR && !(flags & RESUME))
     UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int v = 0; v < vectors; v++)
+      UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS)
         __builtin_prefetch((flags & ADD ? p->addend + from[r] + pixel : output + to[r]) + v * LANES);
 
   const float *weights = p->weights + row, *input = p->input + pixel;
@@ -48,7 +50,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
       UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(splat(weights[(unsigned)r]), x[v], sum[r][v]);
     __builtin_prefetch(weights + next_block);
     if (flags & FAR) /* the next tile's pixels */
-      UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
+      UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
     weights += rows_stride;
     if (!(flags & TAPS)) input += input_stride;
   }
