@@ -36,6 +36,27 @@ def cut_pixels(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
     )
 
 
+def cut_tiles(rows: int, tiles: tuple[int, int], most: int) -> tuple[Chunks, ...]:
+    """All rows of tiles, `tiles` rows × columns, at most `most` rows at a time; the blocks of weights are the same for all."""
+    (end, columns), count = tiles, min(tiles[0], most)
+    block, last = choose_block(rows, count * columns), end % count
+    return tuple(
+        Chunks(first, stop, size, cut_rows(rows, size * columns, block))
+        for first, stop, size in ((0, end - last, count), (end - last, end, last))
+        if size
+    )
+
+
+def pack_positions(matrices: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
+    """(positions, rows, inner) → [block][position][part of inner][inner][row], all numbers in one row."""
+    pieces, row = [], 0
+    for block in blocks:
+        for _ in range(block.count):
+            pieces.append(pack_weights(matrices[:, row : row + block.rows], part, (Block(1, block.rows, ()),)))
+            row += block.rows
+    return np.concatenate(pieces)
+
+
 def pack_weights(matrix: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
     """(groups, rows, inner) → [group][part of inner][block][inner][row], all numbers in one row."""
     groups, _, inner = matrix.shape

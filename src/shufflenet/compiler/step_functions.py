@@ -1,7 +1,7 @@
 """Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 
 import numpy as np
@@ -10,7 +10,7 @@ from shufflenet.compiler import steps
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.shared import Shared, activation_kind, comment, number
 from shufflenet.compiler.source import Pixels
-from shufflenet.compiler.steps import Planes, PlannedPort, Step, Window
+from shufflenet.compiler.steps import Block, Planes, PlannedPort, Step, Window
 
 AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
 
@@ -97,6 +97,9 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.PanelProduct) -> Iterator[str]:
+        yield from self._panel_product(step)
+
+    def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
         rows = len(step.output.starts) // step.groups
         channels = len(step.input.starts) // step.groups
         yield f"float *const panel = a + {step.scratch};"
@@ -122,6 +125,58 @@ class StepFunctions:
                 yield f"    pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
                 yield f"    {multiply}((struct product){self._product(step, changes)});"
             yield "  }"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.WinogradProduct) -> Iterator[str]:
+        w, size = step.window, step.window.height * step.window.width
+        rows, channels = (len(planes.starts) // step.groups for planes in (step.output, step.input))
+        yield f"if (!all_within({number(step.largest)}, {size}, {len(step.input.starts)}, {self._planes(step.input)})) {{"
+        yield from (f"  {line}" for line in self._panel_product(step))
+        yield "  return;"
+        yield "}"
+        yield f"float *const padded = a + {step.scratch}, *const lines = padded + {step.lines};"
+        yield f"float *const input = padded + {step.input_tiles}, *const output = padded + {step.output_tiles};"
+        yield f"for (int group = 0; group < {step.groups}; group++) {{"
+        yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+        for chunk in step.tile_chunks:
+            sizes = (
+                step.transform.size, step.transform.output, w.height, w.width, *w.padding, w.output_height, w.output_width,
+                step.columns, "row", chunk.count, step.padded_stride, step.line_stride, step.tile_stride, step.input_stride,
+                step.output_stride,
+            )  # fmt: skip
+            yield f"  for (int row = {chunk.first}; row < {chunk.end}; row += {chunk.count}) {{"
+            yield f"    const struct winograd tiles = {{{', '.join(map(str, sizes))}}};"
+            yield f"    winograd_input(tiles, {self.shared.input_matrix(step.transform)}, {channels},"
+            yield f"                   a + {step.input.offset}, from, padded, lines, input);"
+            yield f"    const float *weights = w + {step.tile_weights} + {step.transform.positions * rows * channels} * group;"
+            yield f"    int channel = {rows} * group;"
+            for block in chunk.blocks:
+                yield from (f"    {line}" for line in self._winograd_block(step, chunk.count * step.columns, block))
+            yield "  }"
+        yield "}"
+
+    def _winograd_block(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
+        """The products of each position, and the output planes that come of them."""
+        channels = len(step.input.starts) // step.groups
+        to = self.shared.table("int32_t", [row * step.tile_stride for row in range(block.rows)])
+        zeros = self.shared.table("float", [0.0] * block.rows)
+        yield f"for (int block = 0; block < {block.count}; block++, channel += {block.rows}) {{"
+        yield f"  for (int position = 0; position < {step.transform.positions}; position++) {{"
+        yield f"    struct product p = {{.weights = weights, .bias = {zeros}, .to = {to}, .from = {to}, .input_stride = {step.tile_stride}}};"
+        yield f"    p.input = input + position * {step.input_stride}, p.output = output + position * {step.output_stride};"
+        for part in range(0, channels, step.part):
+            count = min(step.part, channels - part)
+            multiply = self.shared.multiply(tiles, (replace(block, count=1),), ("RESUME",) if part else (), None)
+            yield f"    p.inner = {count};"
+            yield f"    {multiply}(p);"
+            yield f"    p.weights += {block.rows * count}, p.input += {step.tile_stride * count};"
+        yield "    weights = p.weights;"
+        yield "  }"
+        addend = f"a + {step.addend.offset}, {self.shared.starts(step.addend)} + channel" if step.addend else "NULL, NULL"
+        yield f"  winograd_output(tiles, {self.shared.output_matrix(step.transform)}, {activation_kind(step.activation)}, {block.rows},"
+        yield f"                  output, w + {step.bias} + channel, a + {step.output.offset}, {self.shared.starts(step.output)} + channel,"
+        yield f"                  {addend}, {_limits(step)}, lines);"
         yield "}"
 
     @body.register

@@ -6,6 +6,7 @@ import numpy as np
 
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.tiles import Tiling
+from shufflenet.compiler.winograd import Transform
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,30 @@ class PanelProduct(Step):
     chunks: tuple[Chunks, ...]
     weights: int
     bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinogradProduct(PanelProduct):
+    """A dense convolution by way of transformed tiles; where an input is beyond ±`largest`, or NaN, it is a PanelProduct after all.
+
+    Scratch holds the padded rows; then, at `lines`, `input_tiles` and `output_tiles`, what kernels/winograd.c makes of them. The weights of
+    tiles are packed [group][block][position][part of inner][inner][row].
+    """
+
+    transform: Transform
+    largest: float
+    columns: int  # tiles in a row of them
+    tile_chunks: tuple[Chunks, ...]  # of rows of tiles
+    part: int
+    padded_stride: int
+    line_stride: int
+    tile_stride: int  # from one channel's tiles to the next one's
+    input_stride: int  # from one position's tiles to the next one's
+    output_stride: int
+    lines: int
+    input_tiles: int
+    output_tiles: int
+    tile_weights: int
 
 
 @dataclass(frozen=True, kw_only=True)
