@@ -25,25 +25,17 @@ def chunk_pixels(inner: int) -> int:
     return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
-def cut_pixels(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
-    """All pixels, at most `most` at a time; the last chunk may be smaller. The blocks of weights are the same for all."""
-    count = min(pixels, most)
-    block, last = choose_block(rows, count), pixels % count
-    return tuple(
-        Chunks(first, end, size, cut_rows(rows, size, block))
-        for first, end, size in ((0, pixels - last, count), (pixels - last, pixels, last))
-        if size
-    )
+def cut_pixels(rows: int, count: int, most: int, *, each: int = 1) -> tuple[Chunks, ...]:
+    """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller.
 
-
-def cut_tiles(rows: int, tiles: tuple[int, int], most: int) -> tuple[Chunks, ...]:
-    """All rows of tiles, `tiles` rows × columns, at most `most` rows at a time; the blocks of weights are the same for all."""
-    (end, columns), count = tiles, min(tiles[0], most)
-    block, last = choose_block(rows, count * columns), end % count
+    The blocks of weights are the same for all.
+    """
+    size = min(count, most)
+    block, last = choose_block(rows, size * each), count % size
     return tuple(
-        Chunks(first, stop, size, cut_rows(rows, size * columns, block))
-        for first, stop, size in ((0, end - last, count), (end - last, end, last))
-        if size
+        Chunks(first, end, step, cut_rows(rows, step * each, block))
+        for first, end, step in ((0, count - last, size), (count - last, count, last))
+        if step
     )
 
 

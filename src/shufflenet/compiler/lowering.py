@@ -3,8 +3,8 @@
 A plane of more than one number starts at a multiple of 16 floats and has room up to one; planes of one number lie side by side.
 """
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import singledispatchmethod
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from shufflenet.compiler import steps
-from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, cut_tiles, pack_positions, pack_weights
+from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_positions, pack_weights
 from shufflenet.compiler.ir import (
     Activate,
     Convolution,
@@ -29,30 +30,13 @@ from shufflenet.compiler.ir import (
     View,
 )
 from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
-from shufflenet.compiler.winograd import Transform, choose_transform, chunk_rows, largest_input
+from shufflenet.compiler.winograd import Transform, choose_transform, chunk_rows, largest_input, lay_out
 
-ALIGNMENT = 16  # floats: 64 bytes
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
 MOST_STEM_CHANNELS = 4
-
-
-def plane_stride(height: int, width: int) -> int:
-    """Floats from one plane to the next; an odd number of cache lines where planes are large, so that they share no cache set."""
-    pixels = height * width
-    lines = -(-pixels // ALIGNMENT)
-    return 1 if pixels == 1 else ALIGNMENT * (lines + (lines % 2 == 0 and lines > 64))
-
-
-def aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def odd_lines(size: int) -> int:
-    """An odd number of cache lines, so that so many floats side by side share no cache set."""
-    return ALIGNMENT * (-(-size // ALIGNMENT) | 1)
 
 
 class Lowering:
@@ -115,10 +99,8 @@ class Lowering:
             yield self._product(operation)
         else:
             direct = self._panel_product(operation, window)
-            transform = None
-            if window.stride == window.dilation == (1, 1) and np.isfinite(weight).all():
-                rows = out // operation.groups
-                transform = choose_transform(window.kernel, weight.shape[1], rows, (output_height, output_width))
+            dense = window.stride == window.dilation == (1, 1)
+            transform = choose_transform(weight, operation.groups, (output_height, output_width)) if dense else None
             yield self._winograd_product(direct, weight, transform) if transform else direct
 
     def _depthwise(self, operation: Convolution, window: Window) -> Step:
@@ -181,31 +163,19 @@ class Lowering:
     def _winograd_product(self, direct: PanelProduct, weight: np.ndarray, transform: Transform) -> Step:
         rows, inner = weight.shape[0] // direct.groups, weight.shape[1]
         size = direct.window.output_height, direct.window.output_width
-        tile_rows, columns = (-(-side // transform.output) for side in size)
-        chunks = cut_tiles(rows, (tile_rows, columns), chunk_rows(transform, inner, size))
-        largest_block = chunks[0].blocks[0].rows
+        tile_rows, columns = transform.tiles(size)
+        chunks = cut_pixels(rows, tile_rows, chunk_rows(transform, inner, size), each=columns)
+        blocks = chunks[0].blocks
         part = -(-inner // -(-inner // PRODUCT_INNER))
-        moved = [transform.weights(group).astype(np.float32) for group in np.split(weight, direct.groups)]
-
-        tiles, span = chunks[0].count * columns, transform.output * columns
-        tile_stride = aligned(tiles)
-        padded_stride = aligned(span) + ALIGNMENT
-        line_stride = transform.output * tile_stride + ALIGNMENT
-        input_stride, output_stride = (odd_lines(channels * tile_stride) for channels in (inner, largest_block))
-        padded = aligned((chunks[0].count * transform.output + transform.kernel - 1) * padded_stride)
-        lines = aligned(-(-transform.size // transform.output) * transform.size * line_stride)
-        input_tiles = padded + lines
-        output_tiles = input_tiles + transform.positions * input_stride
-        floats = output_tiles + transform.positions * output_stride
-        fields = {field.name: getattr(direct, field.name) for field in dataclasses.fields(direct)}
-        fields["comment"] += ", Winograd"
-        fields["scratch_floats"] = max(direct.scratch_floats, floats)
+        layout = lay_out(transform, (chunks[0].count, columns), inner, blocks[0].rows)
+        moved = [transform.weights(group) for group in np.split(weight, direct.groups)]
+        usual = {field.name: getattr(direct, field.name) for field in fields(direct)}
+        usual["comment"] += ", Winograd"
+        usual["scratch_floats"] = max(direct.scratch_floats, layout.floats)
         return steps.WinogradProduct(
-            **fields, transform=transform, largest=min(largest_input(transform, group) for group in moved),
-            columns=columns, tile_chunks=chunks, part=part, padded_stride=padded_stride, line_stride=line_stride,
-            tile_stride=tile_stride, input_stride=input_stride, output_stride=output_stride,
-            lines=padded, input_tiles=input_tiles, output_tiles=output_tiles,
-            tile_weights=self._add(np.concatenate([pack_positions(group, part, chunks[0].blocks) for group in moved])),
+            **usual, transform=transform, largest=min(largest_input(transform, group) for group in moved), layout=layout,
+            tile_chunks=chunks, part=part,
+            tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in moved])),
         )  # fmt: skip
 
     def _convolution(self, operation: Convolution) -> dict[str, Any]:

@@ -127,7 +127,10 @@ def _declare_table(name: str, kind: str, values: tuple[float, ...]) -> str:
 
 def _matrices_function(matrices: dict[str, list[str]]) -> str:
     """What kernels/winograd.c leaves to be written: y = matrix × x, for each matrix by name."""
-    lines = [f"enum {{ {', '.join(matrices)} }};", "KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {"]
+    lines = [
+        f"enum {{ {', '.join(matrices)} }};",
+        "KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {",
+    ]
     lines.append("  switch (matrix) {")
     for name, statements in matrices.items():
         lines += [f"    case {name}: {{", *(f"      {statement}" for statement in statements), "      break;", "    }"]

@@ -10,7 +10,7 @@ from shufflenet.compiler import steps
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.shared import Shared, activation_kind, comment, number
 from shufflenet.compiler.source import Pixels
-from shufflenet.compiler.steps import Block, Planes, PlannedPort, Step, Window
+from shufflenet.compiler.steps import Block, Chunks, Planes, PlannedPort, Step, Window
 
 AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
 
@@ -129,54 +129,52 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.WinogradProduct) -> Iterator[str]:
-        w, size = step.window, step.window.height * step.window.width
+        transform, layout = step.transform, step.layout
         rows, channels = (len(planes.starts) // step.groups for planes in (step.output, step.input))
-        yield f"if (!all_within({number(step.largest)}, {size}, {len(step.input.starts)}, {self._planes(step.input)})) {{"
+        pixels = step.window.height * step.window.width
+        numbers = f"{pixels}, {len(step.input.starts)}, {self._planes(step.input)}"
+        yield f"if (!all_within({number(step.largest)}, {numbers})) {{"
         yield from (f"  {line}" for line in self._panel_product(step))
         yield "  return;"
         yield "}"
-        yield f"float *const padded = a + {step.scratch}, *const lines = padded + {step.lines};"
-        yield f"float *const input = padded + {step.input_tiles}, *const output = padded + {step.output_tiles};"
+        yield f"float *const padded = a + {step.scratch}, *const lines = padded + {layout.lines};"
+        yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
         for chunk in step.tile_chunks:
-            sizes = (
-                step.transform.size, step.transform.output, w.height, w.width, *w.padding, w.output_height, w.output_width,
-                step.columns, "row", chunk.count, step.padded_stride, step.line_stride, step.tile_stride, step.input_stride,
-                step.output_stride,
-            )  # fmt: skip
-            yield f"  for (int row = {chunk.first}; row < {chunk.end}; row += {chunk.count}) {{"
-            yield f"    const struct winograd tiles = {{{', '.join(map(str, sizes))}}};"
-            yield f"    winograd_input(tiles, {self.shared.input_matrix(step.transform)}, {channels},"
-            yield f"                   a + {step.input.offset}, from, padded, lines, input);"
-            yield f"    const float *weights = w + {step.tile_weights} + {step.transform.positions * rows * channels} * group;"
-            yield f"    int channel = {rows} * group;"
+            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+            yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
+            yield f"    winograd_input(tiles, {self.shared.input_matrix(transform)}, {channels}, a + {step.input.offset}, from,"
+            yield "                   padded, lines, input);"
+            yield f"    const float *weights = w + {step.tile_weights} + {transform.positions * rows * channels} * group;"
+            yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
-                yield from (f"    {line}" for line in self._winograd_block(step, chunk.count * step.columns, block))
+                yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
             yield "  }"
         yield "}"
 
-    def _winograd_block(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
-        """The products of each position, and the output planes that come of them."""
-        channels = len(step.input.starts) // step.groups
-        to = self.shared.table("int32_t", [row * step.tile_stride for row in range(block.rows)])
-        zeros = self.shared.table("float", [0.0] * block.rows)
-        yield f"for (int block = 0; block < {block.count}; block++, channel += {block.rows}) {{"
+    def _winograd_blocks(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
+        """A product for each position, then the output planes that come of them all."""
+        channels, stride = len(step.input.starts) // step.groups, step.layout.tile_stride
+        to = self.shared.table("int32_t", range(0, block.rows * stride, stride))
+        zeros = self.shared.table("float", (0.0,) * block.rows)
+        yield f"for (int block = 0; block < {block.count}; block++, row += {block.rows}) {{"
         yield f"  for (int position = 0; position < {step.transform.positions}; position++) {{"
-        yield f"    struct product p = {{.weights = weights, .bias = {zeros}, .to = {to}, .from = {to}, .input_stride = {step.tile_stride}}};"
-        yield f"    p.input = input + position * {step.input_stride}, p.output = output + position * {step.output_stride};"
+        yield f"    struct product p = {{.weights = weights, .bias = {zeros}, .to = {to}, .from = {to}}};"
+        yield f"    p.input = input + position * {step.layout.input_stride}, p.input_stride = {stride};"
+        yield f"    p.output = output + position * {step.layout.output_stride};"
         for part in range(0, channels, step.part):
             count = min(step.part, channels - part)
             multiply = self.shared.multiply(tiles, (replace(block, count=1),), ("RESUME",) if part else (), None)
             yield f"    p.inner = {count};"
             yield f"    {multiply}(p);"
-            yield f"    p.weights += {block.rows * count}, p.input += {step.tile_stride * count};"
+            yield f"    p.weights += {block.rows * count}, p.input += {count * stride};"
         yield "    weights = p.weights;"
         yield "  }"
-        addend = f"a + {step.addend.offset}, {self.shared.starts(step.addend)} + channel" if step.addend else "NULL, NULL"
-        yield f"  winograd_output(tiles, {self.shared.output_matrix(step.transform)}, {activation_kind(step.activation)}, {block.rows},"
-        yield f"                  output, w + {step.bias} + channel, a + {step.output.offset}, {self.shared.starts(step.output)} + channel,"
-        yield f"                  {addend}, {_limits(step)}, lines);"
+        matrix, kind = self.shared.output_matrix(step.transform), activation_kind(step.activation)
+        addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
+        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, w + {step.bias} + row,"
+        yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
         yield "}"
 
     @body.register
@@ -329,6 +327,17 @@ def _activation_fields(activation: Activation | None) -> dict[str, str]:
     if activation is None or activation.kind not in ("clip", "leaky_relu", "hard_sigmoid"):
         return {}
     return {"alpha": number(activation.alpha), "beta": number(activation.beta)}
+
+
+def _tiles(step: steps.WinogradProduct, chunk: Chunks) -> str:
+    """kernels/winograd.c's struct for rows of tiles from `first` on."""
+    w, transform, layout = step.window, step.transform, step.layout
+    values = (
+        transform.size, transform.output, w.height, w.width, *w.padding, w.output_height, w.output_width,
+        layout.columns, "first", chunk.count,
+        layout.padded_stride, layout.line_stride, layout.tile_stride, layout.input_stride, layout.output_stride,
+    )  # fmt: skip
+    return f"{{{', '.join(map(str, values))}}}"
 
 
 def _window(w: Window, first: int | str, count: int) -> str:

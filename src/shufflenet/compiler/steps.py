@@ -6,7 +6,7 @@ import numpy as np
 
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.tiles import Tiling
-from shufflenet.compiler.winograd import Transform
+from shufflenet.compiler.winograd import Layout, Transform
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Chunks:
-    """Output pixels [first, end), `count` of them at a time, and how the product of so many is tiled."""
+    """Output pixels, or rows of Winograd's tiles, [first, end), `count` of them at a time, and how the product of so many is tiled."""
 
     first: int
     end: int
@@ -104,25 +104,16 @@ class PanelProduct(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class WinogradProduct(PanelProduct):
-    """A dense convolution by way of transformed tiles; where an input is beyond ±`largest`, or NaN, it is a PanelProduct after all.
+    """A dense convolution by way of transformed tiles; a PanelProduct after all where an input is beyond ±`largest`, or NaN.
 
-    Scratch holds the padded rows; then, at `lines`, `input_tiles` and `output_tiles`, what kernels/winograd.c makes of them. The weights of
-    tiles are packed [group][block][position][part of inner][inner][row].
+    The weights of tiles are packed [group][block][position][part of channels][channel][row].
     """
 
     transform: Transform
     largest: float
-    columns: int  # tiles in a row of them
-    tile_chunks: tuple[Chunks, ...]  # of rows of tiles
+    layout: Layout
+    tile_chunks: tuple[Chunks, ...]
     part: int
-    padded_stride: int
-    line_stride: int
-    tile_stride: int  # from one channel's tiles to the next one's
-    input_stride: int  # from one position's tiles to the next one's
-    output_stride: int
-    lines: int
-    input_tiles: int
-    output_tiles: int
     tile_weights: int
 
 

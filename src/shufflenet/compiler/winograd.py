@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from shufflenet.compiler.alignment import ALIGNMENT, aligned, odd_lines
 from shufflenet.compiler.ir import Pair
 
 Matrix = tuple[tuple[Fraction, ...], ...]
@@ -23,13 +24,14 @@ _POINTS = {
     6: (Fraction(1), Fraction(1, 2), Fraction(2)),
 }
 
-# Times of one vector, in multiply-adds of one: measured, all layers of AlexNet and VGG among them.
-TRANSFORM = 12.0  # of each number made of the input or read for the output
-WEIGHT = 0.25  # of each weight, which comes from far
+# Times in multiply-adds of a vector, measured on layers of 8 to 512 channels (AMD EPYC, Zen 4, AVX-512; with AVX2 much the same).
+TRANSFORM = 16.0  # of each vector of tiles made of the input, or read for the output
+WEIGHT = 0.1  # of each weight, which comes from far
 LANES = 16
 
-TILE_FLOATS = 131_072  # of transformed input that all blocks of weights meet before the next: 512 KiB
-FEWEST_TILES = 48  # of a chunk: fewer use a weight too seldom
+TILE_FLOATS = 131_072  # of transformed input that all blocks of weights meet before the next: 512 KiB, part of a second-level cache
+FEWEST_TILES = 48  # of a chunk, all the same: with fewer, each weight that is read is used too seldom
+LARGEST_WEIGHT = 2.0**64  # far from what could overflow once it is transformed
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,21 @@ class Transform:
             for power in range(self.output)
         )
 
+    @property
+    def reach(self) -> int:
+        """How many tiles of the output, side by side, the input of one lies on."""
+        return -(-self.size // self.output)
+
+    def tiles(self, size: Pair) -> Pair:
+        """Rows and columns of tiles that cover an output plane of `size`."""
+        height, width = size
+        return -(-height // self.output), -(-width // self.output)
+
     def weights(self, weight: np.ndarray) -> np.ndarray:
-        """(out, in, kernel, kernel) → (positions, out, in), in float64."""
-        g = numbers(self.weight_matrix)
-        moved = np.einsum("ia,ocab,jb->ijoc", g, weight.astype(np.float64), g, optimize=True)
-        return moved.reshape(self.positions, *weight.shape[:2])
+        """(out, in, kernel, kernel) → (positions, out, in), rounded to float32 once."""
+        matrix = numbers(self.weight_matrix)
+        moved = np.einsum("ia,ocab,jb->ijoc", matrix, weight.astype(np.float64), matrix, optimize=True)
+        return moved.reshape(self.positions, *weight.shape[:2]).astype(np.float32)
 
 
 TRANSFORMS = (Transform(4, 3), Transform(2, 3), Transform(4, 5), Transform(2, 5))
@@ -91,24 +103,62 @@ def numbers(matrix: Matrix) -> np.ndarray:
     return np.array([[float(value) for value in row] for row in matrix])
 
 
-def choose_transform(kernel: Pair, inner: int, rows: int, size: Pair) -> Transform | None:
-    """The fastest for `rows` × `inner` channels of a group and output planes of `size`; none where direct products are faster."""
-    direct = prod(kernel) * (_lanes(prod(size)) + WEIGHT) * inner * rows
+def choose_transform(weight: np.ndarray, groups: int, size: Pair) -> Transform | None:
+    """The fastest for (out, in, height, width) weights and output planes of `size`; none where direct products are faster."""
+    rows, inner, *kernel = weight.shape
+    rows //= groups
 
     def cost(transform: Transform) -> float:
-        tiles = _lanes(prod(-(-side // transform.output) for side in size))
-        return transform.positions * (tiles * (inner * rows + TRANSFORM * (inner + rows)) + WEIGHT * inner * rows)
+        vectors = _vectors(prod(transform.tiles(size)))
+        return transform.positions * (vectors * (inner * rows + TRANSFORM * (inner + rows)) + WEIGHT * inner * rows)
 
-    fitting = [transform for transform in TRANSFORMS if kernel == (transform.kernel, transform.kernel)]
+    direct = prod(kernel) * (_vectors(prod(size)) + WEIGHT) * inner * rows
+    fitting = [transform for transform in TRANSFORMS if kernel == [transform.kernel, transform.kernel]]
     best = min(fitting, key=cost, default=None)
-    return best if best and cost(best) < direct else None
+    worth = best and cost(best) < direct and np.abs(weight).max() <= LARGEST_WEIGHT  # which no NaN is
+    return best if worth else None
 
 
 def chunk_rows(transform: Transform, inner: int, size: Pair) -> int:
-    """How many rows of tiles of so many input planes make a chunk; the last chunk may be smaller."""
-    rows, columns = (-(-side // transform.output) for side in size)
+    """How many rows of tiles of so many input planes make a chunk."""
+    rows, columns = transform.tiles(size)
     most = max(TILE_FLOATS // (transform.positions * inner * columns), -(-FEWEST_TILES // columns))
     return -(-rows // -(-rows // most))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A chunk's scratch, in floats: padded rows, then lines of them, tiles of the input and tiles of a block of the output.
+
+    kernels/winograd.c's `struct winograd` says what the strides are.
+    """
+
+    columns: int
+    padded_stride: int
+    line_stride: int
+    tile_stride: int
+    input_stride: int
+    output_stride: int
+    lines: int
+    input_tiles: int
+    output_tiles: int
+    floats: int
+
+
+def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout:
+    """For rows × columns of `tiles`, `inner` input planes, and `block` output planes at a time."""
+    rows, columns = tiles
+    tile_stride = aligned(rows * columns)
+    padded_stride = aligned(transform.output * columns) + ALIGNMENT
+    line_stride = transform.output * tile_stride + ALIGNMENT
+    input_stride, output_stride = odd_lines(inner * tile_stride), odd_lines(block * tile_stride)
+    lines = aligned((rows * transform.output + transform.kernel - 1) * padded_stride)
+    input_tiles = lines + transform.reach * transform.size * line_stride
+    output_tiles = input_tiles + transform.positions * input_stride
+    return Layout(
+        columns, padded_stride, line_stride, tile_stride, input_stride, output_stride,
+        lines, input_tiles, output_tiles, floats=output_tiles + transform.positions * output_stride,
+    )  # fmt: skip
 
 
 def largest_input(transform: Transform, moved: np.ndarray) -> float:
@@ -133,5 +183,6 @@ def _norm(matrix: Matrix) -> float:
     return float(max(sum(map(abs, row)) for row in matrix))
 
 
-def _lanes(count: int) -> float:
-    return -(-count // LANES)
+def _vectors(count: int) -> float:
+    """That many numbers; a tail is cheaper than a vector, where it is not all there is."""
+    return max(1.0, count / LANES)
