@@ -96,7 +96,7 @@ def test_numbers_of_any_allowed_size_do_not_overflow(transform):
     """The worst input for the weights: each number as large as may be, with every sign."""
     random = np.random.default_rng(0)
     moved = transform.weights(random.standard_normal((3, 20, transform.kernel, transform.kernel)))
-    b, a = (winograd.numbers(matrix) for matrix in (transform.input_matrix, transform.output_matrix))
+    b, a = (np.array(matrix).astype(np.float64) for matrix in (transform.input_matrix, transform.output_matrix))
     signs = np.sign(random.standard_normal((50, 20, transform.size, transform.size)))
     tiles = b @ (largest_input(transform, moved) * signs) @ b.T
     products = np.einsum("poc,ncp->nop", moved, tiles.reshape(50, 20, -1)).reshape(

@@ -173,8 +173,8 @@ class Lowering:
         usual["comment"] += ", Winograd"
         usual["scratch_floats"] = max(direct.scratch_floats, layout.floats)
         return steps.WinogradProduct(
-            **usual, transform=transform, largest=min(largest_input(transform, group) for group in moved), layout=layout,
-            tile_chunks=chunks, part=part,
+            **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in moved),
+            layout=layout, tile_chunks=chunks, part=part,
             tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in moved])),
         )  # fmt: skip
 

@@ -129,11 +129,11 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.WinogradProduct) -> Iterator[str]:
-        transform, layout = step.transform, step.layout
+        transform, layout, matrix = step.transform, step.layout, self.shared.input_matrix(step.transform)
         rows, channels = (len(planes.starts) // step.groups for planes in (step.output, step.input))
         pixels = step.window.height * step.window.width
-        numbers = f"{pixels}, {len(step.input.starts)}, {self._planes(step.input)}"
-        yield f"if (!all_within({number(step.largest)}, {numbers})) {{"
+        planes = f"{len(step.input.starts)}, {self._planes(step.input)}"
+        yield f"if (!all_within({number(step.largest_input)}, {pixels}, {planes})) {{"
         yield from (f"  {line}" for line in self._panel_product(step))
         yield "  return;"
         yield "}"
@@ -144,8 +144,7 @@ class StepFunctions:
         for chunk in step.tile_chunks:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
-            yield f"    winograd_input(tiles, {self.shared.input_matrix(transform)}, {channels}, a + {step.input.offset}, from,"
-            yield "                   padded, lines, input);"
+            yield f"    winograd_input(tiles, {matrix}, {channels}, a + {step.input.offset}, from, padded, lines, input);"
             yield f"    const float *weights = w + {step.tile_weights} + {transform.positions * rows * channels} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:

@@ -104,13 +104,13 @@ class PanelProduct(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class WinogradProduct(PanelProduct):
-    """A dense convolution by way of transformed tiles; a PanelProduct after all where an input is beyond ±`largest`, or NaN.
+    """A dense convolution by way of transformed tiles; a PanelProduct after all where an input is beyond ±`largest_input`, or NaN.
 
     The weights of tiles are packed [group][block][position][part of channels][channel][row].
     """
 
     transform: Transform
-    largest: float
+    largest_input: float
     layout: Layout
     tile_chunks: tuple[Chunks, ...]
     part: int

@@ -6,6 +6,7 @@ Along two axes each matrix is applied from both sides, and the n² products, sum
 outputs × inputs times inputs × tiles.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -90,17 +91,13 @@ class Transform:
 
     def weights(self, weight: np.ndarray) -> np.ndarray:
         """(out, in, kernel, kernel) → (positions, out, in), rounded to float32 once."""
-        matrix = numbers(self.weight_matrix)
-        moved = np.einsum("ia,ocab,jb->ijoc", matrix, weight.astype(np.float64), matrix, optimize=True)
+        moved = np.moveaxis(weight.astype(np.float64), (2, 3), (0, 1))
+        for axis in (0, 1):
+            moved = np.stack([_combine(row, moved, axis) for row in self.weight_matrix], axis)
         return moved.reshape(self.positions, *weight.shape[:2]).astype(np.float32)
 
 
 TRANSFORMS = (Transform(4, 3), Transform(2, 3), Transform(4, 5), Transform(2, 5))
-
-
-def numbers(matrix: Matrix) -> np.ndarray:
-    """In float64."""
-    return np.array([[float(value) for value in row] for row in matrix])
 
 
 def choose_transform(weight: np.ndarray, groups: int, size: Pair) -> Transform | None:
@@ -162,10 +159,10 @@ def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout
 
 
 def largest_input(transform: Transform, moved: np.ndarray) -> float:
-    """With no input beyond it, no sum on the way to the output overflows; `moved` are the transformed weights of one group."""
+    """With no input beyond it, no sum on the way to the output overflows; a power of two. `moved` are one group's transformed weights."""
     grown = (_norm(transform.input_matrix) * _norm(transform.output_matrix)) ** 2
     sums = np.abs(moved).sum(axis=2, dtype=np.float64).max(initial=1.0)
-    return float(np.finfo(np.float32).max / (2 * grown * sums))
+    return 2.0 ** math.floor(math.log2(np.finfo(np.float32).max / (2 * grown * sums)))
 
 
 def _product(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
@@ -178,11 +175,16 @@ def _product(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
     return coefficients
 
 
+def _combine(row: tuple[Fraction, ...], array: np.ndarray, axis: int) -> np.ndarray:
+    """The sum of an array's slices times the numbers of a row, in one order everywhere, as a BLAS would not have it."""
+    return sum((float(value) * array.take(k, axis) for k, value in enumerate(row)), np.zeros(()))
+
+
 def _norm(matrix: Matrix) -> float:
     """How many times the largest number that it is given can come out."""
     return float(max(sum(map(abs, row)) for row in matrix))
 
 
 def _vectors(count: int) -> float:
-    """That many numbers; a tail is cheaper than a vector, where it is not all there is."""
+    """How many so many numbers take; a tail takes its part of one, but where it is all there is."""
     return max(1.0, count / LANES)
