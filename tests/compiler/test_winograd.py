@@ -107,15 +107,13 @@ def test_numbers_of_any_allowed_size_do_not_overflow(transform):
 
 
 def convolutions() -> Graph:
-    """3×3 and 5×5, one chunk and several, tails of every kind, all paddings, residuals over their addends, groups."""
+    """3×3 and 5×5, one chunk and several, tails of every kind, all paddings, residuals in their place and apart, groups."""
     net = Net()
-    for height, width in ((19, 13), (5, 7), (10, 35), (2, 2), (1, 6)):
+    for height, width in ((19, 13), (10, 35), (2, 2), (1, 6)):
         x = net.input(6, height, width)
-        for k in (3, 5):
-            same_size = (k // 2,) * 4
-            for activation in (None, RELU):
-                y = net.convolution(x, 10, (k, k), padding=same_size, activation=activation)
-                net.convolution(y, 10, (k, k), padding=same_size, addend=y, activation=Activation("leaky_relu", 0.1))
+        for k, activation in ((3, RELU), (5, None)):
+            y = net.convolution(x, 10, (k, k), padding=(k // 2,) * 4, activation=activation)
+            net.convolution(y, 10, (k, k), padding=(k // 2,) * 4, addend=y, activation=Activation("leaky_relu", 0.1))
             net.convolution(
                 x, 6, (k, k), groups=2, padding=(k - 1, 0, 1, k), activation=Activation("clip", -100.0, 2.0)
             )
@@ -126,29 +124,26 @@ def convolutions() -> Graph:
     for _ in range(2):
         net.convolution(wide, 100, (3, 3), padding=(1, 1, 1, 1))
     net.convolution(wide, 98, (3, 3), groups=2, padding=(1, 1, 1, 1), activation=RELU)
-    return net.graph
 
-
-def in_place() -> Graph:
-    """A residual unit whose sum is written over its addend, which no output keeps."""
-    net = Net()
-    x = net.input(8, 9, 14)
-    y = net.convolution(x, 8)
+    kept = len(net.graph.outputs)
+    y = net.convolution(net.input(8, 9, 14), 8)  # which the last sum is written over, as no output keeps it
     z = net.convolution(y, 8, (3, 3), padding=(1, 1, 1, 1), activation=RELU)
     net.convolution(z, 8, (3, 3), padding=(1, 1, 1, 1), addend=y, activation=RELU)
-    net.graph = replace(net.graph, outputs=net.graph.outputs[-1:])
+    outputs = net.graph.outputs[:kept] + net.graph.outputs[-1:]
+    net.graph = replace(net.graph, outputs=outputs)
     return net.graph
 
 
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
 @pytest.mark.parametrize("outputs", [(4, 2), (2, 4)], ids=str)
-@pytest.mark.parametrize("make", [convolutions, in_place], ids=lambda make: make.__name__)
-def test_kernels_compute_what_the_interpreter_does(make, outputs, flags, tmp_path, monkeypatch):
+def test_kernels_compute_what_the_interpreter_does(outputs, flags, tmp_path, monkeypatch):
     always(monkeypatch, outputs)
-    graph = make()
-    assert {len(step.tile_chunks) for step in winograd_steps(make_plan(graph))} >= (
-        {1, 2} if make is convolutions else {1}
-    )
+    graph = convolutions()
+    steps = winograd_steps(make_plan(graph))
+    assert {len(step.tile_chunks) for step in steps} == {1, 2}
+    assert {step.transform for step in steps} == set(TRANSFORMS)
+    assert steps[-1].addend
+    assert steps[-1].addend.offset == steps[-1].output.offset
     inputs = inputs_of(graph)
     expected = interpret(graph, inputs)
     for name, value in run(graph, tmp_path, flags, inputs).items():
@@ -156,15 +151,13 @@ def test_kernels_compute_what_the_interpreter_does(make, outputs, flags, tmp_pat
 
 
 @pytest.mark.parametrize("flags", [WIDTHS["scalar"], WIDTHS["8 lanes"]], ids=["scalar", "8 lanes"])
-@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, 1e36])
-def test_numbers_that_are_none_or_huge_come_out_where_the_interpreter_has_them(special, flags, tmp_path, monkeypatch):
+def test_numbers_that_are_none_or_huge_come_out_where_the_interpreter_has_them(flags, tmp_path, monkeypatch):
     always(monkeypatch)
     graph = convolutions()
     inputs = inputs_of(graph)
-    for value in inputs.values():
-        value.flat[value.size // 3] = special
-    with np.errstate(over="ignore", invalid="ignore"):
-        expected = interpret(graph, inputs)
+    for number, value in enumerate(inputs.values()):
+        value.flat[value.size // 3] = (np.nan, np.inf, -np.inf, 1e36)[number % 4]
+    expected = interpret(graph, inputs)
     for name, value in run(graph, tmp_path, flags, inputs).items():
         np.testing.assert_array_equal(np.isnan(value), np.isnan(expected[name]), err_msg=name)
         np.testing.assert_array_equal(np.isposinf(value), np.isposinf(expected[name]), err_msg=name)
@@ -174,10 +167,10 @@ def test_numbers_that_are_none_or_huge_come_out_where_the_interpreter_has_them(s
 
 
 def dense_networks(seed: int) -> onnx.ModelProto:
-    """Twelve networks of two convolutions and a residual, with all that Winograd's takes drawn."""
+    """Eight networks of two convolutions and a residual, with all that Winograd's takes drawn."""
     builder, draw = Builder(seed), random.Random(seed)
     inputs, outputs = {}, []
-    for number in range(12):
+    for number in range(8):
         kernel, groups = draw.choice((3, 5)), draw.choice((1, 1, 2))
         channels, hidden = (groups * draw.randrange(1, 11) for _ in range(2))
         height, width = draw.randrange(kernel, 40), draw.randrange(kernel, 40)
@@ -200,14 +193,14 @@ def test_random_networks_agree_with_onnxruntime(seed, tmp_path, monkeypatch):
     model = dense_networks(seed)
     inputs = random_inputs(model, seed)
     compiled = compile_onnx(model, embed=False)
-    assert len(winograd_steps(compiled.plan)) > 15
+    assert len(winograd_steps(compiled.plan)) > 10
     network = load_native(compiled.source, tmp_path, "-O1", "-march=native", *lanes.split())
     expected = run_onnxruntime(model, inputs)
     for (name, array), output in zip(expected.items(), network(*inputs.values()), strict=True):
         assert difference(output[None], array) <= 1e-5, name
 
 
-@pytest.mark.parametrize("lanes", ["-DLANES=1", "-DLANES=8", "-DLANES=16"])
+@pytest.mark.parametrize("lanes", ["-DLANES=1", "-DLANES=16"])
 def test_no_byte_beyond_what_was_promised_is_touched(lanes, tmp_path, monkeypatch):
     always(monkeypatch)
     model = dense_networks(len(lanes))
