@@ -130,8 +130,8 @@ def _matrices_function(matrices: dict[str, list[str]]) -> str:
     lines = [
         f"enum {{ {', '.join(matrices)} }};",
         "KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {",
+        "  switch (matrix) {",
     ]
-    lines.append("  switch (matrix) {")
     for name, statements in matrices.items():
         lines += [f"    case {name}: {{", *(f"      {statement}" for statement in statements), "      break;", "    }"]
     return "\n".join([*lines, "  }", "}\n"])
