@@ -67,6 +67,11 @@ def convolution_and_pool(b: Counted) -> str:
     return b.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
 
 
+def dense(b: Counted) -> str:
+    """A convolution by Winograd's algorithm, added to what it read."""
+    return b.node("Relu", b.node("Add", b.convolution("x", 32, 32, 3), "x"))
+
+
 def stem(b: Counted) -> str:
     """A network's two ends: stem with its pool, from floats or 8-bit pixels, mean and classifier."""
     y = b.node("Relu", b.convolution("x", 4, 3, 3, strides=[2, 2]))
@@ -79,6 +84,7 @@ INPUTS = {
     stride_2_unit: (8, 6, 9),
     excitation: (8, 3, 5),
     convolution_and_pool: (8, 9, 11),
+    dense: (32, 14, 14),
     stem: (3, 17, 22),
 }
 
@@ -93,7 +99,8 @@ def source_of(network: Callable[[Counted], str], *, timed: bool = False) -> Sour
     plan = make_plan(simplify(read_onnx(model_of(network))))
     pixels = Pixels(order=(2, 1, 0), scale=(0.25, 0.5, 1.0), shift=(-1.0, 0.0, 1.0)) if network is stem else None
     title = network.__doc__.splitlines()[0]
-    return emit(plan, network.__name__, title=title, version="0", pixels=pixels, timed=timed)
+    embed = network is not dense  # whose weights are many
+    return emit(plan, network.__name__, title=title, version="0", pixels=pixels, embed=embed, timed=timed)
 
 
 def without_kernels(text: str) -> str:

@@ -25,15 +25,28 @@ def chunk_pixels(inner: int) -> int:
     return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
-def cut_pixels(rows: int, pixels: int, most: int) -> tuple[Chunks, ...]:
-    """All pixels, at most `most` at a time; the last chunk may be smaller. The blocks of weights are the same for all."""
-    count = min(pixels, most)
-    block, last = choose_block(rows, count), pixels % count
+def cut_pixels(rows: int, count: int, most: int, *, each: int = 1) -> tuple[Chunks, ...]:
+    """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller.
+
+    The blocks of weights are the same for all.
+    """
+    size = min(count, most)
+    block, last = choose_block(rows, size * each), count % size
     return tuple(
-        Chunks(first, end, size, cut_rows(rows, size, block))
-        for first, end, size in ((0, pixels - last, count), (pixels - last, pixels, last))
-        if size
+        Chunks(first, end, step, cut_rows(rows, step * each, block))
+        for first, end, step in ((0, count - last, size), (count - last, count, last))
+        if step
     )
+
+
+def pack_positions(matrices: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:
+    """(positions, rows, inner) → [block][position][part of inner][inner][row], all numbers in one row."""
+    pieces, row = [], 0
+    for block in blocks:
+        for _ in range(block.count):
+            pieces.append(pack_weights(matrices[:, row : row + block.rows], part, (Block(1, block.rows, ()),)))
+            row += block.rows
+    return np.concatenate(pieces)
 
 
 def pack_weights(matrix: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:

@@ -21,6 +21,7 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "product": (steps.Product, steps.PanelProduct, steps.VectorProduct, steps.Stem),
     "vector": (steps.VectorProduct,),
     "panels": (steps.PanelProduct, steps.VectorProduct, steps.Depthwise, steps.PoolPlanes),
+    "winograd": (steps.WinogradProduct,),
     "depthwise": (steps.Depthwise,),
     "depthwise_any": (steps.Depthwise,),
     "pixels": (Step,),

@@ -4,13 +4,16 @@ A plane of more than one number starts at a multiple of 16 floats and has room u
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import singledispatchmethod
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from shufflenet.compiler import steps
-from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_weights
+from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_positions, pack_weights
 from shufflenet.compiler.ir import (
     Activate,
     Convolution,
@@ -26,25 +29,14 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.steps import Planes, Step, Window
+from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
+from shufflenet.compiler.winograd import Transform, choose_transform, chunk_rows, largest_input, lay_out
 
-ALIGNMENT = 16  # floats: 64 bytes
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
 MOST_STEM_CHANNELS = 4
-
-
-def plane_stride(height: int, width: int) -> int:
-    """Floats from one plane to the next; an odd number of cache lines where planes are large, so that they share no cache set."""
-    pixels = height * width
-    lines = -(-pixels // ALIGNMENT)
-    return 1 if pixels == 1 else ALIGNMENT * (lines + (lines % 2 == 0 and lines > 64))
-
-
-def aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class Lowering:
@@ -90,73 +82,122 @@ class Lowering:
 
     @plan.register
     def _(self, operation: Convolution) -> Iterator[Step]:
-        weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         out, output_height, output_width = self.graph.shape(operation.output)
-        groups, pixels = operation.groups, output_height * output_width
+        weight = self.graph.constants[operation.weight]
         window = Window(
             height, width, output_height, output_width, (weight.shape[2], weight.shape[3]),
             operation.stride, operation.padding[:2], operation.dilation,
         )  # fmt: skip
-        view = self.planes(operation.input)
-        common = {
+        one_number = output_height * output_width == 1
+        pointwise = (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
+        if operation.groups == channels == out and (not one_number or weight[0].size == 1):
+            yield self._depthwise(operation, window)
+        elif one_number:
+            yield self._vector_product(operation, window)
+        elif pointwise and _affine(self.planes(operation.input)):
+            yield self._product(operation)
+        else:
+            direct = self._panel_product(operation, window)
+            dense = window.stride == window.dilation == (1, 1)
+            transform = choose_transform(weight, operation.groups, (output_height, output_width)) if dense else None
+            yield self._winograd_product(direct, weight, transform) if transform else direct
+
+    def _depthwise(self, operation: Convolution, window: Window) -> Step:
+        common = self._convolution(operation)
+        common["comment"] = f"depthwise {common['comment']}"
+        weights, bias = self._add(self.graph.constants[operation.weight]), self._add(self._bias(operation))
+        direct = _is_direct(window) and operation.addend is None
+        return steps.Depthwise(**common, window=window, direct=direct, weights=weights, bias=bias)
+
+    def _vector_product(self, operation: Convolution, window: Window) -> Step:
+        matrix, bias = self._matrix(operation), self._bias(operation)
+        groups, rows, inner = matrix.shape
+        starts = self.planes(operation.input).starts
+        in_order = all(b - a == 1 for a, b in pairwise(starts))
+        gather = (window.height, window.width) != (1, 1) or window.kernel != (1, 1) or not in_order
+        padded = -(-rows // VECTOR_ROWS) * VECTOR_ROWS
+        packed = np.zeros((groups, padded, inner), np.float32)
+        packed[:, :rows] = matrix
+        padded_bias = np.zeros((groups, padded), np.float32)
+        padded_bias[:, :rows] = bias.reshape(groups, rows)
+        return steps.VectorProduct(
+            **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, gather=gather,
+            scratch_floats=inner + ALIGNMENT if gather else 0,
+            weights=self._add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)), bias=self._add(padded_bias),
+        )  # fmt: skip
+
+    def _product(self, operation: Convolution) -> Step:
+        matrix = self._matrix(operation)
+        groups, rows, inner = matrix.shape
+        _, height, width = self.graph.shape(operation.output)
+        pixels = height * width
+        part = -(-inner // -(-inner // PRODUCT_INNER))
+        far = groups * (inner + rows) * pixels > FAR_FLOATS
+        chunks = cut_pixels(rows, pixels, chunk_pixels(inner) if far else pixels)
+        return steps.Product(
+            **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far,
+            weights=self._add(pack_weights(matrix, part, chunks[0].blocks)), bias=self._add(self._bias(operation)),
+        )  # fmt: skip
+
+    def _panel_product(self, operation: Convolution, window: Window) -> PanelProduct:
+        matrix = self._matrix(operation)
+        groups, rows, inner = matrix.shape
+        panel_inner = -(-inner // -(-inner // PANEL_INNER))
+        chunks = cut_pixels(rows, window.output_height * window.output_width, chunk_pixels(panel_inner))
+        stride = aligned(chunks[0].count) + ALIGNMENT
+        return PanelProduct(
+            **self._convolution(operation), window=window, groups=groups, inner=inner, panel_inner=panel_inner,
+            panel_stride=stride, scratch_floats=panel_inner * stride, chunks=chunks,
+            weights=self._add(pack_weights(matrix, panel_inner, chunks[0].blocks)), bias=self._add(self._bias(operation)),
+        )  # fmt: skip
+
+    def _winograd_product(self, direct: PanelProduct, weight: np.ndarray, transform: Transform) -> Step:
+        rows, inner = weight.shape[0] // direct.groups, weight.shape[1]
+        size = direct.window.output_height, direct.window.output_width
+        tile_rows, columns = transform.tiles(size)
+        chunks = cut_pixels(rows, tile_rows, chunk_rows(transform, inner, size), each=columns)
+        blocks = chunks[0].blocks
+        part = -(-inner // -(-inner // PRODUCT_INNER))
+        layout = lay_out(transform, (chunks[0].count, columns), inner, blocks[0].rows)
+        moved = [transform.weights(group) for group in np.split(weight, direct.groups)]
+        usual = {field.name: getattr(direct, field.name) for field in fields(direct)}
+        usual["comment"] += ", Winograd"
+        usual["scratch_floats"] = max(direct.scratch_floats, layout.floats)
+        return steps.WinogradProduct(
+            **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in moved),
+            layout=layout, tile_chunks=chunks, part=part,
+            tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in moved])),
+        )  # fmt: skip
+
+    def _convolution(self, operation: Convolution) -> dict[str, Any]:
+        """What every convolution's step has."""
+        weight, groups = self.graph.constants[operation.weight], operation.groups
+        channels, _, _ = self.graph.shape(operation.input)
+        out, height, width = self.graph.shape(operation.output)
+        kernel = "×".join(map(str, weight.shape[2:]))
+        comment = f"{kernel} convolution, {channels} → {out} channels, {height}×{width}"
+        comment += f", {groups} groups" if groups > 1 else ""
+        comment += f", {operation.activation}" if operation.activation else ""
+        return {
             "name": operation.name,
+            "comment": comment,
             "output": self.planes(operation.output),
             "activation": operation.activation,
             "addend": self.planes(operation.addend) if operation.addend else None,
-            "input": view,
-            "work": weight[0].size * out * pixels,
+            "input": self.planes(operation.input),
+            "work": weight[0].size * out * height * width,
         }
-        kernel = "×".join(map(str, window.kernel))
-        what = f"{kernel} convolution, {channels} → {out} channels, {output_height}×{output_width}"
-        if groups > 1:
-            what += f", {groups} groups"
-        comment = what + (f", {operation.activation}" if operation.activation else "")
-        bias = np.zeros(out, np.float32) if operation.bias is None else self.graph.constants[operation.bias]
-        inner, rows = weight[0].size, out // groups
-        matrix = weight.reshape(groups, rows, inner)
 
-        if groups == channels == out and (pixels > 1 or weight[0].size == 1):
-            yield steps.Depthwise(
-                **common, comment=f"depthwise {comment}", window=window,
-                direct=_is_direct(window) and operation.addend is None,
-                weights=self._add(weight), bias=self._add(bias),
-            )  # fmt: skip
-        elif pixels == 1:
-            in_order = all(b - a == 1 for a, b in pairwise(view.starts))
-            gather = (height, width) != (1, 1) or window.kernel != (1, 1) or not in_order
-            padded = -(-rows // VECTOR_ROWS) * VECTOR_ROWS
-            packed = np.zeros((groups, padded, inner), np.float32)
-            packed[:, :rows] = matrix
-            padded_bias = np.zeros((groups, padded), np.float32)
-            padded_bias[:, :rows] = bias.reshape(groups, rows)
-            yield steps.VectorProduct(
-                **common, comment=comment, window=window, groups=groups, inner=inner, rows=rows, gather=gather,
-                scratch_floats=inner + ALIGNMENT if gather else 0,
-                weights=self._add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)),
-                bias=self._add(padded_bias),
-            )  # fmt: skip
-        elif (
-            (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
-            and _affine(view)
-        ):  # fmt: skip
-            part = -(-inner // -(-inner // PRODUCT_INNER))
-            far = (channels + out) * pixels > FAR_FLOATS
-            chunks = cut_pixels(rows, pixels, chunk_pixels(inner) if far else pixels)
-            yield steps.Product(
-                **common, comment=comment, groups=groups, inner=inner, part=part, chunks=chunks, far=far,
-                weights=self._add(pack_weights(matrix, part, chunks[0].blocks)), bias=self._add(bias),
-            )  # fmt: skip
-        else:
-            parts = -(-inner // PANEL_INNER)
-            panel_inner = -(-inner // parts)
-            chunks = cut_pixels(rows, pixels, chunk_pixels(panel_inner))
-            stride = aligned(chunks[0].count) + ALIGNMENT
-            yield steps.PanelProduct(
-                **common, comment=comment, window=window, groups=groups, inner=inner, panel_inner=panel_inner,
-                panel_stride=stride, scratch_floats=panel_inner * stride, chunks=chunks,
-                weights=self._add(pack_weights(matrix, panel_inner, chunks[0].blocks)), bias=self._add(bias),
-            )  # fmt: skip
+    def _matrix(self, operation: Convolution) -> np.ndarray:
+        """The weights as (groups, rows, inner)."""
+        weight = self.graph.constants[operation.weight]
+        return weight.reshape(operation.groups, weight.shape[0] // operation.groups, weight[0].size)
+
+    def _bias(self, operation: Convolution) -> np.ndarray:
+        if operation.bias is None:
+            return np.zeros(self.graph.constants[operation.weight].shape[0], np.float32)
+        return self.graph.constants[operation.bias]
 
     @plan.register
     def _(self, operation: Pool) -> Iterator[Step]:
@@ -330,7 +371,6 @@ class Lowering:
         filters, conv_height, conv_width = self.graph.shape(operation.output)
         _, output_height, output_width = self.graph.shape(pool.output)
         segment = aligned(conv_width) + ALIGNMENT
-        bias = np.zeros(filters, np.float32) if operation.bias is None else self.graph.constants[operation.bias]
         blocks = cut_rows(filters, conv_width, single_pixels=False)
         return steps.Stem(
             name=operation.name,
@@ -348,8 +388,8 @@ class Lowering:
             blocks=blocks,
             scratch_floats=5 * channels * (2 * segment + ALIGNMENT) + 3 * filters * (segment + ALIGNMENT)
             + max(conv_width, width) + 4 * ALIGNMENT,
-            weights=self._add(pack_weights(weight.reshape(1, filters, -1), weight[0].size, blocks)),
-            bias=self._add(bias),
+            weights=self._add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
+            bias=self._add(self._bias(operation)),
         )  # fmt: skip
 
     def _add(self, array: np.ndarray) -> int:

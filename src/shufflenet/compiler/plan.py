@@ -8,9 +8,10 @@ import math
 from dataclasses import fields, replace
 
 from shufflenet.compiler import steps
+from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
 from shufflenet.compiler.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.ir import Graph, View
-from shufflenet.compiler.lowering import ALIGNMENT, Lowering, aligned, plane_stride
+from shufflenet.compiler.lowering import Lowering
 from shufflenet.compiler.steps import Plan, Planes, PlannedPort, Step
 
 MARGIN = 32  # floats

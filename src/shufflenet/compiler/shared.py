@@ -1,12 +1,14 @@
-"""Parts of the C text that steps share: tables of numbers, and products of one shape. Each is written once."""
+"""Parts of the C text that steps share: tables of numbers, products of one shape, Winograd's matrices. Each is written once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.steps import Block, Planes
 from shufflenet.compiler.tiles import MACHINES, Machine, Tiling
+from shufflenet.compiler.winograd import Transform
 
 
 def number(value: float) -> str:
@@ -36,6 +38,7 @@ class Shared:
             machine.condition: {} for machine in MACHINES
         }  # dicts as ordered sets
         self._multiplications: dict[str, str] = {}
+        self._matrices: dict[str, list[str]] = {}
 
     def text(self) -> str:
         """All of it: tables, tiles for each machine, and the products made of them."""
@@ -43,6 +46,8 @@ class Shared:
         if any(self._tiles.values()):
             tiles = _for_each_machine([list(self._tiles[machine.condition]) for machine in MACHINES])
             parts.append("\n".join(tiles) + "\n")
+        if self._matrices:
+            parts.append(_matrices_function(self._matrices))
         return "\n".join([*parts, *self._multiplications.values()])
 
     def table(self, kind: str, values: Sequence[float]) -> str:
@@ -52,6 +57,20 @@ class Shared:
     def starts(self, planes: Planes | None) -> str:
         """The name of the table of where planes start; NULL for no planes."""
         return self.table("int32_t", planes.starts) if planes else "NULL"
+
+    def input_matrix(self, transform: Transform) -> str:
+        """The name by which kernels/winograd.c knows the matrix that transforms the input."""
+        name = f"INPUT_{transform.output}_{transform.kernel}"
+        return self._matrix(name, _input_statements(transform))
+
+    def output_matrix(self, transform: Transform) -> str:
+        """The same for the output's."""
+        name = f"OUTPUT_{transform.output}_{transform.kernel}"
+        return self._matrix(name, _output_statements(transform))
+
+    def _matrix(self, name: str, statements: Iterator[str]) -> str:
+        self._matrices.setdefault(name, list(statements))
+        return name
 
     def multiply(
         self, pixels: int, blocks: tuple[Block, ...], flags: tuple[str, ...], activation: Activation | None
@@ -104,3 +123,52 @@ def _declare_table(name: str, kind: str, values: tuple[float, ...]) -> str:
     texts = [str(value) if kind == "int32_t" else number(value) for value in values]
     rows = ",\n  ".join(", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16))
     return f"static const {kind} {name}[{len(values)}] = {{\n  {rows}}};\n"
+
+
+def _matrices_function(matrices: dict[str, list[str]]) -> str:
+    """What kernels/winograd.c leaves to be written: y = matrix × x, for each matrix by name."""
+    lines = [
+        f"enum {{ {', '.join(matrices)} }};",
+        "KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {",
+        "  switch (matrix) {",
+    ]
+    for name, statements in matrices.items():
+        lines += [f"    case {name}: {{", *(f"      {statement}" for statement in statements), "      break;", "    }"]
+    return "\n".join([*lines, "  }", "}\n"])
+
+
+def _input_statements(transform: Transform) -> Iterator[str]:
+    """Rows of points p and -p share the sums of even and of odd powers: one is even + odd, the other even - odd."""
+    x = [f"x[{i}]" for i in range(transform.size)]
+    matrix = transform.input_matrix
+    yield f"y[0] = {_sum(matrix[0], x)};"
+    for i in range(1, transform.size - 1, 2):
+        pair = list(zip(matrix[i], matrix[i + 1], strict=True))
+        yield f"const vec even_{i} = {_sum([(a + b) / 2 for a, b in pair], x)};"
+        yield f"const vec odd_{i} = {_sum([(a - b) / 2 for a, b in pair], x)};"
+        yield f"y[{i}] = even_{i} + odd_{i};"
+        yield f"y[{i + 1}] = even_{i} - odd_{i};"
+    yield f"y[{transform.size - 1}] = {_sum(matrix[-1], x)};"
+
+
+def _output_statements(transform: Transform) -> Iterator[str]:
+    """Columns of points p and -p are alike in even powers and opposite in odd ones."""
+    last = transform.size - 1
+    for i in range(1, last, 2):
+        yield f"const vec sum_{i} = x[{i}] + x[{i + 1}];"
+        yield f"const vec difference_{i} = x[{i}] - x[{i + 1}];"
+    for power, row in enumerate(transform.output_matrix):
+        halves = [f"{'difference' if power % 2 else 'sum'}_{i}" for i in range(1, last, 2)]
+        yield f"y[{power}] = {_sum((row[0], *row[1:last:2], row[last]), ['x[0]', *halves, f'x[{last}]'])};"
+
+
+def _sum(coefficients: Sequence[Fraction], names: Sequence[str]) -> str:
+    """A sum of products, without those by 0 and 1."""
+    text = ""
+    for coefficient, name in zip(coefficients, names, strict=True):
+        assert Fraction(float(np.float32(coefficient))) == coefficient
+        if coefficient:
+            sign = (" - " if text else "-") if coefficient < 0 else (" + " if text else "")
+            size = abs(coefficient)
+            text += sign + (name if size == 1 else f"{name} * {number(float(size))}")
+    return text

@@ -1,7 +1,7 @@
 """Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 
 import numpy as np
@@ -10,7 +10,7 @@ from shufflenet.compiler import steps
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.shared import Shared, activation_kind, comment, number
 from shufflenet.compiler.source import Pixels
-from shufflenet.compiler.steps import Planes, PlannedPort, Step, Window
+from shufflenet.compiler.steps import Block, Chunks, Planes, PlannedPort, Step, Window
 
 AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
 
@@ -97,6 +97,9 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.PanelProduct) -> Iterator[str]:
+        yield from self._panel_product(step)
+
+    def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
         rows = len(step.output.starts) // step.groups
         channels = len(step.input.starts) // step.groups
         yield f"float *const panel = a + {step.scratch};"
@@ -122,6 +125,55 @@ class StepFunctions:
                 yield f"    pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
                 yield f"    {multiply}((struct product){self._product(step, changes)});"
             yield "  }"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.WinogradProduct) -> Iterator[str]:
+        transform, layout, matrix = step.transform, step.layout, self.shared.input_matrix(step.transform)
+        rows, channels = (len(planes.starts) // step.groups for planes in (step.output, step.input))
+        pixels = step.window.height * step.window.width
+        planes = f"{len(step.input.starts)}, {self._planes(step.input)}"
+        yield f"if (!all_within({number(step.largest_input)}, {pixels}, {planes})) {{"
+        yield from (f"  {line}" for line in self._panel_product(step))
+        yield "  return;"
+        yield "}"
+        yield f"float *const padded = a + {step.scratch}, *const lines = padded + {layout.lines};"
+        yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
+        yield f"for (int group = 0; group < {step.groups}; group++) {{"
+        yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+        for chunk in step.tile_chunks:
+            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+            yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
+            yield f"    winograd_input(tiles, {matrix}, {channels}, a + {step.input.offset}, from, padded, lines, input);"
+            yield f"    const float *weights = w + {step.tile_weights} + {transform.positions * rows * channels} * group;"
+            yield f"    int row = {rows} * group;"
+            for block in chunk.blocks:
+                yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
+            yield "  }"
+        yield "}"
+
+    def _winograd_blocks(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
+        """A product for each position, then the output planes that come of them all."""
+        channels, stride = len(step.input.starts) // step.groups, step.layout.tile_stride
+        to = self.shared.table("int32_t", range(0, block.rows * stride, stride))
+        zeros = self.shared.table("float", (0.0,) * block.rows)
+        yield f"for (int block = 0; block < {block.count}; block++, row += {block.rows}) {{"
+        yield f"  for (int position = 0; position < {step.transform.positions}; position++) {{"
+        yield f"    struct product p = {{.weights = weights, .bias = {zeros}, .to = {to}, .from = {to}}};"
+        yield f"    p.input = input + position * {step.layout.input_stride}, p.input_stride = {stride};"
+        yield f"    p.output = output + position * {step.layout.output_stride};"
+        for part in range(0, channels, step.part):
+            count = min(step.part, channels - part)
+            multiply = self.shared.multiply(tiles, (replace(block, count=1),), ("RESUME",) if part else (), None)
+            yield f"    p.inner = {count};"
+            yield f"    {multiply}(p);"
+            yield f"    p.weights += {block.rows * count}, p.input += {count * stride};"
+        yield "    weights = p.weights;"
+        yield "  }"
+        matrix, kind = self.shared.output_matrix(step.transform), activation_kind(step.activation)
+        addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
+        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, w + {step.bias} + row,"
+        yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
         yield "}"
 
     @body.register
@@ -274,6 +326,17 @@ def _activation_fields(activation: Activation | None) -> dict[str, str]:
     if activation is None or activation.kind not in ("clip", "leaky_relu", "hard_sigmoid"):
         return {}
     return {"alpha": number(activation.alpha), "beta": number(activation.beta)}
+
+
+def _tiles(step: steps.WinogradProduct, chunk: Chunks) -> str:
+    """kernels/winograd.c's struct for rows of tiles from `first` on."""
+    w, transform, layout = step.window, step.transform, step.layout
+    values = (
+        transform.size, transform.output, w.height, w.width, *w.padding, w.output_height, w.output_width,
+        layout.columns, "first", chunk.count,
+        layout.padded_stride, layout.line_stride, layout.tile_stride, layout.input_stride, layout.output_stride,
+    )  # fmt: skip
+    return f"{{{', '.join(map(str, values))}}}"
 
 
 def _window(w: Window, first: int | str, count: int) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.tiles import Tiling
+from shufflenet.compiler.winograd import Layout, Transform
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Chunks:
-    """Output pixels [first, end), `count` of them at a time, and how the product of so many is tiled."""
+    """Output pixels, or rows of Winograd's tiles, [first, end), `count` of them at a time, and how the product of so many is tiled."""
 
     first: int
     end: int
@@ -99,6 +100,21 @@ class PanelProduct(Step):
     chunks: tuple[Chunks, ...]
     weights: int
     bias: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinogradProduct(PanelProduct):
+    """A dense convolution by way of transformed tiles; a PanelProduct after all where an input is beyond ±`largest_input`, or NaN.
+
+    The weights of tiles are packed [group][block][position][part of channels][channel][row].
+    """
+
+    transform: Transform
+    largest_input: float
+    layout: Layout
+    tile_chunks: tuple[Chunks, ...]
+    part: int
+    tile_weights: int
 
 
 @dataclass(frozen=True, kw_only=True)

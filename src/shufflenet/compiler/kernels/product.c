@@ -48,7 +48,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
     UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(splat(weights[(unsigned)r]), x[v], sum[r][v]);
-    __builtin_prefetch(weights + next_block);
+    UNROLL for (int r = 0; r < rows; r += 16) __builtin_prefetch(weights + next_block + r);
     if (flags & FAR) /* the next tile's pixels */
       UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
     weights += rows_stride;

@@ -102,5 +102,20 @@ KERNEL vec in_order(vec x) {
 #endif
 }
 
+/* The other way: the first and the last LANES numbers of a0, b0, a1, b1, ... */
+#if LANES == 16
+#define FIRST_HALF(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define LAST_HALF(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define FIRST_HALF(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define LAST_HALF(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif LANES == 4
+#define FIRST_HALF(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define LAST_HALF(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define FIRST_HALF(a, b) (a)
+#define LAST_HALF(a, b) (b)
+#endif
+
 /* The first multiple of 64 bytes: vectors that straddle cache lines cost twice. */
 KERNEL float *aligned(void *arena) { return (float *)(((uintptr_t)arena + 63) & ~(uintptr_t)63); }
