@@ -51,7 +51,7 @@ def time_steps(network: Network, plan: Plan, runs: int = 100) -> list[StepTime]:
 def peak_gflops() -> float:
     """What one thread of this machine can do at most, measured: fused multiply-adds in registers, each counted as two."""
     kernels = resources.files("shufflenet.compiler.kernels")
-    text = "#include <stdint.h>\n#include <stddef.h>\n" + "".join(
+    text = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n" + "".join(
         (kernels / f"{name}.c").read_text(encoding="utf-8") for name in ("vectors", "peak")
     )
     with tempfile.TemporaryDirectory() as scratch:
