@@ -21,10 +21,10 @@ from .networks import Builder
 SIZE = (65, 90)
 
 
-@pytest.fixture(scope="module")
-def net():
+@pytest.fixture(scope="module", params=["shufflenet_x0_25_g3", "mobilenet_x0_25"])
+def net(request):
     torch.manual_seed(0)
-    return shufflenet.create("shufflenet_x0_25_g3", num_classes=10).eval()
+    return shufflenet.create(request.param, num_classes=10).eval()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from shufflenet.compiler.ir import (
 )
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.reference import interpret
-from shufflenet.compiler.steps import Product
+from shufflenet.compiler.steps import Product, Stem
 from shufflenet.compiler.verify import verify
 
 WIDTHS = {
@@ -173,18 +173,29 @@ def pools() -> Graph:
 
 
 def stems() -> Graph:
+    """With a pool and without; 64 columns make 32, which are made in place."""
     net = Net()
-    for (height, width), channels, filters in (((32, 32), 3, 12), ((33, 45), 1, 5), ((71, 98), 4, 24), ((5, 3), 3, 6)):
-        x = net.input(channels, height, width)
+    for (height, width), channels, filters in (((32, 32), 3, 12), ((33, 45), 1, 5), ((71, 98), 4, 24), ((5, 3), 3, 6), ((9, 64), 3, 7)):
         half, quarter = ((height + 1) // 2, (width + 1) // 2), ((height + 3) // 4, (width + 3) // 4)
-        inside = net.tensor(filters, *half)
-        convolution = Convolution(
-            name=f"stem{height}", output=inside, input=x, weight=net.constant(filters, channels, 3, 3),
-            bias=net.constant(filters), stride=(2, 2), padding=(1, 1, 1, 1), activation=RELU if channels > 1 else None,
-        )  # fmt: skip
-        net.graph = replace(net.graph, operations=(*net.graph.operations, convolution))
-        net.add(Pool, (filters, *quarter), kind="max", input=inside, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+        for pooled in (True, False):
+            x = net.input(channels, height, width)
+            inside = net.tensor(filters, *half)
+            convolution = Convolution(
+                name=f"stem{height}{pooled}", output=inside, input=x, weight=net.constant(filters, channels, 3, 3),
+                bias=net.constant(filters), stride=(2, 2), padding=(1, 1, 1, 1), activation=RELU if channels > 1 else None,
+            )  # fmt: skip
+            net.graph = replace(net.graph, operations=(*net.graph.operations, convolution))
+            if pooled:
+                net.add(Pool, (filters, *quarter), kind="max", input=inside, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+            else:
+                net.add(Activate, (filters, *half), input=inside, activation=Activation("leaky_relu", 0.2, 0.0))
     return net.graph
+
+
+def test_stems_are_made_in_one_pass():
+    planned = [step for step in make_plan(stems()).steps if isinstance(step, Stem)]
+    assert {(step.pooled_size is None, step.in_place) for step in planned} == {(False, False), (True, False), (True, True)}
+    assert len(planned) == 10
 
 
 def simple() -> Graph:

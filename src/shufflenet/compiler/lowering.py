@@ -342,52 +342,58 @@ class Lowering:
             "size": height * width,
         }
 
-    def _stems(self) -> Iterator[tuple[str, Pool]]:
-        """Convolutions that a stem's one pass can serve, by name, each with its max-pool."""
+    def _stems(self) -> Iterator[tuple[str, Pool | None]]:
+        """Convolutions that one pass over a network input can serve, by name, each with its max-pool if it has one."""
         readers: dict[str, list[Operation]] = {}
         for operation in self.graph.operations:
             for view in operation.inputs:
                 readers.setdefault(view.tensor, []).append(operation)
         results = {port.view.tensor for port in self.graph.outputs}
         for operation in self.graph.operations:
-            tensor = operation.output.tensor
-            match operation, readers.get(tensor, []):
-                case (
-                    Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None),
-                    [Pool(kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), activation=None) as pool],
-                ) if (
+            match operation:
+                case Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None) if (
                     operation.input.tensor in self.ports
                     and operation.input.channels <= MOST_STEM_CHANNELS
                     and self.graph.constants[operation.weight].shape[2:] == (3, 3)
-                    and tensor not in results
-                    and operation.output == pool.input
-                ):  # fmt: skip
-                    yield operation.name, pool
+                ):
+                    pass
+                case _:
+                    continue
+            pool = None
+            match readers.get(operation.output.tensor, []):
+                case [
+                    Pool(
+                        kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), activation=None
+                    ) as reader
+                ] if operation.output == reader.input and operation.output.tensor not in results:
+                    pool = reader
+            yield operation.name, pool
 
-    def _stem(self, operation: Operation, pool: Pool) -> Step:
+    def _stem(self, operation: Operation, pool: Pool | None) -> Step:
         assert isinstance(operation, Convolution)
         weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         filters, conv_height, conv_width = self.graph.shape(operation.output)
-        _, output_height, output_width = self.graph.shape(pool.output)
         segment = aligned(conv_width) + ALIGNMENT
         blocks = cut_rows(filters, conv_width, single_pixels=False)
+        usual = self._convolution(operation) | {"input": self.from_port(operation.input)}
+        del usual["addend"]
+        pooled_size, slots, rows = None, 3, 1
+        if pool:
+            pooled_size, slots, rows = self.graph.shape(pool.output)[1:], 5, 3
+            what = f"3×3 convolution, {channels} → {filters} channels, and max pool, {'×'.join(map(str, pooled_size))}"
+            usual |= {"output": self.planes(pool.output), "comment": f"stem: {what}"}
         return steps.Stem(
-            name=operation.name,
-            comment=f"stem: 3×3 convolution, {channels} → {filters} channels, and max pool, {output_height}×{output_width}",
-            output=self.planes(pool.output),
-            activation=operation.activation,
-            work=weight.size * conv_height * conv_width,
-            input=self.from_port(operation.input),
+            **usual,
             channels=channels,
             filters=filters,
             size=(height, width),
             convolution_size=(conv_height, conv_width),
-            output_size=(output_height, output_width),
+            pooled_size=pooled_size,
             segment=segment,
             blocks=blocks,
-            scratch_floats=5 * channels * (2 * segment + ALIGNMENT) + 3 * filters * (segment + ALIGNMENT)
-            + max(conv_width, width) + 4 * ALIGNMENT,
+            scratch_floats=slots * channels * (2 * segment + ALIGNMENT) + rows * filters * (segment + ALIGNMENT)
+            + width + 4 * ALIGNMENT,
             weights=self._add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
             bias=self._add(self._bias(operation)),
         )  # fmt: skip

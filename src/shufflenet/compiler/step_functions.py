@@ -204,17 +204,23 @@ class StepFunctions:
             (y * step.channels + c) * split + (15, 16 + step.segment, 16)[x]
             for c, y, x in np.ndindex(step.channels, 3, 3)
         ]
-        to = self.shared.table("int32_t", [filter * (step.segment + 16) for filter in range(step.filters)])
+        output = to = self.shared.starts(step.output)
+        if not step.in_place:
+            to = self.shared.table("int32_t", [filter * (step.segment + 16) for filter in range(step.filters)])
         multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
         places = self.shared.table("int32_t", taps)
         changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}
         yield f"const struct product p = {self._product(step, changes)};"
-        sizes = (*step.size, step.channels, step.filters, *step.convolution_size, *step.output_size, step.segment)
-        source, normalization = "input, NULL, 0", "NULL, NULL, NULL"
+        source = "input, NULL, 0, NULL, NULL, NULL"
         if self.pixels:
-            source, normalization = "input, pixels, row_stride", ", ".join(self._normalization(self.pixels))
-        yield f"stem_planes({', '.join(map(str, sizes))}, {source}, {normalization},"
-        yield f"            {multiply}, p, {self.shared.starts(step.output)}, a + {step.scratch}, a + {step.output.offset});"
+            source = f"input, pixels, row_stride, {', '.join(self._normalization(self.pixels))}"
+        sizes = (*step.size, step.channels, step.convolution_size[1], step.segment)
+        yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {source}}};"
+        kernel, sizes = "stem_rows", (step.filters, step.convolution_size[0], int(step.in_place))
+        if step.pooled_size:
+            kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *step.pooled_size)
+        how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
+        yield f"{kernel}({how}, {output}, a + {step.scratch}, a + {step.output.offset});"
 
     # Other work on planes.
 

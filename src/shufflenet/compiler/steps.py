@@ -146,18 +146,26 @@ class Depthwise(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Stem(Step):
-    """Convolution 3×3/2 and max-pool 3×3/2 in one pass over a network input. Scratch holds split rows, convolution rows, pooled row."""
+    """Convolution 3×3/2, and max-pool 3×3/2 if `pooled_size` is not None, in one pass over a network input.
+
+    Scratch holds split rows, convolution rows, and a row of a picture.
+    """
 
     input: Planes
     channels: int
     filters: int
     size: tuple[int, int]
     convolution_size: tuple[int, int]
-    output_size: tuple[int, int]
+    pooled_size: tuple[int, int] | None
     segment: int  # floats of the even, or the odd, columns of a split row
     blocks: tuple[Block, ...]  # of one convolution row
     weights: int
     bias: int
+
+    @property
+    def in_place(self) -> bool:
+        """Whether convolution rows are made where they are to be: whole vectors, of any machine, do not overhang the last one."""
+        return self.pooled_size is None and self.convolution_size[1] % 16 == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,14 +29,14 @@
 /* kernels/planes.c */
 
 static const int32_t table_0[4] = {
+  0, 32, 64, 96};
+
+static const int32_t table_1[4] = {
   0, 48, 96, 144};
 
-static const int32_t table_1[27] = {
+static const int32_t table_2[27] = {
   15, 48, 16, 255, 288, 256, 495, 528, 496, 95, 128, 96, 335, 368, 336, 575,
   608, 576, 175, 208, 176, 415, 448, 416, 655, 688, 656};
-
-static const int32_t table_2[4] = {
-  0, 32, 64, 96};
 
 static const float table_3[3] = {
   0.25f, 0.5f, 1.0f};
@@ -90,14 +90,14 @@ ROUTINE void multiply_4x11_by_4_taps_relu(struct product p) {
 
 /* relu1: stem: 3×3 convolution, 3 → 4 channels, and max pool, 5×6 */
 static void step_0(const float *w, float *a, const float *input, const uint8_t *pixels, ptrdiff_t row_stride) {
-  const struct product p = {.weights = w + 0, .bias = w + 112, .output = a + 1904, .to = table_0, .from = table_0, .taps = table_1, .inner = 27};
-  stem_planes(17, 22, 3, 4, 9, 11, 5, 6, 32, input, pixels, row_stride, table_3, table_4, table_5,
-              multiply_4x11_by_4_taps_relu, p, table_2, a + 32, a + 1904);
+  const struct product p = {.weights = w + 0, .bias = w + 112, .output = a + 1904, .to = table_1, .from = table_1, .taps = table_2, .inner = 27};
+  const struct picture picture = {17, 22, 3, 11, 32, input, pixels, row_stride, table_3, table_4, table_5};
+  stem_and_pool(picture, 4, 9, 5, 6, multiply_4x11_by_4_taps_relu, p, table_0, a + 32, a + 1904);
 }
 
 /* globalaveragepool3: average of each of 4 planes, 5×6 */
 static void step_1(float *a) {
-  reduce_planes(0, 30, NONE, 4, a + 1904, table_2, a + 32, table_6, 0.0f, 0.0f);
+  reduce_planes(0, 30, NONE, 4, a + 1904, table_0, a + 32, table_6, 0.0f, 0.0f);
 }
 
 /* gemm5: 1×1 convolution, 4 → 6 channels, 1×1 */

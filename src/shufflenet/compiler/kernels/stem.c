@@ -1,5 +1,16 @@
-/* The stem in one pass: convolution 3×3 at stride 2, padding 1, then max-pool 3×3 at stride 2, padding 1. Two convolution rows are
-   made for every pooled row; the third is kept from the row before. The convolution's whole output never exists. */
+/* The stem: convolution 3×3 at stride 2, padding 1, row by row from the picture, and in the same pass, if it has one, max-pool 3×3 at
+   stride 2, padding 1. Then two convolution rows are made for every pooled row, the third is kept from the row before, and the
+   convolution's whole output never exists. */
+struct picture {
+  int height, width, channels;
+  int columns;            /* of the convolution's output */
+  int segment;            /* floats of the even, or the odd, columns of a split row */
+  const float *input;
+  const uint8_t *pixels;  /* if not null, these stand in for `input` */
+  ptrdiff_t row_stride;
+  const float *scales, *shifts;
+  const int32_t *order;
+};
 
 /* A row of the picture, split into even and odd columns: odd[-1] is the left padding; the columns beyond `width` are zero. */
 KERNEL void split_row(const float *row, int width, float *even, float *odd, int padded) {
@@ -13,6 +24,25 @@ KERNEL void split_row(const float *row, int width, float *even, float *odd, int 
     odd[x] = 2 * x + 1 < width ? row[2 * x + 1] : 0;
   }
   odd[-1] = 0;
+}
+
+/* Floats of a split row of all channels: odd columns from 16 on, then even ones. */
+KERNEL int slot_floats(const struct picture p) { return p.channels * (2 * p.segment + 16); }
+
+/* Rows y, y + 1, ... of the picture, split into slots [slot, end). A row beyond the picture is zero. */
+KERNEL void split_rows(const struct picture p, int y, int slot, int end, float *slots, float *buffer) {
+  for (; slot < end; slot++, y++)
+    for (int c = 0; c < p.channels; c++) {
+      float *const odd = slots + slot * slot_floats(p) + c * (2 * p.segment + 16) + 16, *const even = odd + p.segment;
+      if (y < 0 || y >= p.height) {
+        memset(odd - 1, 0, sizeof(float) * (p.segment + p.columns + 1));
+      } else if (p.pixels) {
+        unpack_row(p.pixels + y * p.row_stride, p.width, p.order[c], p.scales[c], p.shifts[c], buffer);
+        split_row(buffer, p.width, even, odd, p.columns);
+      } else {
+        split_row(p.input + ((ptrdiff_t)c * p.height + y) * p.width, p.width, even, odd, p.columns);
+      }
+    }
 }
 
 /* LANES columns of the largest of `count` convolution rows. */
@@ -42,35 +72,37 @@ KERNEL void stem_pool_row(const float *const rows[3], int count, const int width
   }
 }
 
-/* The pass. `convolution_row` makes one row of all filters from split rows; `pixels`, if not null, stands in for `input`. */
-KERNEL void stem_planes(const int height, const int width, const int channels, const int filters, const int convolution_height,
-                        const int convolution_width, const int output_height, const int output_width, const int segment,
-                        const float *input, const uint8_t *pixels, ptrdiff_t row_stride, const float *scales, const float *shifts,
-                        const int32_t *order, void (*convolution_row)(struct product), struct product p, const int32_t *to,
-                        float *scratch, float *output) {
-  const int split = 2 * segment + 16, slot = channels * split; /* a row of all channels: odd columns from 16 on, then even ones */
-  const ptrdiff_t kept = segment + 16;                         /* a row of one filter */
+/* The convolution alone. `convolution_row` makes one row of all filters from split rows: in its place, or where that would overhang
+   the plane, in scratch. */
+KERNEL void stem_rows(const struct picture picture, const int filters, const int height, const int in_place,
+                      void (*convolution_row)(struct product), struct product p, const int32_t *to, float *scratch, float *output) {
+  const int slot = slot_floats(picture);
+  const ptrdiff_t kept = picture.segment + 16; /* a row of one filter */
+  float *const slots = scratch, *const rows = scratch + 3 * slot, *const buffer = rows + filters * kept + 16;
+  for (int y = 0; y < height; y++, output += picture.columns) {
+    /* Picture rows 2y − 1 ... 2y + 1; the first is the last one of before. */
+    if (y > 0) memcpy(slots, slots + 2 * slot, sizeof(float) * slot);
+    split_rows(picture, 2 * y - (y == 0), y > 0, 3, slots, buffer);
+    p.input = slots;
+    p.output = in_place ? output : rows;
+    convolution_row(p);
+    if (in_place) continue;
+    for (int filter = 0; filter < filters; filter++)
+      memcpy(output + to[filter], rows + filter * kept, sizeof(float) * picture.columns);
+  }
+}
+
+/* The convolution, which makes its rows in scratch, and the pool. */
+KERNEL void stem_and_pool(const struct picture picture, const int filters, const int convolution_height, const int output_height,
+                          const int output_width, void (*convolution_row)(struct product), struct product p, const int32_t *to,
+                          float *scratch, float *output) {
+  const int slot = slot_floats(picture);
+  const ptrdiff_t kept = picture.segment + 16; /* a row of one filter */
   float *const slots = scratch, *const rows = scratch + 5 * slot, *const buffer = rows + 3 * filters * kept + 16;
   for (int y = 0; y < output_height; y++) {
-    /* Input rows 4y − 1 ... 4y + 3; the first is the last one of before. */
-    for (int i = 0; i < 5; i++) {
-      const int input_y = 4 * y - 1 + i;
-      if (i == 0 && y > 0) {
-        memcpy(slots, slots + 4 * slot, sizeof(float) * slot);
-        continue;
-      }
-      for (int c = 0; c < channels; c++) {
-        float *const odd = slots + i * slot + c * split + 16, *const even = odd + segment;
-        if (input_y < 0 || input_y >= height) {
-          memset(odd - 1, 0, sizeof(float) * (segment + convolution_width + 1));
-        } else if (pixels) {
-          unpack_row(pixels + input_y * row_stride, width, order[c], scales[c], shifts[c], buffer + 16);
-          split_row(buffer + 16, width, even, odd, convolution_width);
-        } else {
-          split_row(input + ((ptrdiff_t)c * height + input_y) * width, width, even, odd, convolution_width);
-        }
-      }
-    }
+    /* Picture rows 4y − 1 ... 4y + 3; the first is the last one of before. */
+    if (y > 0) memcpy(slots, slots + 4 * slot, sizeof(float) * slot);
+    split_rows(picture, 4 * y - (y == 0), y > 0, 5, slots, buffer);
     /* Convolution rows 2y, kept in the third place, and 2y + 1, kept in the first and second in turn. */
     float *const first = rows + 2 * filters * kept, *const second = rows + (y & 1) * filters * kept;
     const float *const before = rows + (~y & 1) * filters * kept;
@@ -88,7 +120,7 @@ KERNEL void stem_planes(const int height, const int width, const int channels, c
       int count = 1;
       if (has_second) meet[count++] = second + filter * kept;
       if (y > 0) meet[count++] = before + filter * kept;
-      stem_pool_row(meet, count, convolution_width, output_width, output + to[filter] + (ptrdiff_t)y * output_width);
+      stem_pool_row(meet, count, picture.columns, output_width, output + to[filter] + (ptrdiff_t)y * output_width);
     }
   }
 }
