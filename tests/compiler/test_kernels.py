@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shufflenet.compiler import blocking, lowering
+from shufflenet.compiler.build import build
 from shufflenet.compiler.emit import emit
 from shufflenet.compiler.ir import (
     RELU,
@@ -28,8 +29,10 @@ from shufflenet.compiler.ir import (
     View,
     output_size,
 )
+from shufflenet.compiler.network import load
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.source import Pixels
 from shufflenet.compiler.steps import Product, Stem
 from shufflenet.compiler.verify import verify
 
@@ -173,29 +176,58 @@ def pools() -> Graph:
 
 
 def stems() -> Graph:
-    """With a pool and without; 64 columns make 32, which are made in place."""
+    """With a pool, without, and with both results asked for; 64 columns make 32, which are made in place. Channels in any order."""
     net = Net()
-    for (height, width), channels, filters in (((32, 32), 3, 12), ((33, 45), 1, 5), ((71, 98), 4, 24), ((5, 3), 3, 6), ((9, 64), 3, 7)):
+    window = {"stride": (2, 2), "padding": (1, 1, 1, 1)}
+    for (height, width), channels, filters in (
+        ((32, 32), 3, 12),
+        ((33, 45), 1, 5),
+        ((71, 98), 4, 24),
+        ((5, 3), 3, 6),
+        ((9, 64), 3, 7),
+    ):
         half, quarter = ((height + 1) // 2, (width + 1) // 2), ((height + 3) // 4, (width + 3) // 4)
-        for pooled in (True, False):
+        for results in ("pool", "convolution", "both"):
             x = net.input(channels, height, width)
-            inside = net.tensor(filters, *half)
-            convolution = Convolution(
-                name=f"stem{height}{pooled}", output=inside, input=x, weight=net.constant(filters, channels, 3, 3),
-                bias=net.constant(filters), stride=(2, 2), padding=(1, 1, 1, 1), activation=RELU if channels > 1 else None,
-            )  # fmt: skip
-            net.graph = replace(net.graph, operations=(*net.graph.operations, convolution))
-            if pooled:
-                net.add(Pool, (filters, *quarter), kind="max", input=inside, kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1))
+            if results == "both":
+                x = x.select([c for c in reversed(range(channels)) if c != 1])
+            activation = RELU if channels > 1 else None
+            y = net.convolution(x, filters, kernel=(3, 3), activation=activation, **window)
+            if results == "pool":
+                net.graph = replace(net.graph, outputs=net.graph.outputs[:-1])
+            if results != "convolution":
+                net.add(Pool, (filters, *quarter), kind="max", input=y, kernel=(3, 3), **window)
             else:
-                net.add(Activate, (filters, *half), input=inside, activation=Activation("leaky_relu", 0.2, 0.0))
+                net.add(Activate, (filters, *half), input=y, activation=Activation("leaky_relu", 0.2, 0.0))
     return net.graph
 
 
 def test_stems_are_made_in_one_pass():
     planned = [step for step in make_plan(stems()).steps if isinstance(step, Stem)]
-    assert {(step.pooled_size is None, step.in_place) for step in planned} == {(False, False), (True, False), (True, True)}
-    assert len(planned) == 10
+    assert {(step.pooled_size is None, step.in_place) for step in planned} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
+    assert len(planned) == 15
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
+def test_a_stem_takes_pixels_whatever_the_order_of_its_channels(tmp_path, monkeypatch, pooled):
+    monkeypatch.setenv("SHUFFLENET_CACHE", str(tmp_path))
+    net = Net()
+    x = net.input(3, 12, 34)
+    window = {"stride": (2, 2), "padding": (1, 1, 1, 1)}
+    y = net.convolution(x.select([2, 0]), 5, kernel=(3, 3), **window)
+    if pooled:
+        net.graph = replace(net.graph, outputs=())
+        net.add(Pool, (5, 3, 9), kind="max", input=y, kernel=(3, 3), **window)
+    pixels = Pixels((1, 2, 0), (0.5, 0.25, 0.125), (-1.0, -2.0, 3.0))
+    network = load(build(emit(make_plan(net.graph), "net", title="", version="", pixels=pixels)))
+    picture = net.random.integers(0, 256, (12, 34, 3), dtype=np.uint8)
+    planes = (picture[:, :, pixels.order] * np.float32(pixels.scale) + np.float32(pixels.shift)).transpose(2, 0, 1)
+    expected = interpret(net.graph, {x.tensor: planes[None].astype(np.float32)})
+    np.testing.assert_allclose(network.run_rgb8(picture), next(iter(expected.values()))[0], rtol=1e-4, atol=1e-3)
 
 
 def simple() -> Graph:

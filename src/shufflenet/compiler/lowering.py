@@ -29,6 +29,7 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
+from shufflenet.compiler.stems import find_stems
 from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
 from shufflenet.compiler.winograd import Transform, choose_transform, chunk_rows, largest_input, lay_out
 
@@ -36,7 +37,6 @@ VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
-MOST_STEM_CHANNELS = 4
 
 
 class Lowering:
@@ -49,8 +49,8 @@ class Lowering:
         self._floats = 0
 
     def steps(self) -> Iterator[Step]:
-        stems = dict(self._stems())
-        fused = {id(pool) for pool in stems.values()}
+        stems = find_stems(self.graph)
+        fused = {id(pool) for pool in stems.values() if pool}
         operations = self.graph.operations
         direct = {id(op) for op in operations if op.name in stems}
         for port in self.graph.inputs:
@@ -342,33 +342,6 @@ class Lowering:
             "size": height * width,
         }
 
-    def _stems(self) -> Iterator[tuple[str, Pool | None]]:
-        """Convolutions that one pass over a network input can serve, by name, each with its max-pool if it has one."""
-        readers: dict[str, list[Operation]] = {}
-        for operation in self.graph.operations:
-            for view in operation.inputs:
-                readers.setdefault(view.tensor, []).append(operation)
-        results = {port.view.tensor for port in self.graph.outputs}
-        for operation in self.graph.operations:
-            match operation:
-                case Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None) if (
-                    operation.input.tensor in self.ports
-                    and operation.input.channels <= MOST_STEM_CHANNELS
-                    and self.graph.constants[operation.weight].shape[2:] == (3, 3)
-                ):
-                    pass
-                case _:
-                    continue
-            pool = None
-            match readers.get(operation.output.tensor, []):
-                case [
-                    Pool(
-                        kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), activation=None
-                    ) as reader
-                ] if operation.output == reader.input and operation.output.tensor not in results:
-                    pool = reader
-            yield operation.name, pool
-
     def _stem(self, operation: Operation, pool: Pool | None) -> Step:
         assert isinstance(operation, Convolution)
         weight = self.graph.constants[operation.weight]
@@ -376,7 +349,7 @@ class Lowering:
         filters, conv_height, conv_width = self.graph.shape(operation.output)
         segment = aligned(conv_width) + ALIGNMENT
         blocks = cut_rows(filters, conv_width, single_pixels=False)
-        usual = self._convolution(operation) | {"input": self.from_port(operation.input)}
+        usual: dict[str, Any] = self._convolution(operation) | {"input": self.from_port(operation.input)}
         del usual["addend"]
         pooled_size, slots, rows = None, 3, 1
         if pool:

@@ -1,8 +1,9 @@
 """Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
+from math import prod
 
 import numpy as np
 
@@ -211,11 +212,12 @@ class StepFunctions:
         places = self.shared.table("int32_t", taps)
         changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}
         yield f"const struct product p = {self._product(step, changes)};"
-        source = "input, NULL, 0, NULL, NULL, NULL"
+        source = "NULL, 0, NULL, NULL, NULL"
         if self.pixels:
-            source = f"input, pixels, row_stride, {', '.join(self._normalization(self.pixels))}"
+            channels = [start // prod(step.size) for start in step.input.starts]
+            source = f"pixels, row_stride, {', '.join(self._normalization(self.pixels, channels))}"
         sizes = (*step.size, step.channels, step.convolution_size[1], step.segment)
-        yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {source}}};"
+        yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {self._planes(step.input)}, {source}}};"
         kernel, sizes = "stem_rows", (step.filters, step.convolution_size[0], int(step.in_place))
         if step.pooled_size:
             kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *step.pooled_size)
@@ -290,7 +292,7 @@ class StepFunctions:
             yield copy
             return
         channels, height, width = self.inputs[step.input.port].shape[1:]
-        scale, shift, order = self._normalization(self.pixels)
+        scale, shift, order = self._normalization(self.pixels, range(channels))
         row = f"a + {step.output.offset} + {self.shared.starts(step.output)}[c] + y * {width}"
         yield f"if (!pixels) {copy}"
         yield f"else for (int c = 0; c < {channels}; c++)"
@@ -310,10 +312,11 @@ class StepFunctions:
         """How many planes, from where, to where."""
         return f"{len(step.output.starts)}, {self._planes(source)}, {self._planes(step.output)}"
 
-    def _normalization(self, pixels: Pixels) -> tuple[str, str, str]:
-        """Tables of scales, shifts and bytes of the channels."""
+    def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
+        """Tables of the channels' scales, shifts and bytes."""
+        scale, shift, order = ([values[c] for c in channels] for values in (pixels.scale, pixels.shift, pixels.order))
         table = self.shared.table
-        return table("float", pixels.scale), table("float", pixels.shift), table("int32_t", pixels.order)
+        return table("float", scale), table("float", shift), table("int32_t", order)
 
 
 def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:

@@ -47,10 +47,13 @@ static const float table_4[3] = {
 static const int32_t table_5[3] = {
   2, 1, 0};
 
-static const int32_t table_6[4] = {
+static const int32_t table_6[3] = {
+  0, 374, 748};
+
+static const int32_t table_7[4] = {
   0, 1, 2, 3};
 
-static const int32_t table_7[6] = {
+static const int32_t table_8[6] = {
   0, 1, 2, 3, 4, 5};
 
 #if LANES == 16
@@ -91,18 +94,18 @@ ROUTINE void multiply_4x11_by_4_taps_relu(struct product p) {
 /* relu1: stem: 3×3 convolution, 3 → 4 channels, and max pool, 5×6 */
 static void step_0(const float *w, float *a, const float *input, const uint8_t *pixels, ptrdiff_t row_stride) {
   const struct product p = {.weights = w + 0, .bias = w + 112, .output = a + 1904, .to = table_1, .from = table_1, .taps = table_2, .inner = 27};
-  const struct picture picture = {17, 22, 3, 11, 32, input, pixels, row_stride, table_3, table_4, table_5};
+  const struct picture picture = {17, 22, 3, 11, 32, input, table_6, pixels, row_stride, table_3, table_4, table_5};
   stem_and_pool(picture, 4, 9, 5, 6, multiply_4x11_by_4_taps_relu, p, table_0, a + 32, a + 1904);
 }
 
 /* globalaveragepool3: average of each of 4 planes, 5×6 */
 static void step_1(float *a) {
-  reduce_planes(0, 30, NONE, 4, a + 1904, table_0, a + 32, table_6, 0.0f, 0.0f);
+  reduce_planes(0, 30, NONE, 4, a + 1904, table_0, a + 32, table_7, 0.0f, 0.0f);
 }
 
 /* gemm5: 1×1 convolution, 4 → 6 channels, 1×1 */
 static void step_2(const float *w, float *a) {
-  struct product p = {.weights = w + 128, .bias = w + 256, .input = a + 32, .output = a + 48, .to = table_7, .from = table_7, .inner = 4};
+  struct product p = {.weights = w + 128, .bias = w + 256, .input = a + 32, .output = a + 48, .to = table_8, .from = table_8, .inner = 4};
   for (int group = 0; group < 1; group++) {
     p.input = a + 32 + group * 4;
     matrix_times_vector(0, NONE, p, 6);
@@ -146,7 +149,7 @@ void stem_run(const float *input, float *output, void *arena) {
   step_0(embedded.numbers, a, input, NULL, 0);
   step_1(a);
   step_2(embedded.numbers, a);
-  copy_planes(1, 6, a + 48, table_7, output, table_7);
+  copy_planes(1, 6, a + 48, table_8, output, table_8);
 }
 
 void stem_run_rgb8(const uint8_t *pixels, ptrdiff_t row_stride, float *output, void *arena) {
@@ -154,5 +157,5 @@ void stem_run_rgb8(const uint8_t *pixels, ptrdiff_t row_stride, float *output, v
   step_0(embedded.numbers, a, NULL, pixels, row_stride);
   step_1(a);
   step_2(embedded.numbers, a);
-  copy_planes(1, 6, a + 48, table_7, output, table_7);
+  copy_planes(1, 6, a + 48, table_8, output, table_8);
 }

@@ -6,6 +6,7 @@ struct picture {
   int columns;            /* of the convolution's output */
   int segment;            /* floats of the even, or the odd, columns of a split row */
   const float *input;
+  const int32_t *from;    /* where in input each channel's plane starts */
   const uint8_t *pixels;  /* if not null, these stand in for `input` */
   ptrdiff_t row_stride;
   const float *scales, *shifts;
@@ -40,7 +41,7 @@ KERNEL void split_rows(const struct picture p, int y, int slot, int end, float *
         unpack_row(p.pixels + y * p.row_stride, p.width, p.order[c], p.scales[c], p.shifts[c], buffer);
         split_row(buffer, p.width, even, odd, p.columns);
       } else {
-        split_row(p.input + ((ptrdiff_t)c * p.height + y) * p.width, p.width, even, odd, p.columns);
+        split_row(p.input + p.from[c] + (ptrdiff_t)y * p.width, p.width, even, odd, p.columns);
       }
     }
 }
