@@ -202,6 +202,21 @@ def stems() -> Graph:
     return net.graph
 
 
+@pytest.mark.parametrize("size", [(32, 64), (33, 64), (32, 65)], ids=str)
+def test_a_pool_in_ceil_mode_whose_last_windows_overhang_is_made_apart(size, tmp_path):
+    """Such a window meets one row or column of the convolution alone, and what lies beyond that counts for nothing."""
+    net = Net()
+    window = {"stride": (2, 2), "padding": (1, 1, 1, 1)}
+    y = net.convolution(net.input(3, *size), 5, kernel=(3, 3), **window)
+    half, quarter = [(n + 1) // 2 for n in size], [(n + 1) // 4 + 1 for n in size]
+    net.graph = replace(net.graph, outputs=())
+    net.add(Pool, (5, *quarter), kind="max", input=y, kernel=(3, 3), **window)
+    inputs = random_inputs(net.graph)
+    (value,) = run(net.graph, tmp_path, WIDTHS["8 lanes"], inputs).values()
+    (expected,) = interpret(net.graph, inputs).values()
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_stems_are_made_in_one_pass():
     planned = [step for step in make_plan(stems()).steps if isinstance(step, Stem)]
     assert {(step.pooled_size is None, step.in_place) for step in planned} == {

@@ -1,6 +1,6 @@
 """Which convolutions of a network's picture kernels/stem.c can make in one pass, each with its max-pool."""
 
-from shufflenet.compiler.ir import Convolution, Graph, Operation, Pool, View
+from shufflenet.compiler.ir import Convolution, Graph, Operation, Pool, output_size
 
 MOST_CHANNELS = 4
 
@@ -20,18 +20,25 @@ def find_stems(graph: Graph) -> dict[str, Pool | None]:
                 and operation.input.channels <= MOST_CHANNELS
                 and graph.constants[operation.weight].shape[2:] == (3, 3)
             ):
-                output = operation.output
-                kept = output.tensor in results
-                stems[operation.name] = None if kept else _pool(output, readers.get(output.tensor, []))
+                tensor = operation.output.tensor
+                stems[operation.name] = None if tensor in results else _pool(graph, operation, readers.get(tensor, []))
     return stems
 
 
-def _pool(output: View, readers: list[Operation]) -> Pool | None:
+def _pool(graph: Graph, convolution: Convolution, readers: list[Operation]) -> Pool | None:
     match readers:
         case [
             Pool(
-                kind="max", kernel=(3, 3), stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), activation=None
+                kind="max",
+                kernel=(3, 3) as kernel,
+                stride=(2, 2) as stride,
+                padding=(1, 1, 1, 1) as padding,
+                dilation=(1, 1) as dilation,
+                activation=None,
             ) as pool
-        ] if pool.input == output:
-            return pool
+        ] if pool.input == convolution.output:
+            _, *size = graph.shape(pool.input)
+            _, *pooled = graph.shape(pool.output)
+            overhangs = tuple(pooled) != output_size((size[0], size[1]), kernel, stride, padding, dilation)  # in ceil mode
+            return None if overhangs else pool
     return None
