@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shufflenet.compiler import blocking, lowering
-from shufflenet.compiler.build import build
+from shufflenet.compiler.build import build, write_source
 from shufflenet.compiler.emit import emit
 from shufflenet.compiler.ir import (
     RELU,
@@ -35,6 +35,8 @@ from shufflenet.compiler.reference import interpret
 from shufflenet.compiler.source import Pixels
 from shufflenet.compiler.steps import Product, Stem
 from shufflenet.compiler.verify import verify
+
+from .native import gcc
 
 WIDTHS = {
     "scalar": ["-DLANES=1"],
@@ -208,9 +210,8 @@ def test_a_pool_in_ceil_mode_whose_last_windows_overhang_is_made_apart(size, tmp
     net = Net()
     window = {"stride": (2, 2), "padding": (1, 1, 1, 1)}
     y = net.convolution(net.input(3, *size), 5, kernel=(3, 3), **window)
-    half, quarter = [(n + 1) // 2 for n in size], [(n + 1) // 4 + 1 for n in size]
     net.graph = replace(net.graph, outputs=())
-    net.add(Pool, (5, *quarter), kind="max", input=y, kernel=(3, 3), **window)
+    net.add(Pool, (5, *((n + 1) // 4 + 1 for n in size)), kind="max", input=y, kernel=(3, 3), **window)
     inputs = random_inputs(net.graph)
     (value,) = run(net.graph, tmp_path, WIDTHS["8 lanes"], inputs).values()
     (expected,) = interpret(net.graph, inputs).values()
@@ -297,6 +298,14 @@ def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
         np.testing.assert_allclose(
             value, expected[name], rtol=1e-4, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name
         )
+
+
+@pytest.mark.parametrize("flags", [WIDTHS["scalar"], WIDTHS["8 lanes"]], ids=["scalar", "8 lanes"])
+@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
+def test_gcc_warns_of_nothing_without_optimisation_either(make, flags, tmp_path):
+    source = emit(make_plan(make()), "net", title="A test", version="0")
+    write_source(source, tmp_path)
+    gcc("-O0", "-mavx2", "-mfma", *flags, "-c", str(tmp_path / "net.c"), "-o", str(tmp_path / "net.o"))
 
 
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))

@@ -53,8 +53,8 @@ KERNEL vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
 #define OPAQUE(POINTER) (void)0
 #endif
 
-/* The first `count` lanes only. */
-KERNEL void store_first(float *to, vec x, int count) { memcpy(to, &x, sizeof(float) * (size_t)count); }
+/* The first `count` lanes only. No caller has more than LANES; gcc at -O0, which keeps calls that never happen, warns of those. */
+KERNEL void store_first(float *to, vec x, int count) { memcpy(to, &x, sizeof(float) * (size_t)(count < LANES ? count : LANES)); }
 
 /* The larger one; NaN if either is. */
 KERNEL vec larger(vec a, vec b) { return where(a != a, a, where(a > b, a, b)); }
