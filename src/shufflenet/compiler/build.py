@@ -118,7 +118,7 @@ def _compiler_version(compiler: tuple[str, ...]) -> str:
 
 
 def build(source: Source, target: str | None = None) -> Path:
-    """The shared library (for wasm32 the module) of a source, from the cache if it was built before.
+    """The shared library (for WebAssembly the module) of a source, from the cache if it was built before.
 
     Beside it lie the source, the weights if they are not in it, and NAME.json, which says how the library is called. Raises CompileError
     with the C compiler's words if it fails.

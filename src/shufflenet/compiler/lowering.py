@@ -160,14 +160,14 @@ class Lowering:
         blocks = chunks[0].blocks
         part = -(-inner // -(-inner // PRODUCT_INNER))
         layout = lay_out(transform, (chunks[0].count, columns), inner, blocks[0].rows)
-        moved = [transform.weights(group) for group in np.split(weight, direct.groups)]
+        transformed = [transform.weights(group) for group in np.split(weight, direct.groups)]
         usual = {field.name: getattr(direct, field.name) for field in fields(direct)}
         usual["comment"] += ", Winograd"
         usual["scratch_floats"] = max(direct.scratch_floats, layout.floats)
         return steps.WinogradProduct(
-            **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in moved),
+            **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in transformed),
             layout=layout, tile_chunks=chunks, part=part,
-            tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in moved])),
+            tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in transformed])),
         )  # fmt: skip
 
     def _convolution(self, operation: Convolution) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Transform:
     @property
     def input_matrix(self) -> Matrix:
         """B, size × size. Row i: the coefficients of the product of (x - q) over the points q but the i-th; of all of them for infinity."""
-        rows = [_product(self.points[:i] + self.points[i + 1 :]) for i in range(self.size - 1)]
-        return (*((*row, Fraction(0)) for row in rows), _product(self.points))
+        rows = [_polynomial(self.points[:i] + self.points[i + 1 :]) for i in range(self.size - 1)]
+        return (*((*row, Fraction(0)) for row in rows), _polynomial(self.points))
 
     @property
     def weight_matrix(self) -> Matrix:
@@ -91,10 +91,10 @@ class Transform:
 
     def weights(self, weight: np.ndarray) -> np.ndarray:
         """(out, in, kernel, kernel) → (positions, out, in), rounded to float32 once."""
-        moved = np.moveaxis(weight.astype(np.float64), (2, 3), (0, 1))
+        tile = np.moveaxis(weight.astype(np.float64), (2, 3), (0, 1))
         for axis in (0, 1):
-            moved = np.stack([_combine(row, moved, axis) for row in self.weight_matrix], axis)
-        return moved.reshape(self.positions, *weight.shape[:2]).astype(np.float32)
+            tile = np.stack([_combine(row, tile, axis) for row in self.weight_matrix], axis)
+        return tile.reshape(self.positions, *weight.shape[:2]).astype(np.float32)
 
 
 TRANSFORMS = (Transform(4, 3), Transform(2, 3), Transform(4, 5), Transform(2, 5))
@@ -112,8 +112,8 @@ def choose_transform(weight: np.ndarray, groups: int, size: Pair) -> Transform |
     direct = prod(kernel) * (_vectors(prod(size)) + WEIGHT) * inner * rows
     fitting = [transform for transform in TRANSFORMS if kernel == [transform.kernel, transform.kernel]]
     best = min(fitting, key=cost, default=None)
-    worth = best and cost(best) < direct and np.abs(weight).max() <= LARGEST_WEIGHT  # which no NaN is
-    return best if worth else None
+    ordinary = np.abs(weight).max() <= LARGEST_WEIGHT  # which no NaN is
+    return best if best and ordinary and cost(best) < direct else None
 
 
 def chunk_rows(transform: Transform, inner: int, size: Pair) -> int:
@@ -158,14 +158,14 @@ def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout
     )  # fmt: skip
 
 
-def largest_input(transform: Transform, moved: np.ndarray) -> float:
-    """With no input beyond it, no sum on the way to the output overflows; a power of two. `moved` are one group's transformed weights."""
+def largest_input(transform: Transform, weights: np.ndarray) -> float:
+    """With no input beyond it, no sum on the way to the output overflows; a power of two. `weights` are one group's, transformed."""
     grown = (_norm(transform.input_matrix) * _norm(transform.output_matrix)) ** 2
-    sums = np.abs(moved).sum(axis=2, dtype=np.float64).max(initial=1.0)
+    sums = np.abs(weights).sum(axis=2, dtype=np.float64).max(initial=1.0)
     return 2.0 ** math.floor(math.log2(np.finfo(np.float32).max / (2 * grown * sums)))
 
 
-def _product(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+def _polynomial(roots: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
     """The coefficients of the product of (x - root), lowest power first."""
     coefficients = (Fraction(1),)
     for root in roots:

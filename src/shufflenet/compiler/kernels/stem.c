@@ -3,14 +3,14 @@
    convolution's whole output never exists. */
 struct picture {
   int height, width, channels;
-  int columns;            /* of the convolution's output */
-  int segment;            /* floats of the even, or the odd, columns of a split row */
+  int columns;                  /* of the convolution's output */
+  int segment;                  /* floats of the even, or the odd, columns of a split row */
   const float *input;
-  const int32_t *from;    /* where in input each channel's plane starts */
-  const uint8_t *pixels;  /* if not null, these stand in for `input` */
-  ptrdiff_t row_stride;
-  const float *scales, *shifts;
-  const int32_t *order;
+  const int32_t *from;          /* where in input each channel's plane starts */
+  const uint8_t *pixels;        /* if not null, these stand in for `input` */
+  ptrdiff_t row_stride;         /* bytes from one row of pixels to the next */
+  const float *scales, *shifts; /* of each channel: number = byte · scale + shift */
+  const int32_t *order;         /* which byte of a pixel each channel is */
 };
 
 /* A row of the picture, split into even and odd columns: odd[-1] is the left padding; the columns beyond `width` are zero. */
@@ -60,7 +60,7 @@ KERNEL void stem_pool_row(const float *const rows[3], int count, const int width
   for (int x = 0; x < output_width; x += LANES) {
     if (x + LANES > output_width && output_width >= LANES) { /* the last vector is moved left to end with the row */
       x = output_width - LANES;
-      left = x ? stem_pool_down(rows, count, 2 * x - LANES) : nothing;
+      left = stem_pool_down(rows, count, 2 * x - LANES);
     }
     const vec first = stem_pool_down(rows, count, 2 * x), second = stem_pool_down(rows, count, 2 * x + LANES);
     const vec even = in_order(EVEN(first, second));
