@@ -2,13 +2,16 @@
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import accumulate, count
 
 import numpy as np
 import pytest
 
-from shufflenet.compiler import blocking, lowering
+from shufflenet.compiler import blocking, lowering, plan
+from shufflenet.compiler.alignment import ALIGNMENT
+from shufflenet.compiler.arena import Lifetime
 from shufflenet.compiler.build import build, write_source
 from shufflenet.compiler.emit import emit
 from shufflenet.compiler.ir import (
@@ -267,20 +270,21 @@ def simple() -> Graph:
 GRAPHS = (products, convolutions, depthwise, vectors, pools, stems, simple)
 
 
-def run(graph: Graph, folder, flags, inputs) -> dict[str, np.ndarray]:
-    """Build with gcc, run in an arena full of NaN."""
-    plan = make_plan(verify(graph))
-    source = emit(plan, "net", title="A test", version="0")
+def run(graph: Graph, folder, flags, inputs, arena: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Build with gcc, run in `arena`, or in one full of NaN."""
+    planned = make_plan(verify(graph))
+    source = emit(planned, "net", title="A test", version="0")
     (folder / "net.c").write_text(source.c)
     (folder / "net.h").write_text(source.h)
     command = ["gcc", "-O1", "-std=c11", "-mavx2", "-mfma", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra"]
     command += ["-Werror", *flags, "-shared", "-fPIC", str(folder / "net.c"), "-o", str(folder / "net.so")]
     subprocess.run(command, check=True)
-    outputs = [np.full(port.shape, np.nan, np.float32) for port in plan.outputs]
-    arena = np.full(plan.arena_floats, np.nan, np.float32)
-    arguments = [*(inputs[port.name] for port in plan.inputs), *outputs, arena]
+    outputs = [np.full(port.shape, np.nan, np.float32) for port in planned.outputs]
+    if arena is None:
+        arena = np.full(planned.arena_floats, np.nan, np.float32)
+    arguments = [*(inputs[port.name] for port in planned.inputs), *outputs, arena]
     ctypes.CDLL(str(folder / "net.so")).net_run(*(ctypes.c_void_p(a.ctypes.data) for a in arguments))
-    return {port.name: output for port, output in zip(plan.outputs, outputs, strict=True)}
+    return {port.name: output for port, output in zip(planned.outputs, outputs, strict=True)}
 
 
 def random_inputs(graph: Graph) -> dict[str, np.ndarray]:
@@ -298,6 +302,30 @@ def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
         np.testing.assert_allclose(
             value, expected[name], rtol=1e-4, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name
         )
+
+
+def check_writes(graph: Graph, folder, monkeypatch) -> None:
+    """Each tensor and scratch lies in a place of its own here; between them are gaps, where nothing may be written."""
+    gap, before = 64, np.float32(0.123)
+    places: list[tuple[int, int]] = []
+
+    def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
+        *starts, end = accumulate((lifetime.size + gap for lifetime in lifetimes), initial=gap)
+        places[:] = [(start, start + lifetime.size) for start, lifetime in zip(starts, lifetimes, strict=True)]
+        return {lifetime.name: start for start, lifetime in zip(starts, lifetimes, strict=True)}, end
+
+    monkeypatch.setattr(plan, "place", place)
+    arena = np.full(make_plan(graph).arena_floats, before)
+    run(graph, folder, WIDTHS["16 lanes"], random_inputs(graph), arena)
+    aligned = arena[-arena.ctypes.data // 4 % ALIGNMENT + plan.MARGIN :]
+    for start, end in places:
+        aligned[start:end] = before
+    assert (arena == before).all()
+
+
+@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
+def test_nothing_is_written_beside_tensors(make, tmp_path, monkeypatch):
+    check_writes(make(), tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("flags", [WIDTHS["scalar"], WIDTHS["8 lanes"]], ids=["scalar", "8 lanes"])

@@ -17,7 +17,7 @@ from shufflenet.compiler.winograd import TRANSFORMS, Transform, choose_transform
 
 from .native import load_native, run_sanitized
 from .networks import Builder, difference, random_inputs, run_onnxruntime
-from .test_kernels import WIDTHS, Net, run
+from .test_kernels import WIDTHS, Net, check_writes, run
 from .test_kernels import random_inputs as inputs_of
 
 
@@ -198,6 +198,11 @@ def test_random_networks_agree_with_onnxruntime(seed, tmp_path, monkeypatch):
     expected = run_onnxruntime(model, inputs)
     for (name, array), output in zip(expected.items(), network(*inputs.values()), strict=True):
         assert difference(output[None], array) <= 1e-5, name
+
+
+def test_nothing_is_written_beside_tensors(tmp_path, monkeypatch):
+    always(monkeypatch)
+    check_writes(convolutions(), tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("lanes", ["-DLANES=1", "-DLANES=16"])
