@@ -13,6 +13,9 @@ def odd_lines(size: int) -> int:
 
 
 def plane_stride(height: int, width: int) -> int:
-    """Floats from one plane to the next; large ones share no cache set."""
+    """Floats from one plane to the next: room for whole vectors of every machine, but planes of one number lie side by side.
+
+    Large planes share no cache set.
+    """
     pixels = height * width
     return 1 if pixels == 1 else odd_lines(pixels) if pixels > 64 * ALIGNMENT else aligned(pixels)

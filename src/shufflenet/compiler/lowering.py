@@ -1,7 +1,4 @@
-"""Operations → steps: which kernel computes each, how it is tiled, and its weights packed as that kernel reads them.
-
-A plane of more than one number starts at a multiple of 16 floats and has room up to one; planes of one number lie side by side.
-"""
+"""Operations → steps: which kernel computes each, how it is tiled, and its weights packed as that kernel reads them."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -50,16 +47,15 @@ class Lowering:
 
     def steps(self) -> Iterator[Step]:
         stems = find_stems(self.graph)
-        fused = {id(pool) for pool in stems.values() if pool}
-        operations = self.graph.operations
-        direct = {id(op) for op in operations if op.name in stems}
+        fused = {pool.name for pool in stems.values() if pool}
+        read = {view.tensor for op in self.graph.operations if op.name not in stems for view in op.inputs}
         for port in self.graph.inputs:
-            if any(view.tensor == port.view.tensor for op in operations if id(op) not in direct for view in op.inputs):
+            if port.view.tensor in read:
                 yield self._copy(f"copy {port.name}", self.from_port(port.view), port.view)
-        for operation in operations:
-            if operation.name in stems:
+        for operation in self.graph.operations:
+            if isinstance(operation, Convolution) and operation.name in stems:
                 yield self._stem(operation, stems[operation.name])
-            elif id(operation) not in fused:
+            elif operation.name not in fused:
                 yield from self.plan(operation)
 
     def weights(self) -> np.ndarray:
@@ -342,8 +338,7 @@ class Lowering:
             "size": height * width,
         }
 
-    def _stem(self, operation: Operation, pool: Pool | None) -> Step:
-        assert isinstance(operation, Convolution)
+    def _stem(self, operation: Convolution, pool: Pool | None) -> Step:
         weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         filters, conv_height, conv_width = self.graph.shape(operation.output)
