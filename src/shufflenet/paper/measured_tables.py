@@ -48,6 +48,12 @@ def milliseconds(speed: Mapping[str, Any] | None, variant: str, size: tuple[int,
     return None
 
 
+COMPILED_ALEXNET = (
+    "Compiled, AlexNet's 3×3 and 5×5 layers take Winograd's algorithm (docs/compiler.md), which does a third to a sixth of the "
+    "multiplications that are counted; no other network of this table has such layers."
+)
+
+
 def origin(speed: Mapping[str, Any]) -> str:
     """By what the bench's record was measured, and where."""
     threads = "1 thread" if speed["threads"] == 1 else f"{speed['threads']} threads"
@@ -77,6 +83,8 @@ def speed(results: Results) -> Table:
         cells.append(alexnet_here / here if alexnet_here and here else None)
         rows.append(tuple(cells))
     notes = (f"Measured: {origin(results.speed)}.",) if results.speed else ()
+    if results.speed and results.speed["rows"][0]["runtime"] == "compiled":
+        notes += (COMPILED_ALEXNET,)
     return Table(8, tuple(headings), (tuple(rows),), notes)
 
 
