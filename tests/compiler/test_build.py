@@ -208,3 +208,11 @@ def test_names_in_the_file_do_not_end_the_comments_of_the_source(tmp_path):
     model = b.model({"x*/ #error /*": (1, 2, 3, 3)}, [b.node("Relu", "x*/ #error /*")])
     model.graph.node[0].name = "*/*/ int"
     assert (load_native(compile_onnx(model, title="*/ A /*").source, tmp_path)(-np.ones((2, 3, 3))) == 0).all()
+
+
+def test_weights_apart_need_not_be_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHUFFLENET_CACHE", str(tmp_path))
+    b = Builder()
+    relu = compile_onnx(b.model({"x": (1, 2, 3, 4)}, [b.node("Relu", "x")]), name="relu", embed=False).load()
+    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(relu(x), np.maximum(x, 0))

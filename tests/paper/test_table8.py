@@ -4,7 +4,7 @@ import pytest
 
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.paper import published, table8
-from shufflenet.paper.measured_tables import milliseconds
+from shufflenet.paper.measured_tables import COMPILED_ALEXNET, milliseconds
 from shufflenet.paper.results import Results
 from shufflenet.paper.tables import table
 
@@ -59,6 +59,8 @@ def test_the_record_is_what_paper_table_8_reads(monkeypatch):
 
 def test_the_whole_record_makes_the_papers_table(tmp_path):
     view = table(8, Results(speed=PROPORTIONAL))
-    assert view.notes == ("Measured: compiled C 1.2.3 on a machine, 1 thread.",)
+    assert view.notes == ("Measured: compiled C 1.2.3 on a machine, 1 thread.", COMPILED_ALEXNET)
+    another = table(8, Results(speed={**PROPORTIONAL, "runtime": "ONNX Runtime 1.2.3"}))
+    assert another.notes == ("Measured: ONNX Runtime 1.2.3 on a machine, 1 thread.",)
     table8.plot(PROPORTIONAL, tmp_path / "table8.png")
     assert (tmp_path / "table8.png").read_bytes().startswith(b"\x89PNG")

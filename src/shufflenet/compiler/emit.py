@@ -170,6 +170,8 @@ class _Emitter:
     def _run(self, kind: str) -> str:
         """NAME_run, NAME_run_rgb8 or NAME_run_timed: the steps in order, then copies of the outputs."""
         lines = [f"{self._prototype(kind)} {{", "  float *const a = aligned(arena);"]
+        if not self.signature.embedded and not any(map(takes_weights, self.plan.steps)):
+            lines.append("  (void)weights;")
         if kind == "run_timed":
             lines.append("  int64_t time = now();")
         for i, step in enumerate(self.plan.steps):

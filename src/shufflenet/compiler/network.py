@@ -34,7 +34,8 @@ class Network:
         self._run = dynamic[f"{signature.name}_run"]
         self._run_rgb8 = dynamic[f"{signature.name}_run_rgb8"] if signature.takes_pixels else None
         self._run_timed = dynamic[f"{signature.name}_run_timed"] if signature.timed_steps else None
-        self._weights = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.float32, mode="r"),)
+        self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.float32, mode="r"),)
+        self._weights = tuple(map(_address, self._mapped))
         self._own = threading.local()
 
     @property
@@ -49,7 +50,7 @@ class Network:
         outputs = [np.empty((count, *shape), np.float32) for shape in self.signature.output_shapes]
         arena = self._arena()
         for i in range(count):
-            self._run(*map(_address, (*self._weights, *(x[i] for x in batches), *(y[i] for y in outputs), arena)))
+            self._run(*self._weights, *(_address(x[i]) for x in batches), *(_address(y[i]) for y in outputs), arena)
         batched = np.ndim(inputs[0]) > len(self.signature.input_shapes[0]) and count != 1
         results = tuple(outputs if batched else (y[0] for y in outputs))
         return results[0] if len(results) == 1 else results
@@ -63,8 +64,7 @@ class Network:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
         output = np.empty(self.signature.output_shapes[0], np.float32)
         self._run_rgb8(
-            *map(_address, self._weights), _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output),
-            _address(self._arena()),
+            *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output), self._arena(),
         )  # fmt: skip
         return output
 
@@ -75,7 +75,7 @@ class Network:
         nanoseconds = np.zeros(self.signature.timed_steps, np.int64)
         outputs = [np.empty(shape, np.float32) for shape in self.signature.output_shapes]
         firsts = (batch[0] for batch in self._batches(inputs))
-        self._run_timed(*map(_address, (*self._weights, *firsts, *outputs, self._arena(), nanoseconds)))
+        self._run_timed(*self._weights, *map(_address, (*firsts, *outputs)), self._arena(), _address(nanoseconds))
         return nanoseconds
 
     def _batches(self, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
@@ -83,7 +83,7 @@ class Network:
         shapes = self.signature.input_shapes
         if len(inputs) != len(shapes):
             raise ValueError(f"{len(inputs)} inputs were given; the network takes {len(shapes)}")
-        arrays = [np.ascontiguousarray(np.asarray(x), np.float32) for x in inputs]
+        arrays = [np.ascontiguousarray(x, np.float32) for x in inputs]
         for array, shape in zip(arrays, shapes, strict=True):
             if array.shape[-len(shape) :] != shape or array.ndim - len(shape) not in (0, 1):
                 raise ValueError(f"an input has shape {array.shape}; the network takes {shape}, or a batch of them")
@@ -94,11 +94,13 @@ class Network:
             )
         return batches
 
-    def _arena(self) -> np.ndarray:
+    def _arena(self) -> ctypes.c_void_p:
+        """The address of this thread's arena."""
         if not hasattr(self._own, "arena"):
             self._own.arena = np.empty(self.arena_bytes, np.uint8)
-        return self._own.arena
+            self._own.address = _address(self._own.arena)
+        return self._own.address
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+    return ctypes.c_void_p(array.__array_interface__["data"][0])  # array.ctypes takes a microsecond longer
