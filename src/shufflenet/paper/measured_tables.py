@@ -60,6 +60,11 @@ def origin(speed: Mapping[str, Any]) -> str:
     return f"{speed['runtime']} on {speed['host']}, {threads}"
 
 
+def remarks(speed: Mapping[str, Any]) -> tuple[str, ...]:
+    """What who reads the bench's record must know, in whole sentences."""
+    return (COMPILED_ALEXNET,) if speed["runtime"].startswith("compiled C") else ()
+
+
 def speed(results: Results) -> Table:
     """Table 8: the Snapdragon 820's milliseconds, those of the bench's record, and each network's gain over AlexNet."""
     headings = [Heading("network"), PRINTED_ERROR, PRINTED_COMPLEXITY]
@@ -82,9 +87,7 @@ def speed(results: Results) -> Table:
         cells.append(alexnet.milliseconds[first] / row.milliseconds[first])
         cells.append(alexnet_here / here if alexnet_here and here else None)
         rows.append(tuple(cells))
-    notes = (f"Measured: {origin(results.speed)}.",) if results.speed else ()
-    if results.speed and results.speed["runtime"].startswith("compiled C"):
-        notes += (COMPILED_ALEXNET,)
+    notes = (f"Measured: {origin(results.speed)}.", *remarks(results.speed)) if results.speed else ()
     return Table(8, tuple(headings), (tuple(rows),), notes)
 
 

@@ -17,7 +17,7 @@ from shufflenet.deploy.runtime import Runtime
 from shufflenet.errors import UserError
 from shufflenet.nets import cost, create
 from shufflenet.paper import published
-from shufflenet.paper.measured_tables import origin
+from shufflenet.paper.measured_tables import origin, remarks
 
 Times = Mapping[tuple[str, tuple[int, int]], float]  # milliseconds by variant and size
 ALEXNET = "alexnet"
@@ -114,7 +114,7 @@ def scaling_lines(record: Mapping[str, Any]) -> list[str]:
         f"{time_factor(printed, size):.2f}× by the printed figures; the paper says about 2.6×"
         for size in published.SIZES
     ]
-    return [*lines, f"here: {origin(record)}"]
+    return [*lines, f"here: {origin(record)}", *remarks(record)]
 
 
 def plot(record: Mapping[str, Any], path: Path) -> None:
