@@ -152,10 +152,9 @@ def speed(results: Results) -> str:
         phone = [(counted(row.variant) / 1e6, row.milliseconds[size], row.label) for row in published.TABLE8]
         axes.scatter([x for x, _, _ in phone], [y for _, y, _ in phone], marker="s", label="Snapdragon 820, printed")
         for x, y, label in phone:
-            above = label.startswith("1.0 MobileNet")  # as fast as ShuffleNet 2×, whose label is below
-            axes.annotate(
-                label, (x, y), textcoords="offset points", xytext=(0, 7 if above else -13), fontsize=7, ha="center"
-            )
+            # ShuffleNet 2× and its rivals lie close together.
+            place, side = ((0, -13), "center") if label.startswith("ShuffleNet") else ((7, -2), "left")
+            axes.annotate(label, (x, y), textcoords="offset points", xytext=place, fontsize=7, ha=side)
         here = [
             (counted(row.variant) / 1e6, time)
             for row in published.TABLE8
