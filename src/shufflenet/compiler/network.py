@@ -48,7 +48,7 @@ class Network:
         batches = self._batches(inputs)
         count = len(batches[0])
         outputs = [np.empty((count, *shape), np.float32) for shape in self.signature.output_shapes]
-        arena = self._arena()
+        arena = _address(self._arena())
         for i in range(count):
             self._run(*self._weights, *(_address(x[i]) for x in batches), *(_address(y[i]) for y in outputs), arena)
         batched = np.ndim(inputs[0]) > len(self.signature.input_shapes[0]) and count != 1
@@ -64,7 +64,7 @@ class Network:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
         output = np.empty(self.signature.output_shapes[0], np.float32)
         self._run_rgb8(
-            *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output), self._arena(),
+            *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output), _address(self._arena()),
         )  # fmt: skip
         return output
 
@@ -75,7 +75,7 @@ class Network:
         nanoseconds = np.zeros(self.signature.timed_steps, np.int64)
         outputs = [np.empty(shape, np.float32) for shape in self.signature.output_shapes]
         firsts = (batch[0] for batch in self._batches(inputs))
-        self._run_timed(*self._weights, *map(_address, (*firsts, *outputs)), self._arena(), _address(nanoseconds))
+        self._run_timed(*self._weights, *map(_address, (*firsts, *outputs, self._arena(), nanoseconds)))
         return nanoseconds
 
     def _batches(self, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
@@ -94,12 +94,10 @@ class Network:
             )
         return batches
 
-    def _arena(self) -> ctypes.c_void_p:
-        """The address of this thread's arena."""
+    def _arena(self) -> np.ndarray:
         if not hasattr(self._own, "arena"):
             self._own.arena = np.empty(self.arena_bytes, np.uint8)
-            self._own.address = _address(self._own.arena)
-        return self._own.address
+        return self._own.arena
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
