@@ -106,6 +106,40 @@ def test_numbers_of_any_allowed_size_do_not_overflow(transform):
         assert np.abs(numbers).max() < np.finfo(np.float32).max
 
 
+def rounding_error(transform: Transform, channels: int = 512) -> float:
+    """Of tiles of random numbers, computed in float32; relative to the largest output."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((8, channels, transform.kernel, transform.kernel))
+    tiles = random.standard_normal((40, channels, transform.size, transform.size))
+
+    def outputs(dtype: type) -> np.ndarray:
+        b, a, g = (
+            np.array(matrix).astype(float).astype(dtype)
+            for matrix in (transform.input_matrix, transform.output_matrix, transform.weight_matrix)
+        )
+        moved = np.einsum("xi,ocij,yj->ocxy", g.astype(float), weight.astype(np.float32), g.astype(float)).astype(dtype)
+        products = np.einsum("ocxy,ncxy->noxy", moved, b @ tiles.astype(np.float32).astype(dtype) @ b.T)
+        return a @ products @ a.T
+
+    return difference(outputs(np.float32), outputs(np.float64))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+def test_little_is_lost_by_rounding(transform):
+    """Of the 1e-4 that the compiler's numbers may be off: a tenth for 3×3, a third for 5×5."""
+    error = rounding_error(transform)
+    print(f"{error:.1e}")
+    assert error <= {3: 1e-5, 5: 3.3e-5}[transform.kernel]
+
+
+def test_the_usual_points_lose_more(monkeypatch):
+    error = rounding_error(Transform(4, 3))
+    monkeypatch.setitem(winograd._POINTS, 4, (Fraction(1), Fraction(2)))
+    usual = rounding_error(Transform(4, 3))
+    print(f"{usual:.1e}")
+    assert usual > 2 * error
+
+
 def convolutions() -> Graph:
     """3×3 and 5×5, one chunk and several, tails of every kind, all paddings, residuals in their place and apart, groups."""
     net = Net()

@@ -41,18 +41,20 @@ def compile(
 
     from shufflenet.cli.options import parse_size
     from shufflenet.compiler.build import build as build_library
-    from shufflenet.compiler.build import write_source
+    from shufflenet.compiler.build import compile_command, write_source
     from shufflenet.compiler.emit import main_program
     from shufflenet.deploy.compile import compile_source
     from shufflenet.errors import UserError
 
+    if build:
+        compile_command(build)  # an unknown target is refused before anything is written
     compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
     source, plan = compiled.source, compiled.plan
-    existing = [
-        f for f in (f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c") if (output / f).exists()
-    ]
+    names = [f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c"]
+    existing = [output / name for name in names if (output / name).exists()]
+    existing += output.glob(f"{source.name}-{build}.*")
     if existing and not overwrite:
-        raise UserError(f"{output / existing[0]} is there already; give --overwrite or another folder")
+        raise UserError(f"{existing[0]} is there already; give --overwrite or another folder")
     output.mkdir(parents=True, exist_ok=True)
     written = write_source(source, output)
     if f"{source.name}_run_rgb8" in source.h:

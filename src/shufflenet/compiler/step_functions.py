@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from shufflenet.compiler import steps
+from shufflenet.compiler.alignment import ALIGNMENT
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.shared import Shared, activation_kind, comment, number
 from shufflenet.compiler.source import Pixels
@@ -200,14 +201,14 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Stem) -> Iterator[str]:
-        split = 2 * step.segment + 16
+        split = 2 * step.segment + ALIGNMENT
         taps = [
-            (y * step.channels + c) * split + (15, 16 + step.segment, 16)[x]
+            (y * step.channels + c) * split + (ALIGNMENT - 1, ALIGNMENT + step.segment, ALIGNMENT)[x]
             for c, y, x in np.ndindex(step.channels, 3, 3)
         ]
         output = to = self.shared.starts(step.output)
         if not step.in_place:
-            to = self.shared.table("int32_t", [filter * (step.segment + 16) for filter in range(step.filters)])
+            to = self.shared.table("int32_t", [filter * (step.segment + ALIGNMENT) for filter in range(step.filters)])
         multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
         places = self.shared.table("int32_t", taps)
         changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shufflenet.compiler.alignment import ALIGNMENT
 from shufflenet.compiler.ir import Activation
 from shufflenet.compiler.tiles import Tiling
 from shufflenet.compiler.winograd import Layout, Transform
@@ -165,7 +166,7 @@ class Stem(Step):
     @property
     def in_place(self) -> bool:
         """Whether convolution rows are made where they are to be: whole vectors, of any machine, do not overhang the last one."""
-        return self.pooled_size is None and self.convolution_size[1] % 16 == 0
+        return self.pooled_size is None and self.convolution_size[1] % ALIGNMENT == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,111 @@
+"""`shufflenet compile`: what it writes builds and classifies, and nothing is lost on the way."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from shufflenet.checkpoints import Metadata, Preprocessing, save
+from shufflenet.cli import app
+from shufflenet.compiler import CompileError
+from shufflenet.compiler.build import TARGETS
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
+from shufflenet.errors import UserError
+from shufflenet.nets import cost, create
+
+runner = CliRunner()
+SIZE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = create("shufflenet_x0_25_g3", num_classes=3).eval()
+    net.metadata = Metadata(Preprocessing(size=SIZE, short_side=64), ("ant", "bee", "cat"))
+    return net
+
+
+@pytest.fixture(scope="module")
+def checkpoint(net, tmp_path_factory):
+    return save(net, tmp_path_factory.mktemp("cli") / "net")
+
+
+def run(*arguments):
+    return runner.invoke(app, ["compile", *map(str, arguments)], catch_exceptions=False)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_help_names_every_target():
+    text = runner.invoke(app, ["compile", "--help"], env={"COLUMNS": "300"}).stdout
+    assert all(f"{target}," in text or f"{target}." in text for target in TARGETS)
+
+
+def test_the_program_classifies_a_picture(net, checkpoint, tmp_path):
+    record = json.loads(run(checkpoint, "-o", tmp_path, "--name", "tiny", "--json").stdout)
+    assert [Path(path).name for path in record["files"]] == ["tiny.c", "tiny.h", "main.c"]
+    assert record["arena_lower_bound_bytes"] <= record["arena_bytes"]
+    assert record["multiply_adds"] == pytest.approx(
+        cost(net, SIZE).multiply_adds, rel=0.02
+    )  # pools that are steps of products
+    subprocess.run(["gcc", "-O1", "-Wno-psabi", "main.c", "tiny.c", "-o", "main"], cwd=tmp_path, check=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.ppm")
+    done = subprocess.run(["./main", "picture.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = dict(line.split() for line in done.stdout.splitlines())
+    preprocessing = net.metadata.preprocessing
+    x = torch.tensor((pixels / 255 - preprocessing.mean) / preprocessing.std, dtype=torch.float32).permute(2, 0, 1)
+    with torch.inference_mode():
+        logits = net(x[None])[0]
+    for index, value in found.items():
+        assert float(value) == pytest.approx(float(logits[int(index)]), abs=1e-4 * float(logits.abs().max()))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_builds_for_every_target(checkpoint, tmp_path, target):
+    output = run(checkpoint, "-o", tmp_path, "--name", "tiny", "--build", target).stdout
+    (library,) = tmp_path.glob(f"tiny-{target}.*")
+    assert library.name in "".join(output.split())
+    assert library.read_bytes()[:4] == (b"\0asm" if target.startswith("wasm") else b"\x7fELF")
+
+
+def test_an_onnx_file_of_another_size(net, tmp_path):
+    onnx.save(to_onnx(Source(net, (33, 41))), tmp_path / "model.onnx")
+    record = json.loads(
+        run(tmp_path / "model.onnx", "-o", tmp_path / "c", "--dump", tmp_path / "stages", "--json").stdout
+    )
+    assert {Path(path).name for path in record["files"]} == {"model.c", "model.h"}  # without preprocessing, no main.c
+    assert "#define MODEL_INPUT_WIDTH 41" in (tmp_path / "c" / "model.h").read_text()
+    assert len(list((tmp_path / "stages").iterdir())) > 3
+
+
+def test_another_size(checkpoint, tmp_path):
+    run(checkpoint, "-o", tmp_path, "--name", "tiny", "--size", "32x56")
+    assert "#define TINY_INPUT_HEIGHT 32" in (tmp_path / "tiny.h").read_text()
+
+
+def test_files_that_are_there_are_kept(checkpoint, tmp_path):
+    for number, name in enumerate(("main.c", "tiny-native.so")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(UserError, match=f"{name} is there already; give --overwrite"):
+            run(checkpoint, "-o", folder, "--name", "tiny", "--build", "native")
+        assert files(folder) == {name: b"mine"}
+        run(checkpoint, "-o", folder, "--name", "tiny", "--build", "native", "--overwrite")
+        assert files(folder)[name] != b"mine"
+
+
+def test_an_unknown_target_is_refused_before_anything_is_written(checkpoint, tmp_path):
+    with pytest.raises(CompileError, match="there is no target 'pdp11'; choose one of native, "):
+        run(checkpoint, "-o", tmp_path / "out", "--build", "pdp11")
+    assert not (tmp_path / "out").exists()
