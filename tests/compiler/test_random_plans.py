@@ -9,7 +9,7 @@ from shufflenet.compiler.ir import Graph
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read_onnx import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.compiler.steps import Plan, Planes, Stem
+from shufflenet.compiler.steps import Plan, Planes, Stem, scratch_of
 
 from .networks import random_network, random_networks
 
@@ -38,7 +38,7 @@ def check_memory(graph: Graph, plan: Plan) -> None:
     # An input of the network may first be copied into the arena, which no operation of the graph says.
     copies = {f"copy {port.view.tensor}" for port in graph.inputs}
     expected |= {name: set() for name in copies}
-    names = [step.name for step in plan.steps]
+    names: list[str] = []
     owner = np.full(plan.arena_floats, -1)
 
     def found(operands: list[Planes]) -> set[str]:
@@ -46,15 +46,24 @@ def check_memory(graph: Graph, plan: Plan) -> None:
         assert min(owners, default=0) >= 0, f"reads what is scratch or was never written: {owners}"
         return {names[i] for i in owners} - copies
 
-    for index, step in enumerate(plan.steps):
-        fields = {name: getattr(step, name, None) for name in ("input", "left", "right")}
-        read = [planes for planes in fields.values() if planes is not None and planes.port is None]
-        addend = getattr(step, "addend", None)
-        added = found([addend]) if addend is not None and addend.port is None else set()
-        # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum.
+    for step in plan.steps:
+        inside = {member.name for member in step.members if member.output.tensor == scratch_of(step.name)}
+        results = [member for member in step.members if member.name not in inside]
+        reads = {name: planes for name, planes in step.operands.items() if not name.endswith("output")}
+        # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum, or row by row.
+        addends = {planes.tensor for name, planes in reads.items() if name.endswith("addend")}
+        added = found([planes for planes in reads.values() if planes.tensor in addends])
         owner[step.scratch : step.scratch + step.scratch_floats] = SCRATCH
-        owner[indices(graph, step.output)] = index
-        assert found(read) | added == (set() if isinstance(step, Stem) else expected[step.name]), step.name
+        for member in results:
+            owner[indices(graph, member.output)] = len(names)
+            # A stem has its convolution's name, and makes what its pool does.
+            pooled = [
+                o.name for o in graph.operations if isinstance(member, Stem) and o.output.tensor == member.output.tensor
+            ]
+            names.append(pooled[0] if pooled else member.name)
+        read = found([planes for planes in reads.values() if planes.tensor not in addends])
+        wanted = set().union(*(expected[member.name] for member in step.members if not isinstance(member, Stem)))
+        assert read | added == wanted - inside, step.name
     for port in plan.outputs:
         assert found([port.planes]) == expected[f"output {port.name}"], port.name
 

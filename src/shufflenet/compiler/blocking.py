@@ -25,13 +25,13 @@ def chunk_pixels(inner: int) -> int:
     return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
-def cut_pixels(rows: int, count: int, most: int, *, each: int = 1) -> tuple[Chunks, ...]:
+def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | None = None) -> tuple[Chunks, ...]:
     """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller.
 
-    The blocks of weights are the same for all.
+    The blocks of weights are the same for all: of `block` rows, where the weights are packed already.
     """
     size = min(count, most)
-    block, last = choose_block(rows, size * each), count % size
+    block, last = block or choose_block(rows, size * each), count % size
     return tuple(
         Chunks(first, end, step, cut_rows(rows, step * each, block))
         for first, end, step in ((0, count - last, size), (count - last, count, last))

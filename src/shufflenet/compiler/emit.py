@@ -99,7 +99,7 @@ class _Emitter:
 
     def _kernels(self) -> Iterator[str]:
         for file, users in _KERNELS.items():
-            if any(isinstance(step, users) for step in self.plan.steps):
+            if any(isinstance(member, users) for step in self.plan.steps for member in step.members):
                 yield _kernel(file)
 
     # What people read.

@@ -12,7 +12,8 @@ from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
 from shufflenet.compiler.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.ir import Graph, View
 from shufflenet.compiler.lowering import Lowering
-from shufflenet.compiler.steps import Plan, Planes, PlannedPort, Step
+from shufflenet.compiler.steps import Plan, Planes, PlannedPort, Step, scratch_of
+from shufflenet.compiler.strips import in_strips
 
 MARGIN = 32  # floats
 
@@ -23,6 +24,7 @@ def make_plan(graph: Graph) -> Plan:
     planned = tuple(lowering.steps())
     moved, home = _reuse_addends(graph, planned)
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
+    moved = tuple(in_strips(moved, {planes.tensor for planes in results}))
     lifetimes = _lifetimes(graph, moved, results)
     offsets, floats = place(lifetimes)
     offsets = {name: offset + MARGIN for name, offset in offsets.items()}
@@ -43,12 +45,6 @@ def make_plan(graph: Graph) -> Plan:
     )
 
 
-def _touched(step: Step) -> dict[str, Planes]:
-    """The operands in the arena, by field."""
-    found = {f.name: getattr(step, f.name) for f in fields(step)}
-    return {name: value for name, value in found.items() if isinstance(value, Planes) and value.port is None}
-
-
 def _moved(planes: Planes, home: dict[str, str]) -> Planes:
     return replace(planes, tensor=home.get(planes.tensor, planes.tensor))
 
@@ -58,7 +54,7 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
 
     The steps so changed, and for each tensor that is gone the one in whose place it lives.
     """
-    last = {planes.tensor: i for i, step in enumerate(planned) for planes in _touched(step).values()}
+    last = {planes.tensor: i for i, step in enumerate(planned) for planes in step.operands.values()}
     last |= {port.view.tensor: len(planned) for port in graph.outputs}
     first: dict[str, int] = {}
     for i, step in enumerate(planned):
@@ -72,11 +68,11 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
             and addend.starts == step.output.starts
             and graph.tensors[addend.tensor].shape == graph.tensors[step.output.tensor].shape
             and last[addend.tensor] == i == first[step.output.tensor]
-            and all(p.tensor != addend.tensor for name, p in _touched(step).items() if name != "addend")
+            and all(p.tensor != addend.tensor for name, p in step.operands.items() if name != "addend")
         ):
             home[step.output.tensor] = home.get(addend.tensor) or addend.tensor
 
-    moved = (replace(s, **{name: _moved(planes, home) for name, planes in _touched(s).items()}) for s in planned)
+    moved = (replace(s, **{name: _moved(planes, home) for name, planes in s.operands.items()}) for s in planned)
     return tuple(moved), home
 
 
@@ -87,8 +83,8 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
     found = []
     for i, step in enumerate(planned):
         if step.scratch_floats:
-            found.append(Lifetime(_scratch(step), aligned(step.scratch_floats), i, i))
-        for planes in _touched(step).values():
+            found.append(Lifetime(scratch_of(step.name), aligned(step.scratch_floats), i, i))
+        for planes in step.operands.values():
             first.setdefault(planes.tensor, i)
             last[planes.tensor] = i
     for planes in outputs:
@@ -105,10 +101,6 @@ def _pixels(graph: Graph, view: View) -> int:
     return tensor.height * tensor.width
 
 
-def _scratch(step: Step) -> str:
-    return f"scratch of {step.name}"
-
-
 def _placed(planes: Planes, offsets: dict[str, int]) -> Planes:
     return planes if planes.port is not None else replace(planes, offset=offsets[planes.tensor])
 
@@ -116,9 +108,11 @@ def _placed(planes: Planes, offsets: dict[str, int]) -> Planes:
 def _resolve(step: Step, offsets: dict[str, int]) -> Step:
     """The step with every offset filled in."""
     found = {f.name: getattr(step, f.name) for f in fields(step)}
-    changes: dict[str, Planes | int] = {
-        name: _placed(value, offsets) for name, value in found.items() if isinstance(value, Planes)
+    changes: dict[str, Planes | Step | int] = {
+        name: _placed(value, offsets) if isinstance(value, Planes) else _resolve(value, offsets)
+        for name, value in found.items()
+        if isinstance(value, Planes | Step)
     }
     if step.scratch_floats:
-        changes["scratch"] = offsets[_scratch(step)]
+        changes["scratch"] = offsets[scratch_of(step.name)]
     return replace(step, **changes)

@@ -19,7 +19,7 @@ AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.St
 
 def takes_weights(step: Step) -> bool:
     """Whether a step's function has the parameter `w`."""
-    return hasattr(step, "weights")
+    return any(hasattr(member, "weights") for member in step.members)
 
 
 def input_port(step: Step) -> int | None:
@@ -71,14 +71,23 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Product) -> Iterator[str]:
+        yield from self._chunks(step, step.chunks)
+
+    def _chunks(self, step: steps.Product, chunks: tuple[Chunks, ...], read: str = "", made: str = "") -> Iterator[str]:
+        """The product of these chunks of pixels, counted from those `read` in the input and `made` in the output."""
         rows = len(step.output.starts) // step.groups
-        starts = step.input.starts
-        first = step.input.offset + starts[0]
-        stride = starts[1] - starts[0] if len(starts) > 1 else 0
-        changes = {"input": f"a + {first}", "input_stride": str(stride), "inner": str(step.part)}
+        first, *others = step.input.starts
+        stride = others[0] - first if others else 0
+        changes = {
+            "input": f"a + {step.input.offset + first}{read}",
+            "output": f"a + {step.output.offset}{made}",
+            "addend": f"a + {step.addend.offset}{made}" if step.addend else None,
+            "input_stride": str(stride),
+            "inner": str(step.part),
+        }
         yield f"struct product p = {self._product(step, changes)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        for chunk in step.chunks:
+        for chunk in chunks:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield "    struct product q = p;"
             yield f"    q.input += first, q.output += first{', q.addend += first' if step.addend else ''};"
@@ -95,6 +104,40 @@ class StepFunctions:
             yield "  }"
         yield f"  p.weights += {rows * step.inner}, p.input += {step.inner * stride};"
         yield f"  p.bias += {rows}, p.to += {rows}, p.from += {rows};"
+        yield "}"
+
+    @body.register
+    def _(self, step: steps.Strips) -> Iterator[str]:
+        window, kept_rows = step.depthwise.window, step.kept_rows
+        width, stride = window.width, window.stride[0]
+        made = f" + row * {window.output_width}"
+        for run in step.runs:
+            parts = []
+            if run.first == 0:
+                parts.append(self._chunks(step.compress, run.compress, made=f" - {(kept_rows - 1) * width}"))
+            else:
+                parts.append(self._keep_rows(step))
+                if run.compress:
+                    below = f" + ({stride} * row + {kept_rows - 1}) * {width}"
+                    parts.append(self._chunks(step.compress, run.compress, read=below))
+            parts.append(self._depthwise_rows(step.depthwise, "row", run.rows))
+            parts.append(self._chunks(step.expand, run.expand, made=made))
+            if step.shortcut:
+                parts.append(self._depthwise_rows(step.shortcut, "row", run.rows, f" + {stride} * row * {width}", made))
+            yield f"for (int row = {run.first}; row < {run.end}; row += {run.rows}) {{"
+            for part in parts:
+                yield "  {"
+                yield from (f"    {line}" for line in part)
+                yield "  }"
+            yield "}"
+
+    def _keep_rows(self, step: steps.Strips) -> Iterator[str]:
+        """The last compressed rows of the strip above become the first."""
+        width, planes = step.depthwise.window.width, step.depthwise.input
+        moved = step.depthwise.window.stride[0] * step.runs[0].rows * width
+        yield f"for (int i = 0; i < {len(planes.starts)}; i++) {{"
+        yield f"  float *const rows = a + {planes.offset} + {self.shared.starts(planes)}[i] - {width};"
+        yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {step.kept_rows * width});"
         yield "}"
 
     @body.register
@@ -229,14 +272,24 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Depthwise) -> Iterator[str]:
-        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
-        operands = f"w + {step.weights}, w + {step.bias}, {self._planes(step.input)}, {self._planes(step.output)}"
         if step.direct:
-            how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}"
-            yield f"depthwise_planes({how}, {operands}, {_limits(step)});"
-        else:
-            how = f"{_window(w, 0, 0)}, {w.output_height}, {kind}, {planes}"
-            yield f"depthwise_any({how}, {operands}, {self._planes(step.addend)}, {_limits(step)});"
+            yield from self._depthwise_rows(step, "0", step.window.output_height)
+            return
+        how = f"{_window(step.window, 0, 0)}, {step.window.output_height}"
+        operands = f"{self._planes(step.input)}, {self._planes(step.output)}, {self._planes(step.addend)}"
+        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.starts)},"
+        yield f"              w + {step.weights}, w + {step.bias}, {operands}, {_limits(step)});"
+
+    def _depthwise_rows(
+        self, step: steps.Depthwise, first: str, rows: int, read: str = "", made: str = ""
+    ) -> Iterator[str]:
+        """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
+        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
+        how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}, {rows}, {first}"
+        operands = (f"a + {step.input.offset}{read}", self.shared.starts(step.input))
+        operands += (f"a + {step.output.offset}{made}", self.shared.starts(step.output))
+        yield f"depthwise_planes({how},"
+        yield f"                 w + {step.weights}, w + {step.bias}, {', '.join(operands)}, {_limits(step)});"
 
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The plan of a network: its steps, each a function of the C source with every number decided, and where all data lies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -64,6 +64,17 @@ class Step:
     work: int = 0
     scratch_floats: int = 0
     scratch: int = 0  # offset in the arena of that many floats, for this step alone
+
+    @property
+    def members(self) -> tuple["Step", ...]:
+        """The steps that it is made of: itself alone, but for Strips."""
+        return (self,)
+
+    @property
+    def operands(self) -> dict[str, Planes]:
+        """What it reads and writes in the arena, but for scratch, by field."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, Planes) and value.port is None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +154,51 @@ class Depthwise(Step):
     direct: bool
     weights: int
     bias: int
+
+
+def scratch_of(name: str) -> str:
+    """What stands for a tensor's name in planes of the scratch of the step with this name."""
+    return f"scratch of {name}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Strips of `rows` output rows, from row `first` to `end`, and how each one's products are cut."""
+
+    first: int
+    end: int
+    rows: int
+    compress: tuple[Chunks, ...]
+    expand: tuple[Chunks, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strips(Step):
+    """A unit's steps, one strip of rows after the other, so that each finds in a cache what the one before it made.
+
+    What lies between them is in scratch. `compress` adds the rows that a strip needs below the last `kept_rows` of the strip above;
+    `depthwise.input` begins with the second row there, which the first row of output has in its middle.
+    """
+
+    compress: Product
+    depthwise: Depthwise
+    expand: Product
+    shortcut: Depthwise | None
+    runs: tuple[Run, ...]
+
+    @property
+    def members(self) -> tuple[Step, ...]:
+        steps = self.compress, self.depthwise, self.expand, self.shortcut
+        return tuple(step for step in steps if step)
+
+    @property
+    def operands(self) -> dict[str, Planes]:
+        found = {f"{i} {name}": planes for i, m in enumerate(self.members) for name, planes in m.operands.items()}
+        return {name: planes for name, planes in found.items() if planes.tensor != scratch_of(self.name)}
+
+    @property
+    def kept_rows(self) -> int:
+        return 3 - self.depthwise.window.stride[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,12 +143,14 @@ static void step_1(const float *w, float *a) {
 
 /* conv5: depthwise 3×3 convolution, 4 → 4 channels, 3×5, 4 groups */
 static void step_2(const float *w, float *a) {
-  depthwise_planes(2, 6, 9, NONE, 4, w + 32, w + 80, a + 544, table_3, a + 800, table_4, 0.0f, 0.0f);
+  depthwise_planes(2, 6, 9, NONE, 4, 3, 0,
+                   w + 32, w + 80, a + 544, table_3, a + 800, table_4, 0.0f, 0.0f);
 }
 
 /* relu9.0: average pool 3×3, 8 channels, 3×5 */
 static void step_3(const float *w, float *a) {
-  depthwise_planes(2, 6, 9, RELU, 8, w + 96, w + 176, a + 32, table_1, a + 544, table_5, 0.0f, 0.0f);
+  depthwise_planes(2, 6, 9, RELU, 8, 3, 0,
+                   w + 96, w + 176, a + 32, table_1, a + 544, table_5, 0.0f, 0.0f);
 }
 
 /* relu9.1: 1×1 convolution, 4 → 8 channels, 3×5, 2 groups, relu */

@@ -140,7 +140,8 @@ static void step_1(const float *w, float *a) {
 
 /* conv5: depthwise 3×3 convolution, 4 → 4 channels, 5×7, 4 groups */
 static void step_2(const float *w, float *a) {
-  depthwise_planes(1, 5, 7, NONE, 4, w + 32, w + 80, a + 416, table_3, a + 608, table_3, 0.0f, 0.0f);
+  depthwise_planes(1, 5, 7, NONE, 4, 5, 0,
+                   w + 32, w + 80, a + 416, table_3, a + 608, table_3, 0.0f, 0.0f);
 }
 
 /* relu8: 1×1 convolution, 4 → 8 channels, 5×7, 2 groups, relu */

@@ -16,11 +16,28 @@ KERNEL vec three_taps(vec sum, const float *weights, const vec x[3]) {
   return sum;
 }
 
-/* Output columns [column, column + LANES) of a whole plane; of the last `partial` only the first lanes count. */
-KERNEL void depthwise_sweep(const int stride, const int height, const int width, const int edge, const int activation,
-                            int column, int lanes, const float *input, const float *weights, float bias, float *output,
+/* What one input row shows to LANES output columns: their left neighbours, they themselves, their right neighbours. */
+KERNEL void neighbours(const int stride, const int edge, bits left, bits right, const float *row, vec x[3]) {
+  if (stride == 1) {
+    UNROLL for (int i = 0; i < 3; i++) x[i] = load(row + i - 1);
+  } else {
+    const vec first = load(row), second = load(row + LANES);
+    x[0] = EVEN(load(row - 1), load(row - 1 + LANES));
+    x[1] = EVEN(first, second);
+    x[2] = ODD(first, second);
+  }
+  if (edge) {
+    x[0] = masked(x[0], left);
+    x[2] = masked(x[2], right);
+  }
+}
+
+/* Output columns [column, column + LANES), of which the first `lanes` count, of `rows` rows from row `first` of a plane on, where
+   `output` begins; `input` begins with the row that has the first one in its middle. */
+KERNEL void depthwise_sweep(const int stride, const int height, const int width, const int edge, const int activation, const int rows,
+                            int first, int column, int lanes, const float *input, const float *weights, float bias, float *output,
                             float alpha, float beta) {
-  const int output_height = (height - 1) / stride + 1, output_width = (width - 1) / stride + 1;
+  const int output_width = (width - 1) / stride + 1;
   bits left = {0}, right = {0};
   if (edge) {
     left = inside(column * stride - 1, stride, width);
@@ -30,66 +47,53 @@ KERNEL void depthwise_sweep(const int stride, const int height, const int width,
       right = (bits)in_order((vec)right);
     }
   }
-  vec above = splat(bias), here = splat(bias); /* the output rows above the input row, and at it, so far */
-  input += column * stride;
-  for (int y = 0; y < height; y++, input += width) {
-    vec x[3];
-    if (stride == 1) {
-      UNROLL for (int i = 0; i < 3; i++) x[i] = load(input + i - 1);
-    } else {
-      const vec first = load(input), second = load(input + LANES);
-      x[0] = EVEN(load(input - 1), load(input - 1 + LANES));
-      x[1] = EVEN(first, second);
-      x[2] = ODD(first, second);
-    }
-    if (edge) {
-      x[0] = masked(x[0], left);
-      x[2] = masked(x[2], right);
-    }
-    int done = -1; /* the output row that is complete */
-    vec result = above;
-    if (stride == 1) {
-      result = three_taps(above, weights + 6, x);
-      above = three_taps(here, weights + 3, x);
-      here = three_taps(splat(bias), weights, x);
-      done = y - 1;
-    } else if (y % 2 == 0) {
-      above = three_taps(above, weights + 3, x);
-      if (y == height - 1) done = y / 2, result = above;
-    } else {
-      result = three_taps(above, weights + 6, x);
-      above = three_taps(splat(bias), weights, x);
-      done = y / 2;
-    }
-    if (done < 0) continue;
-    result = activate(activation, stride == 2 ? in_order(result) : result, alpha, beta);
-    float *const to = output + (ptrdiff_t)done * output_width + column;
-    if (lanes == LANES) store(to, result);
-    else store_first(to, result, lanes);
+  vec x[3], above, here = splat(bias); /* sums so far: of the output row that the next input row completes, and of the one after */
+  const float *row = input + column * stride;
+  if (first > 0) {
+    neighbours(stride, edge, left, right, row - width, x);
+    here = three_taps(here, weights, x);
   }
   if (stride == 1) {
-    above = activate(activation, above, alpha, beta);
-    float *const to = output + (ptrdiff_t)(output_height - 1) * output_width + column;
-    if (lanes == LANES) store(to, above);
-    else store_first(to, above, lanes);
+    neighbours(stride, edge, left, right, row, x);
+    row += width;
+    above = three_taps(here, weights + 3, x);
+    here = three_taps(splat(bias), weights, x);
+  }
+  for (int r = 0; r < rows; r++) {
+    if (stride == 2) {
+      neighbours(stride, edge, left, right, row, x);
+      row += width;
+      above = three_taps(here, weights + 3, x);
+    }
+    vec result = above;
+    if (r + 1 < rows || stride * (first + r) + 1 < height) {
+      neighbours(stride, edge, left, right, row, x);
+      row += width;
+      result = three_taps(above, weights + 6, x);
+      if (stride == 1) above = three_taps(here, weights + 3, x);
+      here = three_taps(splat(bias), weights, x);
+    }
+    result = activate(activation, stride == 2 ? in_order(result) : result, alpha, beta);
+    float *const to = output + (ptrdiff_t)r * output_width + column;
+    /* Where a vector is too wide, the rows below make it good. */
+    if (lanes == LANES || (rows - r) * output_width >= LANES) store(to, result);
+    else store_first(to, result, lanes);
   }
 }
 
-/* Every plane: sweeps side by side, the last one moved left so that it ends with the row. */
-KERNEL void depthwise_planes(const int stride, const int height, const int width, const int activation, int planes,
-                             const float *weights, const float *bias, const float *input, const int32_t *from,
+/* So many rows of every plane: sweeps side by side, the last one moved left so that it ends with the row. */
+KERNEL void depthwise_planes(const int stride, const int height, const int width, const int activation, const int planes, const int rows,
+                             int first, const float *weights, const float *bias, const float *input, const int32_t *from,
                              float *output, const int32_t *to, float alpha, float beta) {
   const int output_width = (width - 1) / stride + 1;
+  const int last = output_width < LANES ? 0 : output_width - LANES, lanes = output_width < LANES ? output_width : LANES;
   for (int plane = 0; plane < planes; plane++, weights += 9) {
     const float *const x = input + from[plane];
     float *const y = output + to[plane];
-    if (output_width <= LANES) {
-      depthwise_sweep(stride, height, width, 1, activation, 0, output_width, x, weights, bias[plane], y, alpha, beta);
-    } else {
-      depthwise_sweep(stride, height, width, 1, activation, 0, LANES, x, weights, bias[plane], y, alpha, beta);
-      for (int column = LANES; column < output_width - LANES; column += LANES)
-        depthwise_sweep(stride, height, width, 0, activation, column, LANES, x, weights, bias[plane], y, alpha, beta);
-      depthwise_sweep(stride, height, width, 1, activation, output_width - LANES, LANES, x, weights, bias[plane], y, alpha, beta);
-    }
+    if (last > 0)
+      depthwise_sweep(stride, height, width, 1, activation, rows, first, 0, LANES, x, weights, bias[plane], y, alpha, beta);
+    for (int column = LANES; column < last; column += LANES)
+      depthwise_sweep(stride, height, width, 0, activation, rows, first, column, LANES, x, weights, bias[plane], y, alpha, beta);
+    depthwise_sweep(stride, height, width, 1, activation, rows, first, last, lanes, x, weights, bias[plane], y, alpha, beta);
   }
 }

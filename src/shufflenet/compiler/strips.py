@@ -1,0 +1,136 @@
+"""Cache blocking across steps: where no cache holds a unit's planes, its steps follow one another a strip of rows at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from shufflenet.compiler.alignment import ALIGNMENT, odd_lines, plane_stride
+from shufflenet.compiler.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
+from shufflenet.compiler.steps import Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window, scratch_of
+
+UNIT_FLOATS = 2_097_152  # a unit whose planes are more than these 8 MiB finds little of them in a last-level cache
+STRIP_FLOATS = 786_432  # of all planes, at most, that a strip touches: 3 MiB
+
+Unit = tuple[Product, Depthwise, Product, Depthwise | None]
+
+
+def in_strips(steps: Sequence[Step], kept: set[str]) -> Iterator[Step]:
+    """The steps in their order, those of a large unit as one. `kept` are the tensors that are read after the last step."""
+    rest = list(steps)
+    while rest:
+        unit = _unit(rest)
+        strips = _strips(*unit) if unit and _alone(unit, steps, kept) else None
+        yield strips or rest[0]
+        del rest[: len(strips.members) if strips else 1]
+
+
+def _unit(steps: Sequence[Step]) -> Unit | None:
+    """A 1×1 convolution, a 3×3 depthwise one of what it makes, a 1×1 one of that; and the pool of the unit's input, if it comes next."""
+    match steps:
+        case [Product() as compress, Depthwise(direct=True) as depthwise, Product() as expand, *after] if (
+            depthwise.input.tensor == compress.output.tensor and expand.input.tensor == depthwise.output.tensor
+        ):
+            match after:
+                case [Depthwise(direct=True) as pool, *_] if (
+                    pool.window == depthwise.window and pool.input.tensor == compress.input.tensor
+                ):
+                    return compress, depthwise, expand, pool
+            return compress, depthwise, expand, None
+    return None
+
+
+def _alone(unit: Unit, steps: Sequence[Step], kept: set[str]) -> bool:
+    """Whether nobody else sees what lies between the unit's steps."""
+    compress, depthwise, expand, _ = unit
+    between = {compress.output.tensor, depthwise.output.tensor}
+    seen = kept | {planes.tensor for step in steps if step not in unit for planes in step.operands.values()}
+    return not between & (seen | ({expand.addend.tensor} if expand.addend else set()))
+
+
+def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: Depthwise | None) -> Strips | None:
+    """The unit as one step, if it is large and its strips small enough."""
+    window = depthwise.window
+    read, between, made = (len(planes.starts) for planes in (compress.input, compress.output, expand.output))
+    rows = _strip_rows(window, read, between, made if expand.output.tensor != compress.input.tensor else 0)
+    if not rows:
+        return None
+    kept_rows = 3 - window.stride[0]
+    width, output_width = window.width, window.output_width
+    plane = plane_stride(window.height, width)
+    room = odd_lines((window.stride[0] * rows + kept_rows) * width + ALIGNMENT)
+    strip_plane = plane_stride(window.output_height, output_width)
+    strip_room = odd_lines(rows * output_width)
+    scratch = scratch_of(expand.name)
+    end = (max(compress.output.starts) // plane + 1) * room
+
+    def compressed(planes: Planes, row: int) -> Planes:
+        return Planes(scratch, tuple(start // plane * room + row * width for start in planes.starts))
+
+    def filtered(planes: Planes) -> Planes:
+        return Planes(scratch, tuple(start // strip_plane * strip_room + end for start in planes.starts))
+
+    steps = [step for step in (compress, depthwise, expand, shortcut) if step]
+    return Strips(
+        name=expand.name,
+        comment=f"{'; '.join(step.comment for step in steps)}; {rows} rows at a time",
+        output=expand.output,
+        work=sum(step.work for step in steps),
+        scratch_floats=end + (max(depthwise.output.starts) // strip_plane + 1) * strip_room,
+        compress=replace(compress, output=compressed(compress.output, kept_rows)),
+        depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
+        expand=replace(expand, input=filtered(expand.input)),
+        shortcut=shortcut,
+        runs=tuple(_runs(compress, expand, window, rows)),
+    )
+
+
+def _strip_rows(window: Window, read: int, between: int, made: int) -> int | None:
+    """Output rows of a strip, where there are so many input planes, planes inside and output planes; None where the unit is small.
+
+    At stride 1 two rows of a strip serve the next one, too: it must be as high. A strip is of whole vectors, so that none reaches over
+    the addend of the next.
+    """
+    stride = window.stride[0]
+    floats = ((read + between) * stride**2 + between + made) * window.output_width  # of one row of output
+    heights = [
+        rows
+        for rows in range(3 - stride, window.output_height)
+        if rows * floats <= STRIP_FLOATS and rows * window.output_width % ALIGNMENT == 0
+    ]
+    if floats * window.output_height < UNIT_FLOATS:
+        return None
+    return max(heights, key=lambda rows: (rows * window.output_width % CHUNK_PIXELS == 0, rows), default=None)
+
+
+def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iterator[Run]:
+    """Strips one after the other, those together that are alike."""
+    stride, height = window.stride[0], window.output_height
+
+    def strip(first: int) -> tuple[int, int, int]:
+        """Its first row, how many rows of the unit's output it has, and how many of the compressed planes it makes."""
+        end = min(first + rows, height)
+        below = stride * (first - 1) + 2 if first else 0  # the rows above serve the strip above, too
+        return first, end - first, min(stride * (end - 1) + 2, window.height) - below
+
+    for (_, count, compressed), strips in groupby(
+        map(strip, range(0, height, rows)), key=lambda strip: (strip[0] == 0, *strip[1:])
+    ):
+        first, *others = (strip[0] for strip in strips)
+        yield Run(
+            first,
+            max([first, *others]) + count,
+            count,
+            _chunks(compress, compressed * window.width),
+            _chunks(expand, count * window.output_width),
+        )
+
+
+def _chunks(product: Product, pixels: int) -> tuple[Chunks, ...]:
+    """So many pixels in even chunks, for the blocks in which the weights are packed."""
+    if not pixels:
+        return ()
+    pieces = -(-pixels // chunk_pixels(product.inner))
+    size = -(-pixels // pieces // CHUNK_PIXELS) * CHUNK_PIXELS
+    return cut_pixels(
+        len(product.output.starts) // product.groups, pixels, size, block=product.chunks[0].blocks[0].rows
+    )

@@ -1,0 +1,156 @@
+"""Units a strip of rows at a time: their numbers are the interpreter's, every row is made once, nobody else's memory is touched."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shufflenet import nets
+from shufflenet.compiler import strips
+from shufflenet.compiler.ir import RELU, Activation, Convolution, Graph, Pool, Port, View
+from shufflenet.compiler.plan import make_plan
+from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.simplify import simplify
+from shufflenet.compiler.steps import Chunks, Strips, Window
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
+
+from .test_kernels import WIDTHS, Net, check_writes, random_inputs, run
+from .test_random_plans import check_memory
+
+WINDOW = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Units of these tests count as large, and their strips are a few rows."""
+    monkeypatch.setattr(strips, "UNIT_FLOATS", 0)
+    monkeypatch.setattr(strips, "STRIP_FLOATS", 3000)
+
+
+def units() -> Graph:
+    """Residual units, and units of stride 2 beside their pool. All strips are alike, or the last one is lower, even a single row."""
+    net, ends = Net(), []
+    for height, width in ((9, 16), (13, 48), (10, 8), (6, 5)):
+        x = net.input(12, height, width)
+        y = net.convolution(x, 6, groups=3, activation=RELU).select([0, 2, 4, 1, 3, 5])
+        z = net.convolution(y, 6, groups=6, **WINDOW).select([5, 4, 3, 2, 1, 0])
+        ends.append(net.add(Convolution, (12, height, width), input=z, weight=net.constant(12, 2, 1, 1), groups=3,
+                            bias=net.constant(12), addend=x, activation=RELU))  # fmt: skip
+    for height, width in ((15, 32), (14, 31), (8, 64)):
+        x = net.input(10, height, width)
+        half = (height + 1) // 2, (width + 1) // 2
+        target = net.tensor(17, *half)
+        y = net.convolution(x, 4, activation=Activation("clip", alpha=0, beta=6))
+        z = net.convolution(y, 4, groups=4, stride=(2, 2), **WINDOW)
+        net.add(
+            Convolution,
+            (7, *half),
+            input=z,
+            weight=net.constant(7, 4, 1, 1),
+            output=View(target.tensor, tuple(range(10, 17))),
+        )
+        net.add(Pool, (10, *half), kind="average", input=x, stride=(2, 2), counts_padding=True, activation=RELU,
+                output=View(target.tensor, tuple(range(10))), **WINDOW)  # fmt: skip
+        ends.append(target)
+    outputs = tuple(Port(f"out{i}", view, (1, *net.graph.shape(view))) for i, view in enumerate(ends))
+    return replace(net.graph, outputs=outputs)
+
+
+@pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
+def test_units_in_strips_compute_what_the_interpreter_does(flags, small, tmp_path):
+    graph = units()
+    inputs = random_inputs(graph)
+    expected = interpret(graph, inputs)
+    for name, value in run(graph, tmp_path, flags, inputs).items():
+        np.testing.assert_allclose(
+            value, expected[name], rtol=1e-4, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name
+        )
+
+
+def test_all_units_whose_rows_make_whole_vectors_are_in_strips(small):
+    planned = [step for step in make_plan(units()).steps if isinstance(step, Strips)]
+    heights = [[(run.first, run.end, run.rows) for run in step.runs] for step in planned]
+    assert heights == [
+        [(0, 6, 6), (6, 9, 3)],
+        [(0, 2, 2), (2, 12, 2), (12, 13, 1)],
+        [(0, 6, 6), (6, 10, 4)],
+        [(0, 2, 2), (2, 6, 2), (6, 8, 2)],
+        [(0, 2, 2), (2, 6, 2), (6, 7, 1)],
+        [(0, 1, 1), (1, 4, 1)],
+    ]
+    assert [step.runs[-1].compress == () for step in planned] == [False, True, False, False, False, False]
+    assert [step.shortcut is not None for step in planned] == [False] * 3 + [True] * 3
+
+
+def test_units_in_strips_write_nothing_beside_their_tensors(small, tmp_path, monkeypatch):
+    check_writes(units(), tmp_path, monkeypatch)
+
+
+def test_nan_and_infinity_go_where_they_should_in_strips(small, tmp_path):
+    graph = units()
+    inputs = random_inputs(graph)
+    for number, value in enumerate(inputs.values()):
+        value.flat[value.size // 3] = (np.nan, np.inf, -np.inf)[number % 3]
+    expected = interpret(graph, inputs)
+    for name, value in run(graph, tmp_path, WIDTHS["16 lanes"], inputs).items():
+        np.testing.assert_array_equal(np.isnan(value), np.isnan(expected[name]), err_msg=name)
+        np.testing.assert_array_equal(np.isinf(value), np.isinf(expected[name]), err_msg=name)
+
+
+def test_a_unit_of_which_more_is_asked_stays_as_it_is(small):
+    """What lies between its steps is an output here, or an addend."""
+    for more in (0, 1):
+        net = Net()
+        x = net.input(8, 12, 16)
+        y = net.convolution(x, 8)
+        z = net.convolution(y, 8, groups=8, **WINDOW)
+        net.add(Convolution, (8, 12, 16), input=z, weight=net.constant(8, 8, 1, 1), addend=(x, y)[more])
+        graph = replace(net.graph, outputs=net.graph.outputs[more:])
+        assert not any(isinstance(step, Strips) for step in make_plan(graph).steps)
+
+
+def pixels(chunks: tuple[Chunks, ...]) -> list[tuple[int, int]]:
+    return [(first, first + chunk.count) for chunk in chunks for first in range(chunk.first, chunk.end, chunk.count)]
+
+
+@given(
+    rows=st.integers(1, 12),
+    height=st.integers(3, 60),
+    width=st.sampled_from((16, 24, 48, 80)),
+    stride=st.sampled_from((1, 2)),
+)
+def test_every_row_is_made_once_and_before_it_is_read(rows, height, width, stride):
+    rows += stride == 1
+    half = -(-height // stride), -(-width // stride)
+    window = Window(height, width, *half, (3, 3), (stride, stride), (1, 1), (1, 1))
+    net = Net()
+    x = net.input(4, height, width)
+    net.add(Convolution, (4, height, width), input=x, weight=net.constant(4, 4, 1, 1))
+    (*_, product) = make_plan(net.graph).steps
+    compressed = expanded = 0
+    for run_ in strips._runs(product, product, window, rows):  # pyright: ignore[reportPrivateUsage]
+        for first in range(run_.first, run_.end, run_.rows):
+            for made in (pixels(run_.compress), pixels(run_.expand)):
+                assert all(a[1] == b[0] for a, b in pairwise([(0, 0), *made]))
+            assert first == expanded
+            compressed += sum(end - start for start, end in pixels(run_.compress)) // width
+            expanded += sum(end - start for start, end in pixels(run_.expand)) // window.output_width
+            assert expanded == first + run_.rows
+            assert compressed == min(stride * (expanded - 1) + 2, height)
+    assert (compressed, expanded) == (height, window.output_height)
+
+
+@pytest.mark.parametrize("name", ["shufflenet_x0_25_g3", "shufflenet_x0_5_g8"])
+def test_every_unit_finds_what_the_graph_says(name, monkeypatch):
+    monkeypatch.setattr(strips, "UNIT_FLOATS", 0)
+    torch.manual_seed(0)
+    graph = simplify(read_onnx(to_onnx(Source(nets.create(name).eval(), (128, 256)))))
+    planned = make_plan(graph)
+    assert sum(isinstance(step, Strips) for step in planned.steps) >= 8
+    check_memory(graph, planned)
