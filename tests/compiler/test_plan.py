@@ -57,7 +57,16 @@ def test_tensors_that_live_together_lie_apart(tensors):
 
 
 @pytest.mark.parametrize(
-    "name", ["shufflenet_x1_0_g3", "shufflenet_x0_25_g8", "shufflenet_x2_0_g3_se", "mobilenet_x0_5"]
+    "name",
+    [
+        "shufflenet_x1_0_g3",
+        "shufflenet_x0_25_g8",
+        "shufflenet_x2_0_g3_se",
+        "mobilenet_x0_5",
+        "alexnet",
+        "googlenet",
+        "pvanet",
+    ],
 )
 def test_the_arena_is_within_a_tenth_of_the_lower_bound(name):
     torch.manual_seed(0)

@@ -41,8 +41,12 @@ def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
 
 def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
     """The largest sum of sizes alive at once: no arena is smaller."""
-    steps = {t.first for t in lifetimes}
-    return max((sum(t.size for t in lifetimes if t.first <= step <= t.last) for step in steps), default=0)
+    return max((alive(lifetimes, t.first) for t in lifetimes), default=0)
+
+
+def alive(lifetimes: Sequence[Lifetime], step: int) -> int:
+    """The sum of the sizes alive at a step."""
+    return sum(t.size for t in lifetimes if t.first <= step <= t.last)
 
 
 def _greedy(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:

@@ -1,5 +1,7 @@
 """Cache blocking: a product cut into chunks of pixels and blocks of rows, and its weights packed in the order in which those come."""
 
+import math
+
 import numpy as np
 
 from shufflenet.compiler.steps import Block, Chunks
@@ -20,9 +22,9 @@ def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels:
     )
 
 
-def chunk_pixels(inner: int) -> int:
-    """How many pixels of so many input planes make a chunk."""
-    return max(1, CHUNK_FLOATS // inner // CHUNK_PIXELS) * CHUNK_PIXELS
+def chunk_pixels(inner: int, most_floats: float = math.inf) -> int:
+    """How many pixels of so many input planes make a chunk; fewer where memory for it is short."""
+    return max(1, int(min(CHUNK_FLOATS, most_floats)) // inner // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
 def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | None = None) -> tuple[Chunks, ...]:

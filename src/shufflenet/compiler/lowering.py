@@ -1,5 +1,6 @@
 """Operations → steps: which kernel computes each, how it is tiled, and its weights packed as that kernel reads them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import singledispatchmethod
@@ -10,6 +11,7 @@ import numpy as np
 
 from shufflenet.compiler import steps
 from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.arena import Lifetime, alive, lower_bound
 from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_positions, pack_weights
 from shufflenet.compiler.ir import (
     Activate,
@@ -21,18 +23,20 @@ from shufflenet.compiler.ir import (
     LocalResponseNormalization,
     Operation,
     Pad,
+    Pair,
     Pool,
     Resample,
     Softmax,
     View,
 )
 from shufflenet.compiler.stems import find_stems
-from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
-from shufflenet.compiler.winograd import Transform, choose_transform, chunk_rows, largest_input, lay_out
+from shufflenet.compiler.steps import Chunks, PanelProduct, Planes, Step, Window
+from shufflenet.compiler.winograd import LANES, Layout, Transform, choose_transform, chunk_rows, largest_input, lay_out
 
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
+LEAST_SCRATCH = 30_720  # floats, of a chunk of a general or a Winograd convolution, however little is free: 120 KiB
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
 
 
@@ -42,6 +46,7 @@ class Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.ports = {port.view.tensor: number for number, port in enumerate(graph.inputs)}
+        self._spare = _spare_floats(graph)
         self._weights: list[np.ndarray] = []
         self._floats = 0
 
@@ -140,7 +145,8 @@ class Lowering:
         matrix = self._matrix(operation)
         groups, rows, inner = matrix.shape
         panel_inner = -(-inner // -(-inner // PANEL_INNER))
-        chunks = cut_pixels(rows, window.output_height * window.output_width, chunk_pixels(panel_inner))
+        most = chunk_pixels(panel_inner, self._spare[operation.name] - panel_inner * ALIGNMENT)
+        chunks = cut_pixels(rows, window.output_height * window.output_width, most)
         stride = aligned(chunks[0].count) + ALIGNMENT
         return PanelProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, panel_inner=panel_inner,
@@ -151,11 +157,9 @@ class Lowering:
     def _winograd_product(self, direct: PanelProduct, weight: np.ndarray, transform: Transform) -> Step:
         rows, inner = weight.shape[0] // direct.groups, weight.shape[1]
         size = direct.window.output_height, direct.window.output_width
-        tile_rows, columns = transform.tiles(size)
-        chunks = cut_pixels(rows, tile_rows, chunk_rows(transform, inner, size), each=columns)
+        chunks, layout = _cut_tiles(transform, rows, inner, size, self._spare[direct.name])
         blocks = chunks[0].blocks
         part = -(-inner // -(-inner // PRODUCT_INNER))
-        layout = lay_out(transform, (chunks[0].count, columns), inner, blocks[0].rows)
         transformed = [transform.weights(group) for group in np.split(weight, direct.groups)]
         usual = {field.name: getattr(direct, field.name) for field in fields(direct)}
         usual["comment"] += ", Winograd"
@@ -385,6 +389,36 @@ def _is_direct(window: Window) -> bool:
         and window.output_height == (window.height - 1) // stride + 1
         and window.output_width == (window.width - 1) // stride + 1
     )
+
+
+def _spare_floats(graph: Graph) -> dict[str, int]:
+    """Floats for the scratch of each operation: what is free beside the tensors alive, if an arena is a twelfth larger than it must be."""
+    first: dict[str, int] = {port.view.tensor: 0 for port in graph.inputs}
+    last: dict[str, int] = {}
+    for i, operation in enumerate(graph.operations):
+        first.setdefault(operation.output.tensor, i)
+        last |= {view.tensor: i for view in (operation.output, *operation.inputs)}
+    last |= {port.view.tensor: len(graph.operations) for port in graph.outputs}
+    lifetimes = [
+        Lifetime(name, math.prod(graph.tensors[name].shape), start, last.get(name, start))
+        for name, start in first.items()
+    ]
+    arena = lower_bound(lifetimes) * 13 // 12
+    return {op.name: max(LEAST_SCRATCH, arena - alive(lifetimes, i)) for i, op in enumerate(graph.operations)}
+
+
+def _cut_tiles(
+    transform: Transform, rows: int, inner: int, size: Pair, spare: int
+) -> tuple[tuple[Chunks, ...], Layout]:
+    """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` floats are too few, but of a vector of tiles at least."""
+    tile_rows, columns = transform.tiles(size)
+    most, least = chunk_rows(transform, inner, size), max(1, LANES // columns)
+    while True:
+        chunks = cut_pixels(rows, tile_rows, most, each=columns)
+        layout = lay_out(transform, (chunks[0].count, columns), inner, chunks[0].blocks[0].rows)
+        if most <= least or layout.floats <= spare:
+            return chunks, layout
+        most -= 1
 
 
 def _affine(planes: Planes) -> bool:

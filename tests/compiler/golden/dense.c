@@ -45,39 +45,41 @@ static const float table_3[32] = {
 #if LANES == 16
 PRODUCT_TILE(product_6x4_add, 6, 4, ADD, NONE)
 PRODUCT_TILE(product_2x4_add, 2, 4, ADD, NONE)
-PRODUCT_PIXELS(product_pixels_4x2_add, 4, 2, 1, ADD, NONE)
 PRODUCT_TILE(product_6x4_resume_relu, 6, 4, RESUME, RELU)
 PRODUCT_TILE(product_2x4_resume_relu, 2, 4, RESUME, RELU)
-PRODUCT_PIXELS(product_pixels_4x2_resume_relu, 4, 2, 1, RESUME, RELU)
+PRODUCT_TILE(product_16x1_add, 16, 1, ADD, NONE)
+PRODUCT_TILE(product_16x1_resume_relu, 16, 1, RESUME, RELU)
 PRODUCT_TILE(product_16x1, 16, 1, 0, NONE)
 #elif LANES == 8
 PRODUCT_TILE(product_4x2_add, 4, 2, ADD, NONE)
-PRODUCT_PIXELS(product_pixels_2x4_add, 2, 4, 1, ADD, NONE)
 PRODUCT_TILE(product_4x2_resume_relu, 4, 2, RESUME, RELU)
-PRODUCT_PIXELS(product_pixels_2x4_resume_relu, 2, 4, 1, RESUME, RELU)
+PRODUCT_TILE(product_12x1_add, 12, 1, ADD, NONE)
+PRODUCT_TILE(product_8x1_add, 8, 1, ADD, NONE)
+PRODUCT_TILE(product_12x1_resume_relu, 12, 1, RESUME, RELU)
+PRODUCT_TILE(product_8x1_resume_relu, 8, 1, RESUME, RELU)
 PRODUCT_TILE(product_4x2, 4, 2, 0, NONE)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_6x4_add, 6, 4, ADD, NONE)
 PRODUCT_TILE(product_2x4_add, 2, 4, ADD, NONE)
-PRODUCT_TILE(product_8x3_add, 8, 3, ADD, NONE)
 PRODUCT_TILE(product_6x4_resume_relu, 6, 4, RESUME, RELU)
 PRODUCT_TILE(product_2x4_resume_relu, 2, 4, RESUME, RELU)
-PRODUCT_TILE(product_8x3_resume_relu, 8, 3, RESUME, RELU)
+PRODUCT_TILE(product_16x1_add, 16, 1, ADD, NONE)
+PRODUCT_TILE(product_16x1_resume_relu, 16, 1, RESUME, RELU)
 PRODUCT_TILE(product_6x4, 6, 4, 0, NONE)
 PRODUCT_TILE(product_2x4, 2, 4, 0, NONE)
 #elif defined __wasm_simd128__ && LANES == 4
 PRODUCT_TILE(product_2x4_add, 2, 4, ADD, NONE)
-PRODUCT_TILE(product_3x3_add, 3, 3, ADD, NONE)
-PRODUCT_TILE(product_2x3_add, 2, 3, ADD, NONE)
 PRODUCT_TILE(product_2x4_resume_relu, 2, 4, RESUME, RELU)
-PRODUCT_TILE(product_3x3_resume_relu, 3, 3, RESUME, RELU)
-PRODUCT_TILE(product_2x3_resume_relu, 2, 3, RESUME, RELU)
+PRODUCT_TILE(product_11x1_add, 11, 1, ADD, NONE)
+PRODUCT_TILE(product_10x1_add, 10, 1, ADD, NONE)
+PRODUCT_TILE(product_11x1_resume_relu, 11, 1, RESUME, RELU)
+PRODUCT_TILE(product_10x1_resume_relu, 10, 1, RESUME, RELU)
 PRODUCT_TILE(product_2x4, 2, 4, 0, NONE)
 #elif LANES == 4
 PRODUCT_TILE(product_4x2_add, 4, 2, ADD, NONE)
+PRODUCT_TILE(product_4x2_resume_relu, 4, 2, RESUME, RELU)
 PRODUCT_TILE(product_12x1_add, 12, 1, ADD, NONE)
 PRODUCT_TILE(product_8x1_add, 8, 1, ADD, NONE)
-PRODUCT_TILE(product_4x2_resume_relu, 4, 2, RESUME, RELU)
 PRODUCT_TILE(product_12x1_resume_relu, 12, 1, RESUME, RELU)
 PRODUCT_TILE(product_8x1_resume_relu, 8, 1, RESUME, RELU)
 PRODUCT_TILE(product_4x2, 4, 2, 0, NONE)
@@ -117,58 +119,88 @@ KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {
   }
 }
 
-/* 32 rows × 196 pixels. */
-ROUTINE void multiply_32x196_by_32_add(struct product p) {
+/* 32 rows × 192 pixels. */
+ROUTINE void multiply_32x192_by_32_add(struct product p) {
   p.rows = 32;
 #if LANES == 16
     TILES(product_6x4_add, 6, 4, 0, 30, 0, 12);
     TILES(product_2x4_add, 2, 4, 30, 32, 0, 12);
-    PIXELS(product_pixels_4x2_add, 4, 192, 196);
 #elif LANES == 8
     TILES(product_4x2_add, 4, 2, 0, 32, 0, 24);
-    PIXELS(product_pixels_2x4_add, 2, 192, 196);
 #elif LANES == 4 && REGISTERS == 32
-    TILES(product_6x4_add, 6, 4, 0, 30, 0, 40);
-    TILES(product_2x4_add, 2, 4, 30, 32, 0, 40);
-    TILES(product_8x3_add, 8, 3, 0, 32, 40, 49);
+    TILES(product_6x4_add, 6, 4, 0, 30, 0, 48);
+    TILES(product_2x4_add, 2, 4, 30, 32, 0, 48);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_2x4_add, 2, 4, 0, 32, 0, 40);
-    TILES(product_3x3_add, 3, 3, 0, 30, 40, 49);
-    TILES(product_2x3_add, 2, 3, 30, 32, 40, 49);
+    TILES(product_2x4_add, 2, 4, 0, 32, 0, 48);
 #elif LANES == 4
     TILES(product_4x2_add, 4, 2, 0, 32, 0, 48);
-    TILES(product_12x1_add, 12, 1, 0, 24, 48, 49);
-    TILES(product_8x1_add, 8, 1, 24, 32, 48, 49);
 #elif LANES == 1
-    TILES(product_4x2_add, 4, 2, 0, 32, 0, 196);
+    TILES(product_4x2_add, 4, 2, 0, 32, 0, 192);
 #endif
     next_rows(&p, 32);
 }
 
-/* 32 rows × 196 pixels. */
-ROUTINE void multiply_32x196_by_32_resume_relu(struct product p) {
+/* 32 rows × 192 pixels. */
+ROUTINE void multiply_32x192_by_32_resume_relu(struct product p) {
   p.rows = 32;
 #if LANES == 16
     TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 12);
     TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 12);
-    PIXELS(product_pixels_4x2_resume_relu, 4, 192, 196);
 #elif LANES == 8
     TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 24);
-    PIXELS(product_pixels_2x4_resume_relu, 2, 192, 196);
 #elif LANES == 4 && REGISTERS == 32
-    TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 40);
-    TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 40);
-    TILES(product_8x3_resume_relu, 8, 3, 0, 32, 40, 49);
+    TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 48);
+    TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 48);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_2x4_resume_relu, 2, 4, 0, 32, 0, 40);
-    TILES(product_3x3_resume_relu, 3, 3, 0, 30, 40, 49);
-    TILES(product_2x3_resume_relu, 2, 3, 30, 32, 40, 49);
+    TILES(product_2x4_resume_relu, 2, 4, 0, 32, 0, 48);
 #elif LANES == 4
     TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 48);
-    TILES(product_12x1_resume_relu, 12, 1, 0, 24, 48, 49);
-    TILES(product_8x1_resume_relu, 8, 1, 24, 32, 48, 49);
 #elif LANES == 1
-    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 196);
+    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 192);
+#endif
+    next_rows(&p, 32);
+}
+
+/* 32 rows × 4 pixels. */
+ROUTINE void multiply_32x4_by_32_add(struct product p) {
+  p.rows = 32;
+#if LANES == 16
+    TILES(product_16x1_add, 16, 1, 0, 32, 0, 1);
+#elif LANES == 8
+    TILES(product_12x1_add, 12, 1, 0, 24, 0, 1);
+    TILES(product_8x1_add, 8, 1, 24, 32, 0, 1);
+#elif LANES == 4 && REGISTERS == 32
+    TILES(product_16x1_add, 16, 1, 0, 32, 0, 1);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_11x1_add, 11, 1, 0, 22, 0, 1);
+    TILES(product_10x1_add, 10, 1, 22, 32, 0, 1);
+#elif LANES == 4
+    TILES(product_12x1_add, 12, 1, 0, 24, 0, 1);
+    TILES(product_8x1_add, 8, 1, 24, 32, 0, 1);
+#elif LANES == 1
+    TILES(product_4x2_add, 4, 2, 0, 32, 0, 4);
+#endif
+    next_rows(&p, 32);
+}
+
+/* 32 rows × 4 pixels. */
+ROUTINE void multiply_32x4_by_32_resume_relu(struct product p) {
+  p.rows = 32;
+#if LANES == 16
+    TILES(product_16x1_resume_relu, 16, 1, 0, 32, 0, 1);
+#elif LANES == 8
+    TILES(product_12x1_resume_relu, 12, 1, 0, 24, 0, 1);
+    TILES(product_8x1_resume_relu, 8, 1, 24, 32, 0, 1);
+#elif LANES == 4 && REGISTERS == 32
+    TILES(product_16x1_resume_relu, 16, 1, 0, 32, 0, 1);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_11x1_resume_relu, 11, 1, 0, 22, 0, 1);
+    TILES(product_10x1_resume_relu, 10, 1, 22, 32, 0, 1);
+#elif LANES == 4
+    TILES(product_12x1_resume_relu, 12, 1, 0, 24, 0, 1);
+    TILES(product_8x1_resume_relu, 8, 1, 24, 32, 0, 1);
+#elif LANES == 1
+    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 4);
 #endif
     next_rows(&p, 32);
 }
@@ -204,11 +236,17 @@ static void step_1(const float *w, float *a) {
     float *const panel = a + 32;
     for (int group = 0; group < 1; group++) {
       const int32_t *const from = table_1 + group * 32;
-      for (int first = 0; first < 196; first += 196) {
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 196}, a + 39584, from, 0, 144, panel, 224);
-        multiply_32x196_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 224, .inner = 144});
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 196}, a + 39584, from, 144, 288, panel, 224);
-        multiply_32x196_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 224, .inner = 144});
+      for (int first = 0; first < 192; first += 192) {
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 192}, a + 39584, from, 0, 144, panel, 208);
+        multiply_32x192_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 192}, a + 39584, from, 144, 288, panel, 208);
+        multiply_32x192_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
+      }
+      for (int first = 192; first < 196; first += 4) {
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 0, 144, panel, 208);
+        multiply_32x4_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 144, 288, panel, 208);
+        multiply_32x4_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
       }
     }
     return;
