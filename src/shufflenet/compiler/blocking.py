@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from shufflenet.compiler.alignment import ALIGNMENT
 from shufflenet.compiler.steps import Block, Chunks
 from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
 
@@ -23,8 +24,11 @@ def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels:
 
 
 def chunk_pixels(inner: int, most_floats: float = math.inf) -> int:
-    """How many pixels of so many input planes make a chunk; fewer where memory for it is short."""
-    return max(1, int(min(CHUNK_FLOATS, most_floats)) // inner // CHUNK_PIXELS) * CHUNK_PIXELS
+    """How many pixels of so many input planes make a chunk: whole tiles, or whole vectors where memory for it is short."""
+    pixels = int(min(CHUNK_FLOATS, most_floats)) // inner
+    if pixels < CHUNK_PIXELS and most_floats < CHUNK_FLOATS:
+        return max(1, pixels // ALIGNMENT) * ALIGNMENT
+    return max(1, pixels // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
 def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | None = None) -> tuple[Chunks, ...]:

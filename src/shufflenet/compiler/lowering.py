@@ -36,7 +36,6 @@ from shufflenet.compiler.winograd import LANES, Layout, Transform, choose_transf
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
-LEAST_SCRATCH = 30_720  # floats, of a chunk of a general or a Winograd convolution, however little is free: 120 KiB
 FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
 
 
@@ -46,22 +45,40 @@ class Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.ports = {port.view.tensor: number for number, port in enumerate(graph.inputs)}
-        self._spare = _spare_floats(graph)
+        self._stems = find_stems(graph)
+        self._fused = {pool.name for pool in self._stems.values() if pool}
+        self._spare = self._spare_floats()
         self._weights: list[np.ndarray] = []
         self._floats = 0
 
     def steps(self) -> Iterator[Step]:
-        stems = find_stems(self.graph)
-        fused = {pool.name for pool in stems.values() if pool}
-        read = {view.tensor for op in self.graph.operations if op.name not in stems for view in op.inputs}
+        read = {view.tensor for op in self.graph.operations if op.name not in self._stems for view in op.inputs}
         for port in self.graph.inputs:
             if port.view.tensor in read:
                 yield self._copy(f"copy {port.name}", self.from_port(port.view), port.view)
         for operation in self.graph.operations:
-            if isinstance(operation, Convolution) and operation.name in stems:
-                yield self._stem(operation, stems[operation.name])
-            elif operation.name not in fused:
+            if isinstance(operation, Convolution) and operation.name in self._stems:
+                yield self._stem(operation, self._stems[operation.name])
+            elif operation.name not in self._fused:
                 yield from self.plan(operation)
+
+    def _spare_floats(self) -> dict[str, int]:
+        """By operation: what is free for scratch beside the tensors alive, if the arena is an eleventh larger than it must be."""
+        pooled = {name: pool.output.tensor for name, pool in self._stems.items() if pool}
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        operations = [operation for operation in self.graph.operations if operation.name not in self._fused]
+        for i, operation in enumerate(operations):
+            # A stem reads a network's input where it is, and makes the pool's output.
+            read = () if operation.name in self._stems else operation.inputs
+            for tensor in (pooled.get(operation.name, operation.output.tensor), *(view.tensor for view in read)):
+                first.setdefault(tensor, i)
+                last[tensor] = i
+        last |= {port.view.tensor: len(operations) for port in self.graph.outputs}
+        tensors = self.graph.tensors
+        lifetimes = [Lifetime(name, math.prod(tensors[name].shape), i, last[name]) for name, i in first.items()]
+        arena = lower_bound(lifetimes) * 12 // 11
+        return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}
 
     def weights(self) -> np.ndarray:
         return np.concatenate([*self._weights, np.zeros(64, np.float32)])  # the last vectors may read past their rows
@@ -389,22 +406,6 @@ def _is_direct(window: Window) -> bool:
         and window.output_height == (window.height - 1) // stride + 1
         and window.output_width == (window.width - 1) // stride + 1
     )
-
-
-def _spare_floats(graph: Graph) -> dict[str, int]:
-    """Floats for the scratch of each operation: what is free beside the tensors alive, if an arena is a twelfth larger than it must be."""
-    first: dict[str, int] = {port.view.tensor: 0 for port in graph.inputs}
-    last: dict[str, int] = {}
-    for i, operation in enumerate(graph.operations):
-        first.setdefault(operation.output.tensor, i)
-        last |= {view.tensor: i for view in (operation.output, *operation.inputs)}
-    last |= {port.view.tensor: len(graph.operations) for port in graph.outputs}
-    lifetimes = [
-        Lifetime(name, math.prod(graph.tensors[name].shape), start, last.get(name, start))
-        for name, start in first.items()
-    ]
-    arena = lower_bound(lifetimes) * 13 // 12
-    return {op.name: max(LEAST_SCRATCH, arena - alive(lifetimes, i)) for i, op in enumerate(graph.operations)}
 
 
 def _cut_tiles(

@@ -1,7 +1,7 @@
 /* A convolution through panels and a max-pool.
 
    Written by shufflenet 0; do not edit.
-   Multiply-adds: 10,800. Arena: 18,368 bytes.
+   Multiply-adds: 10,800. Arena: 13,760 bytes.
    Weights: 1,792 bytes, in this file; SHA-256 63e2beb8629058a269780e3a67ff05b6555088040338443465ed6371d891e9a3.
 
    Guarantees: no allocation, no global that is written, no library but memcpy and memset; calls with different arenas may
@@ -42,15 +42,15 @@ static const int32_t table_4[5] = {
   0, 6, 12, 18, 24};
 
 #if LANES == 16
-PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
+PRODUCT_TILE(product_5x1_leaky_relu, 5, 1, 0, LEAKY_RELU)
 #elif LANES == 8
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #elif LANES == 4 && REGISTERS == 32
 PRODUCT_TILE(product_5x4_leaky_relu, 5, 4, 0, LEAKY_RELU)
 #elif defined __wasm_simd128__ && LANES == 4
+PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 PRODUCT_TILE(product_3x3_leaky_relu, 3, 3, 0, LEAKY_RELU)
 PRODUCT_TILE(product_2x3_leaky_relu, 2, 3, 0, LEAKY_RELU)
-PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 PRODUCT_PIXELS(product_pixels_2x2_leaky_relu, 2, 2, 2, 0, LEAKY_RELU)
 #elif LANES == 4
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
@@ -58,31 +58,49 @@ PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 PRODUCT_TILE(product_5x2_leaky_relu, 5, 2, 0, LEAKY_RELU)
 #endif
 
-/* 5 rows × 30 pixels. */
-ROUTINE void multiply_5x30_by_5_leaky_relu(struct product p) {
+/* 5 rows × 16 pixels. */
+ROUTINE void multiply_5x16_by_5_leaky_relu(struct product p) {
   p.rows = 5;
 #if LANES == 16
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 2);
+    TILES(product_5x1_leaky_relu, 5, 1, 0, 5, 0, 1);
 #elif LANES == 8
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 4);
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 2);
 #elif LANES == 4 && REGISTERS == 32
-    TILES(product_5x4_leaky_relu, 5, 4, 0, 5, 0, 8);
+    TILES(product_5x4_leaky_relu, 5, 4, 0, 5, 0, 4);
+#elif defined __wasm_simd128__ && LANES == 4
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 4);
+#elif LANES == 4
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 4);
+#elif LANES == 1
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 16);
+#endif
+    next_rows(&p, 5);
+}
+
+/* 5 rows × 14 pixels. */
+ROUTINE void multiply_5x14_by_5_leaky_relu(struct product p) {
+  p.rows = 5;
+#if LANES == 16
+    TILES(product_5x1_leaky_relu, 5, 1, 0, 5, 0, 1);
+#elif LANES == 8
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 2);
+#elif LANES == 4 && REGISTERS == 32
+    TILES(product_5x4_leaky_relu, 5, 4, 0, 5, 0, 4);
 #elif defined __wasm_simd128__ && LANES == 4
     TILES(product_3x3_leaky_relu, 3, 3, 0, 3, 0, 3);
     TILES(product_2x3_leaky_relu, 2, 3, 3, 5, 0, 3);
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 3, 7);
-    PIXELS(product_pixels_2x2_leaky_relu, 2, 28, 30);
+    PIXELS(product_pixels_2x2_leaky_relu, 2, 12, 14);
 #elif LANES == 4
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 8);
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 4);
 #elif LANES == 1
-    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 30);
+    TILES(product_5x2_leaky_relu, 5, 2, 0, 5, 0, 14);
 #endif
     next_rows(&p, 5);
 }
 
 /* copy x: copy of 8 planes */
 static void step_0(float *a, const float *input) {
-  copy_planes(99, 8, input, table_0, a + 3488, table_1);
+  copy_planes(99, 8, input, table_0, a + 2336, table_1);
 }
 
 /* leakyrelu1: 3×3 convolution, 8 → 5 channels, 5×6, leaky_relu 0.125 */
@@ -90,9 +108,13 @@ static void step_1(const float *w, float *a) {
   float *const panel = a + 32;
   for (int group = 0; group < 1; group++) {
     const int32_t *const from = table_1 + group * 8;
-    for (int first = 0; first < 30; first += 30) {
-      pack_panel((struct window){9, 11, 6, 3, 3, 2, 2, 1, 1, 1, 1, first, 30}, a + 3488, from, 0, 72, panel, 48);
-      multiply_5x30_by_5_leaky_relu((struct product){.weights = w + 0 + 5 * (72 * group + 0), .bias = w + 368 + 5 * group, .input = panel, .output = a + 4384 + first, .to = table_2 + 5 * group, .from = table_2 + 5 * group, .alpha = 0.125f, .beta = 0.0f, .input_stride = 48, .inner = 72});
+    for (int first = 0; first < 16; first += 16) {
+      pack_panel((struct window){9, 11, 6, 3, 3, 2, 2, 1, 1, 1, 1, first, 16}, a + 2336, from, 0, 72, panel, 32);
+      multiply_5x16_by_5_leaky_relu((struct product){.weights = w + 0 + 5 * (72 * group + 0), .bias = w + 368 + 5 * group, .input = panel, .output = a + 3232 + first, .to = table_2 + 5 * group, .from = table_2 + 5 * group, .alpha = 0.125f, .beta = 0.0f, .input_stride = 32, .inner = 72});
+    }
+    for (int first = 16; first < 30; first += 14) {
+      pack_panel((struct window){9, 11, 6, 3, 3, 2, 2, 1, 1, 1, 1, first, 14}, a + 2336, from, 0, 72, panel, 32);
+      multiply_5x14_by_5_leaky_relu((struct product){.weights = w + 0 + 5 * (72 * group + 0), .bias = w + 368 + 5 * group, .input = panel, .output = a + 3232 + first, .to = table_2 + 5 * group, .from = table_2 + 5 * group, .alpha = 0.125f, .beta = 0.0f, .input_stride = 32, .inner = 72});
     }
   }
 }
@@ -100,7 +122,7 @@ static void step_1(const float *w, float *a) {
 /* maxpool2: max pool 2×2, 5 channels, 2×3 */
 static void step_2(float *a) {
   pool_planes(1, (struct window){5, 6, 3, 2, 2, 2, 2, 0, 0, 1, 1, 0, 0}, 2, NONE, 5,
-              a + 4384, table_2, a + 32, table_3, NULL, NULL, 0.0f, 0.0f, a + 112);
+              a + 3232, table_2, a + 32, table_3, NULL, NULL, 0.0f, 0.0f, a + 112);
 }
 
 /* Float32 numbers, as the bytes of a string: compilers read that in a fraction of the time of a list of numbers. */

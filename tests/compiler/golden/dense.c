@@ -43,10 +43,6 @@ static const float table_3[32] = {
   0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 
 #if LANES == 16
-PRODUCT_TILE(product_6x4_add, 6, 4, ADD, NONE)
-PRODUCT_TILE(product_2x4_add, 2, 4, ADD, NONE)
-PRODUCT_TILE(product_6x4_resume_relu, 6, 4, RESUME, RELU)
-PRODUCT_TILE(product_2x4_resume_relu, 2, 4, RESUME, RELU)
 PRODUCT_TILE(product_16x1_add, 16, 1, ADD, NONE)
 PRODUCT_TILE(product_16x1_resume_relu, 16, 1, RESUME, RELU)
 PRODUCT_TILE(product_16x1, 16, 1, 0, NONE)
@@ -119,44 +115,42 @@ KERNEL void winograd_transform(const int matrix, const vec *x, vec *y) {
   }
 }
 
-/* 32 rows × 192 pixels. */
-ROUTINE void multiply_32x192_by_32_add(struct product p) {
+/* 32 rows × 16 pixels. */
+ROUTINE void multiply_32x16_by_32_add(struct product p) {
   p.rows = 32;
 #if LANES == 16
-    TILES(product_6x4_add, 6, 4, 0, 30, 0, 12);
-    TILES(product_2x4_add, 2, 4, 30, 32, 0, 12);
+    TILES(product_16x1_add, 16, 1, 0, 32, 0, 1);
 #elif LANES == 8
-    TILES(product_4x2_add, 4, 2, 0, 32, 0, 24);
+    TILES(product_4x2_add, 4, 2, 0, 32, 0, 2);
 #elif LANES == 4 && REGISTERS == 32
-    TILES(product_6x4_add, 6, 4, 0, 30, 0, 48);
-    TILES(product_2x4_add, 2, 4, 30, 32, 0, 48);
+    TILES(product_6x4_add, 6, 4, 0, 30, 0, 4);
+    TILES(product_2x4_add, 2, 4, 30, 32, 0, 4);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_2x4_add, 2, 4, 0, 32, 0, 48);
+    TILES(product_2x4_add, 2, 4, 0, 32, 0, 4);
 #elif LANES == 4
-    TILES(product_4x2_add, 4, 2, 0, 32, 0, 48);
+    TILES(product_4x2_add, 4, 2, 0, 32, 0, 4);
 #elif LANES == 1
-    TILES(product_4x2_add, 4, 2, 0, 32, 0, 192);
+    TILES(product_4x2_add, 4, 2, 0, 32, 0, 16);
 #endif
     next_rows(&p, 32);
 }
 
-/* 32 rows × 192 pixels. */
-ROUTINE void multiply_32x192_by_32_resume_relu(struct product p) {
+/* 32 rows × 16 pixels. */
+ROUTINE void multiply_32x16_by_32_resume_relu(struct product p) {
   p.rows = 32;
 #if LANES == 16
-    TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 12);
-    TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 12);
+    TILES(product_16x1_resume_relu, 16, 1, 0, 32, 0, 1);
 #elif LANES == 8
-    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 24);
+    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 2);
 #elif LANES == 4 && REGISTERS == 32
-    TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 48);
-    TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 48);
+    TILES(product_6x4_resume_relu, 6, 4, 0, 30, 0, 4);
+    TILES(product_2x4_resume_relu, 2, 4, 30, 32, 0, 4);
 #elif defined __wasm_simd128__ && LANES == 4
-    TILES(product_2x4_resume_relu, 2, 4, 0, 32, 0, 48);
+    TILES(product_2x4_resume_relu, 2, 4, 0, 32, 0, 4);
 #elif LANES == 4
-    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 48);
+    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 4);
 #elif LANES == 1
-    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 192);
+    TILES(product_4x2_resume_relu, 4, 2, 0, 32, 0, 16);
 #endif
     next_rows(&p, 32);
 }
@@ -236,17 +230,17 @@ static void step_1(const float *w, float *a) {
     float *const panel = a + 32;
     for (int group = 0; group < 1; group++) {
       const int32_t *const from = table_1 + group * 32;
-      for (int first = 0; first < 192; first += 192) {
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 192}, a + 39584, from, 0, 144, panel, 208);
-        multiply_32x192_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 192}, a + 39584, from, 144, 288, panel, 208);
-        multiply_32x192_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
+      for (int first = 0; first < 192; first += 16) {
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 16}, a + 39584, from, 0, 144, panel, 32);
+        multiply_32x16_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 32, .inner = 144});
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 16}, a + 39584, from, 144, 288, panel, 32);
+        multiply_32x16_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 32, .inner = 144});
       }
       for (int first = 192; first < 196; first += 4) {
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 0, 144, panel, 208);
-        multiply_32x4_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
-        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 144, 288, panel, 208);
-        multiply_32x4_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 208, .inner = 144});
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 0, 144, panel, 32);
+        multiply_32x4_by_32_add((struct product){.weights = w + 0 + 32 * (288 * group + 0), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 32, .inner = 144});
+        pack_panel((struct window){14, 14, 14, 3, 3, 1, 1, 1, 1, 1, 1, first, 4}, a + 39584, from, 144, 288, panel, 32);
+        multiply_32x4_by_32_resume_relu((struct product){.weights = w + 0 + 32 * (288 * group + 144), .bias = w + 9216 + 32 * group, .input = panel, .output = a + 46240 + first, .to = table_1 + 32 * group, .addend = a + 39584 + first, .from = table_1 + 32 * group, .input_stride = 32, .inner = 144});
       }
     }
     return;
