@@ -56,26 +56,27 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         return None
     kept_rows = 3 - window.stride[0]
     width, output_width = window.width, window.output_width
-    plane = plane_stride(window.height, width)
-    room = odd_lines((window.stride[0] * rows + kept_rows) * width + ALIGNMENT)
-    strip_plane = plane_stride(window.output_height, output_width)
-    strip_room = odd_lines(rows * output_width)
+    # Planes as they would lie in tensors of their own, and in scratch: first those before the depthwise convolution, then those after.
     scratch = scratch_of(expand.name)
-    end = (max(compress.output.starts) // plane + 1) * room
+    plane, strip = plane_stride(window.height, width), (window.stride[0] * rows + kept_rows) * width
+    output_plane, output_strip = plane_stride(window.output_height, output_width), rows * output_width
+    stride, output_stride = odd_lines(strip + ALIGNMENT), odd_lines(output_strip)
+    end = (max(compress.output.starts) // plane + 1) * stride
 
     def compressed(planes: Planes, row: int) -> Planes:
-        return Planes(scratch, tuple(start // plane * room + row * width for start in planes.starts))
+        return Planes(scratch, tuple(start // plane * stride + row * width for start in planes.starts))
 
     def filtered(planes: Planes) -> Planes:
-        return Planes(scratch, tuple(start // strip_plane * strip_room + end for start in planes.starts))
+        return Planes(scratch, tuple(start // output_plane * output_stride + end for start in planes.starts))
 
     steps = [step for step in (compress, depthwise, expand, shortcut) if step]
     return Strips(
         name=expand.name,
-        comment=f"{'; '.join(step.comment for step in steps)}; {rows} rows at a time",
+        comment=f"unit of {read} → {between} → {made} channels{' and a pool' if shortcut else ''}, "
+        f"{window.output_height}×{output_width}, {rows} {'rows' if rows > 1 else 'row'} at a time",
         output=expand.output,
         work=sum(step.work for step in steps),
-        scratch_floats=end + (max(depthwise.output.starts) // strip_plane + 1) * strip_room,
+        scratch_floats=end + (max(depthwise.output.starts) // output_plane + 1) * output_stride,
         compress=replace(compress, output=compressed(compress.output, kept_rows)),
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
