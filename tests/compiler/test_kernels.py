@@ -292,16 +292,25 @@ def random_inputs(graph: Graph) -> dict[str, np.ndarray]:
     return {port.name: random.standard_normal(port.shape).astype(np.float32) for port in graph.inputs}
 
 
-@pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
-@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
-def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
-    graph = make()
+def check_numbers(graph: Graph, folder, flags) -> None:
+    """They are those of the interpreter."""
     inputs = random_inputs(graph)
     expected = interpret(graph, inputs)
-    for name, value in run(graph, tmp_path, flags, inputs).items():
+    for name, value in run(graph, folder, flags, inputs).items():
         np.testing.assert_allclose(
             value, expected[name], rtol=1e-4, atol=2e-5 * np.abs(expected[name]).max(), err_msg=name
         )
+
+
+def check_what_is_not_finite(graph: Graph, folder, flags) -> None:
+    """NaN and infinity in the inputs go where the interpreter has them go."""
+    inputs = random_inputs(graph)
+    for number, value in enumerate(inputs.values()):
+        value.flat[value.size // 3] = (np.nan, np.inf, -np.inf)[number % 3]
+    expected = interpret(graph, inputs)
+    for name, value in run(graph, folder, flags, inputs).items():
+        np.testing.assert_array_equal(np.isnan(value), np.isnan(expected[name]), err_msg=name)
+        np.testing.assert_array_equal(np.isinf(value), np.isinf(expected[name]), err_msg=name)
 
 
 def check_writes(graph: Graph, folder, monkeypatch) -> None:
@@ -321,6 +330,12 @@ def check_writes(graph: Graph, folder, monkeypatch) -> None:
     for start, end in places:
         aligned[start:end] = before
     assert (arena == before).all()
+
+
+@pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
+@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
+def test_kernels_compute_what_the_interpreter_does(make, flags, tmp_path):
+    check_numbers(make(), tmp_path, flags)
 
 
 @pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
@@ -344,17 +359,10 @@ def test_products_of_planes_beyond_the_caches_are_the_same(flags, tmp_path, monk
     graph = products()
     products_planned = [step for step in make_plan(graph).steps if isinstance(step, Product)]
     assert {(step.far, len(step.chunks)) for step in products_planned} == {(True, 1), (True, 2)}
-    test_kernels_compute_what_the_interpreter_does(products, flags, tmp_path)
+    check_numbers(graph, tmp_path, flags)
 
 
 @pytest.mark.parametrize("flags", [WIDTHS["scalar"], WIDTHS["8 lanes"]], ids=["scalar", "8 lanes"])
 @pytest.mark.parametrize("make", [products, depthwise, pools, stems], ids=lambda make: make.__name__)
 def test_nan_and_infinity_go_where_they_should(make, flags, tmp_path):
-    graph = make()
-    inputs = random_inputs(graph)
-    for number, value in enumerate(inputs.values()):
-        value.flat[value.size // 3] = (np.nan, np.inf, -np.inf)[number % 3]
-    expected = interpret(graph, inputs)
-    for name, value in run(graph, tmp_path, flags, inputs).items():
-        np.testing.assert_array_equal(np.isnan(value), np.isnan(expected[name]), err_msg=name)
-        np.testing.assert_array_equal(np.isinf(value), np.isinf(expected[name]), err_msg=name)
+    check_what_is_not_finite(make(), tmp_path, flags)

@@ -56,20 +56,22 @@ def test_tensors_that_live_together_lie_apart(tensors):
             assert apart or not a.meets(b)
 
 
+SAMPLE = (
+    "shufflenet_x1_0_g3",
+    "shufflenet_x0_25_g8",
+    "shufflenet_x2_0_g3_se",
+    "mobilenet_x0_5",
+    "alexnet",
+    "googlenet",
+    "pvanet",
+    "vgg_like_38m",
+    "resnet_like_38m",
+    "resnext_like_13m",
+)
+
+
 @pytest.mark.parametrize(
-    "name",
-    [
-        "shufflenet_x1_0_g3",
-        "shufflenet_x0_25_g8",
-        "shufflenet_x2_0_g3_se",
-        "mobilenet_x0_5",
-        "alexnet",
-        "googlenet",
-        "pvanet",
-        "vgg_like_38m",
-        "resnet_like_38m",
-        "resnext_like_13m",
-    ],
+    "name", [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.every_size) for name in nets.variants()]
 )
 def test_the_arena_is_within_a_tenth_of_the_lower_bound(name):
     torch.manual_seed(0)

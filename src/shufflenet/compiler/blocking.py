@@ -5,8 +5,10 @@ import math
 import numpy as np
 
 from shufflenet.compiler.alignment import ALIGNMENT
+from shufflenet.compiler.ir import Pair
 from shufflenet.compiler.steps import Block, Chunks
 from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
+from shufflenet.compiler.winograd import LANES, Layout, Transform, chunk_rows, lay_out
 
 CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
@@ -43,6 +45,18 @@ def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | 
         for first, end, step in ((0, count - last, size), (count - last, count, last))
         if step
     )
+
+
+def cut_tiles(transform: Transform, rows: int, inner: int, size: Pair, spare: int) -> tuple[tuple[Chunks, ...], Layout]:
+    """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` floats are too few, but of a vector of tiles at least."""
+    tile_rows, columns = transform.tiles(size)
+    most, least = chunk_rows(transform, inner, size), max(1, LANES // columns)
+    while True:
+        chunks = cut_pixels(rows, tile_rows, most, each=columns)
+        layout = lay_out(transform, (chunks[0].count, columns), inner, chunks[0].blocks[0].rows)
+        if most <= least or layout.floats <= spare:
+            return chunks, layout
+        most -= 1
 
 
 def pack_positions(matrices: np.ndarray, part: int, blocks: tuple[Block, ...]) -> np.ndarray:

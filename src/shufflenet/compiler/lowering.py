@@ -1,6 +1,5 @@
 """Operations → steps: which kernel computes each, how it is tiled, and its weights packed as that kernel reads them."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import singledispatchmethod
@@ -11,8 +10,7 @@ import numpy as np
 
 from shufflenet.compiler import steps
 from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
-from shufflenet.compiler.arena import Lifetime, alive, lower_bound
-from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, pack_positions, pack_weights
+from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, cut_tiles, pack_positions, pack_weights
 from shufflenet.compiler.ir import (
     Activate,
     Convolution,
@@ -23,15 +21,15 @@ from shufflenet.compiler.ir import (
     LocalResponseNormalization,
     Operation,
     Pad,
-    Pair,
     Pool,
     Resample,
     Softmax,
     View,
 )
+from shufflenet.compiler.scratch import spare_floats
 from shufflenet.compiler.stems import find_stems
-from shufflenet.compiler.steps import Chunks, PanelProduct, Planes, Step, Window
-from shufflenet.compiler.winograd import LANES, Layout, Transform, choose_transform, chunk_rows, largest_input, lay_out
+from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
+from shufflenet.compiler.winograd import Transform, choose_transform, largest_input
 
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
@@ -46,12 +44,12 @@ class Lowering:
         self.graph = graph
         self.ports = {port.view.tensor: number for number, port in enumerate(graph.inputs)}
         self._stems = find_stems(graph)
-        self._fused = {pool.name for pool in self._stems.values() if pool}
-        self._spare = self._spare_floats()
+        self._spare = spare_floats(graph, self._stems)
         self._weights: list[np.ndarray] = []
         self._floats = 0
 
     def steps(self) -> Iterator[Step]:
+        fused = {pool.name for pool in self._stems.values() if pool}
         read = {view.tensor for op in self.graph.operations if op.name not in self._stems for view in op.inputs}
         for port in self.graph.inputs:
             if port.view.tensor in read:
@@ -59,26 +57,8 @@ class Lowering:
         for operation in self.graph.operations:
             if isinstance(operation, Convolution) and operation.name in self._stems:
                 yield self._stem(operation, self._stems[operation.name])
-            elif operation.name not in self._fused:
+            elif operation.name not in fused:
                 yield from self.plan(operation)
-
-    def _spare_floats(self) -> dict[str, int]:
-        """By operation: what is free for scratch beside the tensors alive, if the arena is an eleventh larger than it must be."""
-        pooled = {name: pool.output.tensor for name, pool in self._stems.items() if pool}
-        first: dict[str, int] = {}
-        last: dict[str, int] = {}
-        operations = [operation for operation in self.graph.operations if operation.name not in self._fused]
-        for i, operation in enumerate(operations):
-            # A stem reads a network's input where it is, and makes the pool's output.
-            read = () if operation.name in self._stems else operation.inputs
-            for tensor in (pooled.get(operation.name, operation.output.tensor), *(view.tensor for view in read)):
-                first.setdefault(tensor, i)
-                last[tensor] = i
-        last |= {port.view.tensor: len(operations) for port in self.graph.outputs}
-        tensors = self.graph.tensors
-        lifetimes = [Lifetime(name, math.prod(tensors[name].shape), i, last[name]) for name, i in first.items()]
-        arena = lower_bound(lifetimes) * 12 // 11
-        return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}
 
     def weights(self) -> np.ndarray:
         return np.concatenate([*self._weights, np.zeros(64, np.float32)])  # the last vectors may read past their rows
@@ -174,7 +154,7 @@ class Lowering:
     def _winograd_product(self, direct: PanelProduct, weight: np.ndarray, transform: Transform) -> Step:
         rows, inner = weight.shape[0] // direct.groups, weight.shape[1]
         size = direct.window.output_height, direct.window.output_width
-        chunks, layout = _cut_tiles(transform, rows, inner, size, self._spare[direct.name])
+        chunks, layout = cut_tiles(transform, rows, inner, size, self._spare[direct.name])
         blocks = chunks[0].blocks
         part = -(-inner // -(-inner // PRODUCT_INNER))
         transformed = [transform.weights(group) for group in np.split(weight, direct.groups)]
@@ -406,20 +386,6 @@ def _is_direct(window: Window) -> bool:
         and window.output_height == (window.height - 1) // stride + 1
         and window.output_width == (window.width - 1) // stride + 1
     )
-
-
-def _cut_tiles(
-    transform: Transform, rows: int, inner: int, size: Pair, spare: int
-) -> tuple[tuple[Chunks, ...], Layout]:
-    """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` floats are too few, but of a vector of tiles at least."""
-    tile_rows, columns = transform.tiles(size)
-    most, least = chunk_rows(transform, inner, size), max(1, LANES // columns)
-    while True:
-        chunks = cut_pixels(rows, tile_rows, most, each=columns)
-        layout = lay_out(transform, (chunks[0].count, columns), inner, chunks[0].blocks[0].rows)
-        if most <= least or layout.floats <= spare:
-            return chunks, layout
-        most -= 1
 
 
 def _affine(planes: Planes) -> bool:

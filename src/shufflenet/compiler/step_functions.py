@@ -108,17 +108,17 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Strips) -> Iterator[str]:
-        window, kept_rows = step.depthwise.window, step.kept_rows
-        width, stride = window.width, window.stride[0]
+        window = step.depthwise.window
+        width, stride, ahead = window.width, window.stride[0], window.shared_rows - 1
         made = f" + row * {window.output_width}"
         for run in step.runs:
             parts = []
             if run.first == 0:
-                parts.append(self._chunks(step.compress, run.compress, made=f" - {(kept_rows - 1) * width}"))
+                parts.append(self._chunks(step.compress, run.compress, made=f" - {ahead * width}"))
             else:
-                parts.append(self._keep_rows(step))
+                parts.append(self._share_rows(step))
                 if run.compress:
-                    below = f" + ({stride} * row + {kept_rows - 1}) * {width}"
+                    below = f" + ({stride} * row + {ahead}) * {width}"
                     parts.append(self._chunks(step.compress, run.compress, read=below))
             parts.append(self._depthwise_rows(step.depthwise, "row", run.rows))
             parts.append(self._chunks(step.expand, run.expand, made=made))
@@ -131,13 +131,13 @@ class StepFunctions:
                 yield "  }"
             yield "}"
 
-    def _keep_rows(self, step: steps.Strips) -> Iterator[str]:
+    def _share_rows(self, step: steps.Strips) -> Iterator[str]:
         """The last compressed rows of the strip above become the first."""
-        width, planes = step.depthwise.window.width, step.depthwise.input
-        moved = step.depthwise.window.stride[0] * step.runs[0].rows * width
+        window, planes = step.depthwise.window, step.depthwise.input
+        moved = window.stride[0] * step.runs[0].rows * window.width
         yield f"for (int i = 0; i < {len(planes.starts)}; i++) {{"
-        yield f"  float *const rows = a + {planes.offset} + {self.shared.starts(planes)}[i] - {width};"
-        yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {step.kept_rows * width});"
+        yield f"  float *const rows = a + {planes.offset} + {self.shared.starts(planes)}[i] - {window.width};"
+        yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
         yield "}"
 
     @body.register

@@ -33,6 +33,11 @@ class Window:
     padding: tuple[int, int]  # top, left
     dilation: tuple[int, int]
 
+    @property
+    def shared_rows(self) -> int:
+        """Rows of the input that a row of output has in common with the one above."""
+        return self.kernel[0] - self.stride[0]
+
 
 @dataclass(frozen=True)
 class Block:
@@ -176,7 +181,7 @@ class Run:
 class Strips(Step):
     """A unit's steps, one strip of rows after the other, so that each finds in a cache what the one before it made.
 
-    What lies between them is in scratch. `compress` adds the rows that a strip needs below the last `kept_rows` of the strip above;
+    What lies between them is in scratch. `compress` adds the rows that a strip needs below those that it shares with the strip above;
     `depthwise.input` begins with the second row there, which the first row of output has in its middle.
     """
 
@@ -195,10 +200,6 @@ class Strips(Step):
     def operands(self) -> dict[str, Planes]:
         found = {f"{i} {name}": planes for i, m in enumerate(self.members) for name, planes in m.operands.items()}
         return {name: planes for name, planes in found.items() if planes.tensor != scratch_of(self.name)}
-
-    @property
-    def kept_rows(self) -> int:
-        return 3 - self.depthwise.window.stride[0]
 
 
 @dataclass(frozen=True, kw_only=True)

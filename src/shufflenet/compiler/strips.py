@@ -54,11 +54,10 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
     rows = _strip_rows(window, read, between, made if expand.output.tensor != compress.input.tensor else 0)
     if not rows:
         return None
-    kept_rows = 3 - window.stride[0]
     width, output_width = window.width, window.output_width
     # Planes as they would lie in tensors of their own, and in scratch: first those before the depthwise convolution, then those after.
     scratch = scratch_of(expand.name)
-    plane, strip = plane_stride(window.height, width), (window.stride[0] * rows + kept_rows) * width
+    plane, strip = plane_stride(window.height, width), (window.stride[0] * rows + window.shared_rows) * width
     output_plane, output_strip = plane_stride(window.output_height, output_width), rows * output_width
     stride, output_stride = odd_lines(strip + ALIGNMENT), odd_lines(output_strip)
     end = (max(compress.output.starts) // plane + 1) * stride
@@ -77,7 +76,7 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         output=expand.output,
         work=sum(step.work for step in steps),
         scratch_floats=end + (max(depthwise.output.starts) // output_plane + 1) * output_stride,
-        compress=replace(compress, output=compressed(compress.output, kept_rows)),
+        compress=replace(compress, output=compressed(compress.output, window.shared_rows)),
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
         shortcut=shortcut,
@@ -95,7 +94,7 @@ def _strip_rows(window: Window, read: int, between: int, made: int) -> int | Non
     floats = ((read + between) * stride**2 + between + made) * window.output_width  # of one row of output
     heights = [
         rows
-        for rows in range(3 - stride, window.output_height)
+        for rows in range(window.shared_rows, window.output_height)
         if rows * floats <= STRIP_FLOATS and rows * window.output_width % ALIGNMENT == 0
     ]
     if floats * window.output_height < UNIT_FLOATS:

@@ -1,0 +1,27 @@
+"""How much memory a step may take for itself: what is free anyway, beside the tensors that are alive."""
+
+import math
+
+from shufflenet.compiler.arena import Lifetime, alive, lower_bound
+from shufflenet.compiler.ir import Graph, Pool
+
+
+def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
+    """By operation, what is free if the arena is an eleventh larger than it must be. `stems` are those of `find_stems`.
+
+    A stem reads a network's input where it is, and makes its pool's output; the pool is no operation then.
+    """
+    pools = {name: pool for name, pool in stems.items() if pool}
+    fused = {pool.name for pool in pools.values()}
+    operations = [operation for operation in graph.operations if operation.name not in fused]
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for i, operation in enumerate(operations):
+        read = () if operation.name in stems else operation.inputs
+        for view in (pools.get(operation.name, operation).output, *read):
+            first.setdefault(view.tensor, i)
+            last[view.tensor] = i
+    last |= {port.view.tensor: len(operations) for port in graph.outputs}
+    lifetimes = [Lifetime(name, math.prod(graph.tensors[name].shape), i, last[name]) for name, i in first.items()]
+    arena = lower_bound(lifetimes) * 12 // 11
+    return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}
