@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from shufflenet import nets
-from shufflenet.compiler.build import FLAGS, write_source
+from shufflenet.compiler.run.build import FLAGS, write_source
 from shufflenet.deploy.compile import compile_source
 
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")

@@ -33,8 +33,8 @@ import torch
 
 from shufflenet import nets
 from shufflenet.compiler import Network, build, load
-from shufflenet.compiler.build import machine_target
-from shufflenet.compiler.profile import peak_gflops
+from shufflenet.compiler.run.build import machine_target
+from shufflenet.compiler.run.profile import peak_gflops
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.deploy.source import Source

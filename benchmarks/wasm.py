@@ -18,7 +18,7 @@ import onnx
 import torch
 
 from shufflenet import nets
-from shufflenet.compiler.build import build
+from shufflenet.compiler.run.build import build
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.source import Source
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from shufflenet.checkpoints import Metadata, Preprocessing, save
 from shufflenet.cli import app
 from shufflenet.compiler import CompileError
-from shufflenet.compiler.build import TARGETS
+from shufflenet.compiler.run.build import TARGETS
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError

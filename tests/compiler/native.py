@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from shufflenet.compiler import Network, Plan, Source
-from shufflenet.compiler.build import write_source
-from shufflenet.compiler.emit import emit
-from shufflenet.compiler.ir import Graph, Port
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.graph.ir import Graph, Port
+from shufflenet.compiler.graph.reference import execute, read
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.reference import execute, read
+from shufflenet.compiler.run.build import write_source
 
 from .networks import difference
 

@@ -9,8 +9,8 @@ import torch
 
 import shufflenet
 from shufflenet.compiler import CompileError, build, compile_onnx
-from shufflenet.compiler.build import cache_folder, compile_command, find_compiler
-from shufflenet.compiler.emit import main_program
+from shufflenet.compiler.c.emit import main_program
+from shufflenet.compiler.run.build import cache_folder, compile_command, find_compiler
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx

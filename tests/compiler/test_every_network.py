@@ -11,8 +11,8 @@ import torch
 
 from shufflenet import nets
 from shufflenet.compiler import compile_onnx
-from shufflenet.compiler.ir import Convolution, Elementwise, GlobalPool, Pool
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.graph.ir import Convolution, Elementwise, GlobalPool, Pool
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx

@@ -1,7 +1,7 @@
 """The C of a few tiny networks, to the byte: what a change of the compiler does to it shows in the commit.
 
 Weights are counted, not drawn, and the version in the header comment is a fixed one, so that nothing but the compiler decides the bytes.
-Kernels are left out: they are files already, in compiler/kernels.
+Kernels are left out: they are files already, in compiler/c/kernels.
 """
 
 import difflib
@@ -14,9 +14,9 @@ import onnx
 import pytest
 
 from shufflenet.compiler import Pixels, Source
-from shufflenet.compiler.emit import emit
+from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
 from .native import load_native
@@ -104,7 +104,7 @@ def source_of(network: Callable[[Counted], str], *, timed: bool = False) -> Sour
 
 
 def without_kernels(text: str) -> str:
-    for kernel in resources.files("shufflenet.compiler.kernels").iterdir():
+    for kernel in resources.files("shufflenet.compiler.c.kernels").iterdir():
         if kernel.name.endswith(".c"):
             text = text.replace(kernel.read_text(encoding="utf-8"), f"/* kernels/{kernel.name} */\n")
     return text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     RELU,
     Activate,
     Activation,
@@ -19,7 +19,7 @@ from shufflenet.compiler.ir import (
     every_window_touches,
     output_size,
 )
-from shufflenet.compiler.verify import verify
+from shufflenet.compiler.graph.verify import verify
 
 
 def graph() -> Graph:

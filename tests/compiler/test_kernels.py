@@ -9,12 +9,9 @@ from itertools import accumulate, count
 import numpy as np
 import pytest
 
-from shufflenet.compiler import blocking, lowering, plan
-from shufflenet.compiler.alignment import ALIGNMENT
-from shufflenet.compiler.arena import Lifetime
-from shufflenet.compiler.build import build, write_source
-from shufflenet.compiler.emit import emit
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.graph.ir import (
     RELU,
     Activate,
     Activation,
@@ -32,12 +29,14 @@ from shufflenet.compiler.ir import (
     View,
     output_size,
 )
-from shufflenet.compiler.network import load
-from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.reference import interpret
-from shufflenet.compiler.source import Pixels
-from shufflenet.compiler.steps import Product, Stem
-from shufflenet.compiler.verify import verify
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.graph.verify import verify
+from shufflenet.compiler.plan import blocking, lowering, make_plan, memory
+from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.arena import Lifetime
+from shufflenet.compiler.plan.steps import Product, Stem
+from shufflenet.compiler.run.build import build, write_source
+from shufflenet.compiler.run.network import load
 
 from .native import gcc
 
@@ -323,10 +322,10 @@ def check_writes(graph: Graph, folder, monkeypatch) -> None:
         places[:] = [(start, start + lifetime.size) for start, lifetime in zip(starts, lifetimes, strict=True)]
         return {lifetime.name: start for start, lifetime in zip(starts, lifetimes, strict=True)}, end
 
-    monkeypatch.setattr(plan, "place", place)
+    monkeypatch.setattr(memory, "place", place)
     arena = np.full(make_plan(graph).arena_floats, before)
     run(graph, folder, WIDTHS["16 lanes"], random_inputs(graph), arena)
-    aligned = arena[-arena.ctypes.data // 4 % ALIGNMENT + plan.MARGIN :]
+    aligned = arena[-arena.ctypes.data // 4 % ALIGNMENT + memory.MARGIN :]
     for start, end in places:
         aligned[start:end] = before
     assert (arena == before).all()

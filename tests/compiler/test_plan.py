@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shufflenet import nets
-from shufflenet.compiler.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
+from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling, fits
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling, fits
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shufflenet.compiler import compile_onnx
-from shufflenet.compiler.profile import StepTime, peak_gflops, time_steps
+from shufflenet.compiler.run.profile import StepTime, peak_gflops, time_steps
 
 from .native import load_native
 from .networks import Builder

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from shufflenet.compiler import compile_onnx
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
 from .native import first_that_differs, load_native, run_sanitized
@@ -66,7 +66,7 @@ def test_no_byte_beyond_what_was_promised_is_touched(batch, tmp_path):
 
 def test_numbers_that_are_none_come_out_where_the_reference_has_them(tmp_path):
     """A NaN, an infinity, in each network's input: the outputs are not finite where reference.py says so, and nowhere else."""
-    from shufflenet.compiler.reference import interpret
+    from shufflenet.compiler.graph.reference import interpret
 
     model, _ = random_networks(range(3000, 3000 + BATCH))
     compiled = compile_onnx(model, embed=False)

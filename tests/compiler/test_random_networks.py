@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shufflenet.compiler.ir import Convolution, Copy
-from shufflenet.compiler.read_onnx import read_onnx
-from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.graph.ir import Convolution, Copy
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import stages
 
 from .networks import difference, random_inputs, random_network, run_onnxruntime

@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from shufflenet.compiler.ir import Graph
+from shufflenet.compiler.graph.ir import Graph
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.plan.steps import Plan, Planes, Stem, scratch_of
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.compiler.steps import Plan, Planes, Stem, scratch_of
 
 from .networks import random_network, random_networks
 

@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.ir import Convolution, Copy, GlobalPool, Graph
-from shufflenet.compiler.read_onnx import read_onnx
-from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.graph.ir import Convolution, Copy, GlobalPool, Graph
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.graph.verify import verify
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import stages
-from shufflenet.compiler.verify import verify
 
 from .networks import SHUFFLES, Builder, difference, random_inputs, run_onnxruntime, shuffle
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,
@@ -17,8 +17,8 @@ from shufflenet.compiler.ir import (
     Pad,
     Pool,
 )
-from shufflenet.compiler.read_onnx import read_onnx
-from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import PASSES, simplify, stages
 
 from .networks import Builder, difference, random_inputs, run_onnxruntime, shuffle

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shufflenet import nets
-from shufflenet.compiler import strips
-from shufflenet.compiler.emit import emit
-from shufflenet.compiler.ir import RELU, Activation, Convolution, Graph, Pool, Port, View
-from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.read_onnx import read_onnx
-from shufflenet.compiler.reference import interpret
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.graph.ir import RELU, Activation, Convolution, Graph, Pool, Port, View
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.plan import make_plan, strips
+from shufflenet.compiler.plan.steps import Chunks, Strips, Window
+from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.compiler.steps import Chunks, Strips, Window
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import shufflenet
-from shufflenet.compiler.build import FLAGS, build, compile_command, write_source
-from shufflenet.compiler.emit import main_program
+from shufflenet.compiler.c.emit import main_program
+from shufflenet.compiler.run.build import FLAGS, build, compile_command, write_source
 from shufflenet.deploy.compile import compile_source
 
 SIZE = (33, 41)

@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from shufflenet.compiler import compile_onnx, lowering, winograd
-from shufflenet.compiler.ir import RELU, Activation, Graph
-from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.reference import interpret
-from shufflenet.compiler.steps import PanelProduct, Plan, WinogradProduct
-from shufflenet.compiler.winograd import TRANSFORMS, Transform, choose_transform, largest_input
+from shufflenet.compiler import compile_onnx
+from shufflenet.compiler.graph.ir import RELU, Activation, Graph
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.plan import lowering, make_plan, winograd
+from shufflenet.compiler.plan.steps import PanelProduct, Plan, WinogradProduct
+from shufflenet.compiler.plan.winograd import TRANSFORMS, Transform, choose_transform, largest_input
 
 from .native import load_native, run_sanitized
 from .networks import Builder, difference, random_inputs, run_onnxruntime

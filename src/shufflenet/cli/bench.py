@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from shufflenet.compiler.profile import StepTime
+    from shufflenet.compiler.run.profile import StepTime
     from shufflenet.deploy.bench import Bench
     from shufflenet.deploy.layers import Layers
     from shufflenet.nets import Network

@@ -40,9 +40,9 @@ def compile(
     import rich
 
     from shufflenet.cli.options import parse_size
-    from shufflenet.compiler.build import build as build_library
-    from shufflenet.compiler.build import compile_command, write_source
-    from shufflenet.compiler.emit import main_program
+    from shufflenet.compiler.c.emit import main_program
+    from shufflenet.compiler.run.build import build as build_library
+    from shufflenet.compiler.run.build import compile_command, write_source
     from shufflenet.deploy.compile import compile_source
     from shufflenet.errors import UserError
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import onnx
 
-from shufflenet.compiler.build import build, build_once
-from shufflenet.compiler.emit import emit
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.c.source import Pixels, Signature, Source
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.ir import Pair
-from shufflenet.compiler.network import Network, load
+from shufflenet.compiler.graph.ir import Pair
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.read_onnx import read_onnx
+from shufflenet.compiler.plan.steps import Plan
+from shufflenet.compiler.read import read_onnx
+from shufflenet.compiler.run.build import build, build_once
+from shufflenet.compiler.run.network import Network, load
 from shufflenet.compiler.simplify import stages
-from shufflenet.compiler.source import Pixels, Signature, Source
-from shufflenet.compiler.steps import Plan
 
 __all__ = [
     "CompileError",

@@ -14,8 +14,8 @@ import shufflenet
 from shufflenet.checkpoints import Preprocessing, load
 from shufflenet.compiler import Compiled, Network, Pixels, build_once, compile_onnx
 from shufflenet.compiler import load as load_library
-from shufflenet.compiler.build import digest
-from shufflenet.compiler.read_onnx import load_model
+from shufflenet.compiler.read import load_model
+from shufflenet.compiler.run.build import digest
 from shufflenet.deploy.source import Source
 from shufflenet.errors import UserError
 from shufflenet.nets import Network as Net

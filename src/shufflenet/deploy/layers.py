@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shufflenet.compiler.build import machine_target
-from shufflenet.compiler.profile import StepTime, peak_gflops, time_steps
+from shufflenet.compiler.run.build import machine_target
+from shufflenet.compiler.run.profile import StepTime, peak_gflops, time_steps
 from shufflenet.deploy.bench import provenance
 from shufflenet.deploy.compile import compile_source
 from shufflenet.nets import Network

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from shufflenet.compiler.ir import Graph
+from shufflenet.compiler.graph.ir import Graph
+from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.simplify.fold import (
     fold_padding,
     fold_scale_back,
@@ -23,7 +24,6 @@ from shufflenet.compiler.simplify.fuse import (
 from shufflenet.compiler.simplify.order import sort_channels
 from shufflenet.compiler.simplify.rewrite import Rule, remove_unused, rewrite
 from shufflenet.compiler.simplify.views import share_buffers
-from shufflenet.compiler.verify import verify
 
 
 def simplify(graph: Graph) -> Graph:

@@ -2,7 +2,7 @@
 
 import math
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,

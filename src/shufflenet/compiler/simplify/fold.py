@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from shufflenet.compiler.ir import Convolution, Copy, GlobalPool, Graph, Operation, Pad, Pool, every_window_touches
+from shufflenet.compiler.graph.ir import (
+    Convolution,
+    Copy,
+    GlobalPool,
+    Graph,
+    Operation,
+    Pad,
+    Pool,
+    every_window_touches,
+)
 from shufflenet.compiler.simplify.rewrite import Edit, Wiring, channel_order
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
     Copy,

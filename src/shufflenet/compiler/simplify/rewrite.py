@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from shufflenet.compiler.ir import Graph, Operation, Port, Tensor, View
+from shufflenet.compiler.graph.ir import Graph, Operation, Port, Tensor, View
 from shufflenet.compiler.simplify.bounds import Bounds, bounds
 
 

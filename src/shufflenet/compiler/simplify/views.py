@@ -7,7 +7,7 @@ order in which its most demanding reader wants them, so that a shuffle is done b
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from shufflenet.compiler.ir import Convolution, Copy, Graph, Operation, Port, Tensor, View
+from shufflenet.compiler.graph.ir import Convolution, Copy, Graph, Operation, Port, Tensor, View
 from shufflenet.compiler.simplify.order import is_channelwise
 from shufflenet.compiler.simplify.rewrite import with_views
 

@@ -7,13 +7,13 @@ before and after any plane, so the arena has that margin at both ends.
 import math
 from dataclasses import fields, replace
 
-from shufflenet.compiler import steps
-from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
-from shufflenet.compiler.arena import Lifetime, lower_bound, place
-from shufflenet.compiler.ir import Graph, View
-from shufflenet.compiler.lowering import Lowering
-from shufflenet.compiler.steps import Plan, Planes, PlannedPort, Step, scratch_of
-from shufflenet.compiler.strips import in_strips
+from shufflenet.compiler.graph.ir import Graph, View
+from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
+from shufflenet.compiler.plan.lowering import Lowering
+from shufflenet.compiler.plan.steps import Plan, Planes, PlannedPort, Step, scratch_of
+from shufflenet.compiler.plan.strips import in_strips
 
 MARGIN = 32  # floats
 

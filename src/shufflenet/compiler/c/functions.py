@@ -7,12 +7,12 @@ from math import prod
 
 import numpy as np
 
-from shufflenet.compiler import steps
-from shufflenet.compiler.alignment import ALIGNMENT
-from shufflenet.compiler.ir import Activation
-from shufflenet.compiler.shared import Shared, activation_kind, comment, number
-from shufflenet.compiler.source import Pixels
-from shufflenet.compiler.steps import Block, Chunks, Planes, PlannedPort, Step, Window
+from shufflenet.compiler.c.definitions import Shared, activation_kind, comment, number
+from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step, Window
 
 AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
 

@@ -6,7 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
     Copy,

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     RELU,
     Activate,
     Activation,
@@ -16,9 +16,9 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.read_onnx.node import Node
-from shufflenet.compiler.read_onnx.reader import Reader
-from shufflenet.compiler.read_onnx.values import Value, in_order_of, places, rearranged, rows_along
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.values import Value, in_order_of, places, rearranged, rows_along
 
 
 def activation(node: Node, reader: Reader) -> Value:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shufflenet.compiler.build import compile_command, machine_target
-from shufflenet.compiler.network import Network
-from shufflenet.compiler.steps import Plan
+from shufflenet.compiler.plan.steps import Plan
+from shufflenet.compiler.run.build import compile_command, machine_target
+from shufflenet.compiler.run.network import Network
 
 WARM_UP_RUNS = 3
 PEAK_CALLS, PEAK_ROUNDS = 200, 20_000  # about 2 ms a call, which some get undisturbed
@@ -50,7 +50,7 @@ def time_steps(network: Network, plan: Plan, runs: int = 100) -> list[StepTime]:
 
 def peak_gflops() -> float:
     """What one thread of this machine can do at most, measured: fused multiply-adds in registers, each counted as two."""
-    kernels = resources.files("shufflenet.compiler.kernels")
+    kernels = resources.files("shufflenet.compiler.c.kernels")
     text = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n" + "".join(
         (kernels / f"{name}.c").read_text(encoding="utf-8") for name in ("vectors", "peak")
     )

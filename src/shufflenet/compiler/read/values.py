@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shufflenet.compiler.ir import Pair, View
+from shufflenet.compiler.graph.ir import Pair, View
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from shufflenet.compiler.c.source import Source
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.source import Source
 
 FLAGS = ("-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra", "-Werror")
 

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shufflenet.compiler import steps
-from shufflenet.compiler.alignment import ALIGNMENT, aligned, plane_stride
-from shufflenet.compiler.blocking import chunk_pixels, cut_pixels, cut_rows, cut_tiles, pack_positions, pack_weights
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
     Copy,
@@ -26,10 +23,20 @@ from shufflenet.compiler.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.scratch import spare_floats
-from shufflenet.compiler.stems import find_stems
-from shufflenet.compiler.steps import PanelProduct, Planes, Step, Window
-from shufflenet.compiler.winograd import Transform, choose_transform, largest_input
+from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.plan.blocking import (
+    chunk_pixels,
+    cut_pixels,
+    cut_rows,
+    cut_tiles,
+    pack_positions,
+    pack_weights,
+)
+from shufflenet.compiler.plan.spare_memory import spare_floats
+from shufflenet.compiler.plan.stems import find_stems
+from shufflenet.compiler.plan.steps import PanelProduct, Planes, Step, Window
+from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache

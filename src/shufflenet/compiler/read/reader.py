@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shufflenet.compiler.ir import Copy, Graph, Operation, Pair, Port, Tensor, View
-from shufflenet.compiler.read_onnx.node import Node
-from shufflenet.compiler.read_onnx.values import Value
+from shufflenet.compiler.graph.ir import Copy, Graph, Operation, Pair, Port, Tensor, View
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.values import Value
 
 
 @dataclass

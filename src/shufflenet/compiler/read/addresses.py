@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from shufflenet.compiler.ir import Copy
-from shufflenet.compiler.read_onnx.node import Node
-from shufflenet.compiler.read_onnx.reader import Reader
-from shufflenet.compiler.read_onnx.values import Value, places, rearranged, reshaped
+from shufflenet.compiler.graph.ir import Copy
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.values import Value, places, rearranged, reshaped
 
 
 def identity(node: Node, reader: Reader) -> Value:

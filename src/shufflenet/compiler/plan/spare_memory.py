@@ -2,8 +2,8 @@
 
 import math
 
-from shufflenet.compiler.arena import Lifetime, alive, lower_bound
-from shufflenet.compiler.ir import Graph, Pool
+from shufflenet.compiler.graph.ir import Graph, Pool
+from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound
 
 
 def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from shufflenet.compiler.alignment import ALIGNMENT
-from shufflenet.compiler.ir import Pair
-from shufflenet.compiler.steps import Block, Chunks
-from shufflenet.compiler.tiles import MACHINES, choose_block, choose_tiling
-from shufflenet.compiler.winograd import LANES, Layout, Transform, chunk_rows, lay_out
+from shufflenet.compiler.graph.ir import Pair
+from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.steps import Block, Chunks
+from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling
+from shufflenet.compiler.plan.winograd import LANES, Layout, Transform, chunk_rows, lay_out
 
 CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from shufflenet.compiler.alignment import ALIGNMENT, odd_lines, plane_stride
-from shufflenet.compiler.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
-from shufflenet.compiler.steps import Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window, scratch_of
+from shufflenet.compiler.plan.alignment import ALIGNMENT, odd_lines, plane_stride
+from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
+from shufflenet.compiler.plan.steps import Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window, scratch_of
 
 UNIT_FLOATS = 2_097_152  # a unit whose planes are more than these 8 MiB finds little of them in a last-level cache
 STRIP_FLOATS = 786_432  # of all planes, at most, that a strip touches: 3 MiB

@@ -9,8 +9,8 @@ from onnx import external_data_helper, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.ir import Graph, Pair, Port
-from shufflenet.compiler.read_onnx.addresses import (
+from shufflenet.compiler.graph.ir import Graph, Pair, Port
+from shufflenet.compiler.read.addresses import (
     cast,
     concat,
     cut,
@@ -24,7 +24,7 @@ from shufflenet.compiler.read_onnx.addresses import (
     transpose,
     unsqueeze,
 )
-from shufflenet.compiler.read_onnx.arithmetic import (
+from shufflenet.compiler.read.arithmetic import (
     activation,
     arithmetic,
     batch_normalization,
@@ -34,10 +34,10 @@ from shufflenet.compiler.read_onnx.arithmetic import (
     negation,
     softmax,
 )
-from shufflenet.compiler.read_onnx.node import Node, read_node
-from shufflenet.compiler.read_onnx.reader import Reader
-from shufflenet.compiler.read_onnx.values import Value
-from shufflenet.compiler.read_onnx.windows import convolution, global_pool, pad, pool
+from shufflenet.compiler.read.node import Node, read_node
+from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.values import Value
+from shufflenet.compiler.read.windows import convolution, global_pool, pad, pool
 
 _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Add": arithmetic,

@@ -13,8 +13,8 @@ from math import prod
 
 import numpy as np
 
-from shufflenet.compiler.alignment import ALIGNMENT, aligned, odd_lines
-from shufflenet.compiler.ir import Pair
+from shufflenet.compiler.graph.ir import Pair
+from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, odd_lines
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shufflenet.compiler.source import Signature
+from shufflenet.compiler.c.source import Signature
 
 
 def load(library: Path) -> "Network":

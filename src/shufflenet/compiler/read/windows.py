@@ -4,10 +4,19 @@ import math
 
 import numpy as np
 
-from shufflenet.compiler.ir import Convolution, GlobalPool, Pad, Padding, Pair, Pool, every_window_touches, output_size
-from shufflenet.compiler.read_onnx.node import Node
-from shufflenet.compiler.read_onnx.reader import Reader
-from shufflenet.compiler.read_onnx.values import Value, rows_along
+from shufflenet.compiler.graph.ir import (
+    Convolution,
+    GlobalPool,
+    Pad,
+    Padding,
+    Pair,
+    Pool,
+    every_window_touches,
+    output_size,
+)
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.values import Value, rows_along
 
 
 def convolution(node: Node, reader: Reader) -> Value:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from importlib import resources
 from math import prod
 
-from shufflenet.compiler import steps
-from shufflenet.compiler.shared import Shared, comment
-from shufflenet.compiler.source import Pixels, Signature, Source
-from shufflenet.compiler.step_functions import StepFunctions, input_port, takes_weights
-from shufflenet.compiler.steps import Plan, PlannedPort, Step
+from shufflenet.compiler.c.definitions import Shared, comment
+from shufflenet.compiler.c.functions import StepFunctions, input_port, takes_weights
+from shufflenet.compiler.c.source import Pixels, Signature, Source
+from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
 EMBED_BYTES = 32 * 1024 * 1024  # weights up to here go into the source
 
@@ -198,7 +198,7 @@ class _Emitter:
 
 
 def _kernel(name: str) -> str:
-    return (resources.files("shufflenet.compiler.kernels") / f"{name}.c").read_text(encoding="utf-8")
+    return (resources.files("shufflenet.compiler.c.kernels") / f"{name}.c").read_text(encoding="utf-8")
 
 
 def _arguments(word: str, ports: tuple[PlannedPort, ...]) -> list[str]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from shufflenet.compiler.alignment import ALIGNMENT
-from shufflenet.compiler.ir import Activation
-from shufflenet.compiler.tiles import Tiling
-from shufflenet.compiler.winograd import Layout, Transform
+from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.tiles import Tiling
+from shufflenet.compiler.plan.winograd import Layout, Transform
 
 
 @dataclass(frozen=True)

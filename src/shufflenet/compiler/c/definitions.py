@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from shufflenet.compiler.ir import Activation
-from shufflenet.compiler.steps import Block, Planes
-from shufflenet.compiler.tiles import MACHINES, Machine, Tiling
-from shufflenet.compiler.winograd import Transform
+from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.plan.steps import Block, Planes
+from shufflenet.compiler.plan.tiles import MACHINES, Machine, Tiling
+from shufflenet.compiler.plan.winograd import Transform
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from shufflenet.compiler.ir import (
+from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,

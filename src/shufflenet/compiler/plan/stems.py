@@ -1,6 +1,6 @@
 """Which convolutions of a network's picture kernels/stem.c can make in one pass, each with its max-pool."""
 
-from shufflenet.compiler.ir import Convolution, Graph, Operation, Pool, output_size
+from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Pool, output_size
 
 MOST_CHANNELS = 4  # of a picture: a panel of so few rows takes as long to pack as to multiply
 
