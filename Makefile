@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup lint type test test-sizes test-export quickstart docs golden
+.PHONY: help setup lint type test test-sizes test-export quickstart docs golden readme
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ test-export:  ## Test the exports whose converters weigh gigabytes: LiteRT and E
 
 golden: $(VENV)/.dev  ## Rewrite the golden C files after a meant change of the compiler; read the difference before committing
 	$(BIN)/python -m pytest tests/compiler/test_golden.py --update-golden
+
+readme: $(VENV)/.dev  ## Write README.md and README.zh-CN.md from docs/readme
+	$(BIN)/python docs/readme/write.py
 
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .

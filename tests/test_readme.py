@@ -1,31 +1,29 @@
-"""The README's table is what the code says."""
+"""The READMEs say what the code and the measurements say."""
 
-import re
+import importlib.util
 from pathlib import Path
 
-import torch
+import pytest
 
-from shufflenet.checkpoints import load
-from shufflenet.checkpoints.hub import shipped
-from shufflenet.nets import cost, create, variants
-
-README = (Path(__file__).parent.parent / "README.md").read_text()
-
-
-def test_the_table_of_variants_is_counted_and_printed_as_it_says():
-    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+)M \| ([\d,]+) \| ([\d.]+)% \| (?:([\d.]+)%|–) \|$", README, re.MULTILINE)
-    assert len(rows) >= 8
-    trained = {name.partition("/")[2]: load(name).metadata.training for name in shipped()}
-    for name, multiply_adds, parameters, error, shipped_error in rows:
-        with torch.device("meta"):
-            counted = cost(create(name))
-        assert f"{counted.multiply_adds / 1e6:.1f}" == multiply_adds
-        assert f"{counted.parameters:,}" == parameters
-        assert variants()[name].printed_error == float(error)
-        assert shipped_error == (f"{trained[name]['top1_error']:.1f}" if name in trained else "")
+ROOT = Path(__file__).parent.parent
+_specification = importlib.util.spec_from_file_location("write_readme", ROOT / "docs" / "readme" / "write.py")
+assert _specification and _specification.loader
+write_readme = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(write_readme)
 
 
-def test_the_two_commands_come_on_the_first_screen():
-    first_screen = README.splitlines()[:25]
+@pytest.mark.parametrize("name", write_readme.READMES)
+def test_a_readme_is_what_its_template_gives(name):
+    assert (ROOT / name).read_text(encoding="utf-8") == write_readme.render(name), "run `make readme`"
+
+
+@pytest.mark.parametrize("name", write_readme.READMES)
+def test_the_two_commands_come_on_the_first_screen(name):
+    first_screen = (ROOT / name).read_text(encoding="utf-8").splitlines()[:25]
     assert any(line.startswith("make quickstart") for line in first_screen)
     assert any(line.startswith("make test") for line in first_screen)
+
+
+def test_each_readme_links_the_other():
+    assert "(README.zh-CN.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "(README.md)" in (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")

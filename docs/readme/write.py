@@ -1,0 +1,69 @@
+"""Write README.md and README.zh-CN.md from their templates, so that both show the same figures.
+
+    make readme
+
+Counted figures come from the code, printed ones from the paper's tables, measured ones from figures.yaml.
+"""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+import yaml
+
+from shufflenet import cost, create
+from shufflenet.checkpoints import load
+from shufflenet.checkpoints.hub import shipped
+from shufflenet.nets import variants
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+READMES = ("README.md", "README.zh-CN.md")
+SHOWN = (
+    "shufflenet_x0_25_g8",
+    "shufflenet_x0_5_g4",
+    "shufflenet_x0_5_g3",
+    "shufflenet_x1_0_g8",
+    "shufflenet_x1_0_g3",
+    "shufflenet_x1_5_g3",
+    "shufflenet_x2_0_g3",
+    "shufflenet_x2_0_g3_se",
+)
+
+
+def render(name: str) -> str:
+    """The text of one README."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    measured = yaml.safe_load((HERE / "figures.yaml").read_text(encoding="utf-8"))
+    return environment.get_template(f"{name}.j2").render(**measured, **_formats(), variants=SHOWN)
+
+
+def _formats() -> dict[str, Any]:
+    def counted(name: str) -> Any:
+        with torch.device("meta"):
+            return cost(create(name))
+
+    errors = {name.partition("/")[2]: load(name).metadata.training["top1_error"] for name in shipped()}
+    return {
+        "millions": lambda name: f"{counted(name).multiply_adds / 1e6:.1f}M",
+        "parameters": lambda name: f"{counted(name).parameters:,}",
+        "printed": lambda name: f"{variants()[name].printed_error:.1f}%",
+        "shipped": lambda name: f"{errors[name]:.1f}%" if name in errors else "–",
+        "ms": lambda milliseconds: f"{milliseconds:.2f}",
+        "ratio": lambda theirs, ours: f"{theirs / ours:.2f}",
+        "english": _english,
+        "chinese": lambda date: f"{date.year} 年 {date.month} 月 {date.day} 日",
+    }
+
+
+def _english(date: datetime.date) -> str:
+    return f"{date.day} {date:%B %Y}"
+
+
+if __name__ == "__main__":
+    for readme in READMES:
+        (ROOT / readme).write_text(render(readme), encoding="utf-8")
