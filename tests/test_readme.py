@@ -1,23 +1,20 @@
 """The READMEs say what the code and the measurements say."""
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-_specification = importlib.util.spec_from_file_location("write_readme", ROOT / "docs" / "readme" / "write.py")
-assert _specification and _specification.loader
-write_readme = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(write_readme)
+WRITER = runpy.run_path(str(ROOT / "docs" / "readme" / "write.py"))
 
 
-@pytest.mark.parametrize("name", write_readme.READMES)
+@pytest.mark.parametrize("name", WRITER["READMES"])
 def test_a_readme_is_what_its_template_gives(name):
-    assert (ROOT / name).read_text(encoding="utf-8") == write_readme.render(name), "run `make readme`"
+    assert (ROOT / name).read_text(encoding="utf-8") == WRITER["render"](name), "run `make readme`"
 
 
-@pytest.mark.parametrize("name", write_readme.READMES)
+@pytest.mark.parametrize("name", WRITER["READMES"])
 def test_the_two_commands_come_on_the_first_screen(name):
     first_screen = (ROOT / name).read_text(encoding="utf-8").splitlines()[:25]
     assert any(line.startswith("make quickstart") for line in first_screen)
