@@ -2,8 +2,7 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from shufflenet import atomic
 from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
@@ -46,16 +46,6 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
             f"{name} holds {tensor.abs().max().item():.3g}, too large for float16; save it with dtype='float32'"
         )
     return stored
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write `path` so that whoever reads it sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(
@@ -98,19 +88,16 @@ def write_folder(folder: Path, config: Mapping[str, Any], weights: dict[str, Ten
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
     def write(target: Path) -> None:
-        _replace(target / WEIGHTS_NAME, lambda path: save_file(weights, path, metadata={"format": "pt"}))
-        _replace(target / CONFIG_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+        with atomic.writing(target / WEIGHTS_NAME) as path:
+            save_file(weights, path, metadata={"format": "pt"})
+        atomic.write_text(target / CONFIG_NAME, text)
 
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and any(folder.iterdir()):
             write(folder)
         else:
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-                complete = Path(temporary) / folder.name
-                complete.mkdir()
+            with atomic.writing_folder(folder) as complete:
                 write(complete)
-                os.replace(complete, folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder

@@ -77,9 +77,9 @@ def bench(
     import rich
     from rich.console import Console
 
+    from shufflenet.atomic import write_text, writing
     from shufflenet.cli.options import parse_size
     from shufflenet.errors import UserError
-    from shufflenet.paper.files import write_text
 
     if table8 == bool(src):
         raise UserError("give either a network or --table8")
@@ -106,8 +106,8 @@ def bench(
     if output:
         write_text(output, json_module.dumps(result.record, indent=2) + "\n")
     if plot and result.plot:
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        result.plot(plot)
+        with writing(plot) as temporary:
+            result.plot(temporary)
     if json:
         rich.print_json(data=result.record)
         return

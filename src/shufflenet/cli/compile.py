@@ -39,6 +39,7 @@ def compile(
 
     import rich
 
+    from shufflenet.atomic import writing_into
     from shufflenet.cli.options import parse_size
     from shufflenet.compiler.c.emit import main_program
     from shufflenet.compiler.run.build import build as build_library
@@ -55,15 +56,16 @@ def compile(
     existing += output.glob(f"{source.name}-{build}.*")
     if existing and not overwrite:
         raise UserError(f"{existing[0]} is there already; give --overwrite or another folder")
-    output.mkdir(parents=True, exist_ok=True)
-    written = write_source(source, output)
-    if f"{source.name}_run_rgb8" in source.h:
-        written.append(output / "main.c")
-        written[-1].write_text(main_program(source), encoding="utf-8")
-    if build:
-        library = build_library(source, build)
-        written.append(output / f"{source.name}-{build}{library.suffix}")
-        shutil.copyfile(library, written[-1])
+    with writing_into(output) as scratch:
+        written = write_source(source, scratch)
+        if f"{source.name}_run_rgb8" in source.h:
+            written.append(scratch / "main.c")
+            written[-1].write_text(main_program(source), encoding="utf-8")
+        if build:
+            library = build_library(source, build)
+            written.append(scratch / f"{source.name}-{build}{library.suffix}")
+            shutil.copyfile(library, written[-1])
+    written = [output / path.name for path in written]
     figures = {
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": plan.bound_bytes,

@@ -210,6 +210,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from shufflenet.atomic import write_text
     from shufflenet.detection import load_detector, open_split
     from shufflenet.detection.evaluate import detect, score
     from shufflenet.errors import UserError
@@ -234,7 +235,7 @@ def evaluate(
         return
     scores = score(annotations, rows)
     if results:
-        results.write_text(json_format.dumps(rows), encoding="utf-8")
+        write_text(results, json_format.dumps(rows))
     if json:
         rich.print_json(data=asdict(scores))
     else:
@@ -269,6 +270,7 @@ def predict(
     import torch
     from rich.table import Table
 
+    from shufflenet.atomic import write_text, writing
     from shufflenet.detection import draw, load_detector
     from shufflenet.detection import predict as predict_picture
     from shufflenet.detection.predict import drawing_names
@@ -288,14 +290,12 @@ def predict(
         prediction = predict_picture(detector, image, threshold=threshold)
         record = asdict(prediction)
         if output:
-            output.mkdir(parents=True, exist_ok=True)
-            draw(prediction).save(output / name)
+            with writing(output / name) as temporary:
+                draw(prediction).save(temporary)
             record["drawing"] = name
         records.append(record)
     if output:
-        (output / "predictions.json").write_text(
-            json_format.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_text(output / "predictions.json", json_format.dumps(records, indent=2, ensure_ascii=False) + "\n")
     if json:
         rich.print_json(data=records)
         return

@@ -1,16 +1,13 @@
 """Writes the shards that `shards` reads, and the index that lets it read any of their pictures at once."""
 
 import io
-import os
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from shufflenet import atomic
 from shufflenet.data.datasets import FileDataset, PictureDataset
 from shufflenet.data.shards import CLASSES_NAME, ShardIndex, expand, index_path, make_index
 from shufflenet.errors import UserError
@@ -48,7 +45,8 @@ def write_shards(
     paths: list[Path] = []
     for part in _parts(samples, shard_bytes):
         paths.append(folder / f"{prefix}-{len(paths):06d}.tar")
-        _write(paths[-1], partial(_write_tar, part))
+        with atomic.writing(paths[-1]) as temporary:
+            _write_tar(part, temporary)
     _write_index(paths, make_index(paths))
     return paths
 
@@ -79,34 +77,24 @@ def _parts(samples: Iterable[dict[str, bytes]], part_bytes: int) -> Iterator[lis
     yield part
 
 
-def _write_tar(samples: Iterable[dict[str, bytes]], file: IO[bytes]) -> None:
-    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+def _write_tar(samples: Iterable[dict[str, bytes]], path: Path) -> None:
+    with tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             for name, data in sample.items():
-                member = tarfile.TarInfo(name)  # its time and owner stay 0: the same pictures make the same bytes
+                # Its time and owner stay 0: the same pictures make the same bytes.
+                member = tarfile.TarInfo(name)
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
 
 
 def _write_index(paths: Sequence[Path], index: ShardIndex) -> Path:
     path = index_path(paths)
-    _write(path, lambda file: np.savez(file, **vars(index)))
+    with atomic.writing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **vars(index))
     return path
 
 
 def _write_classes(path: Path, classes: Sequence[str]) -> None:
     if path.exists() and path.read_text(encoding="utf-8").splitlines() != list(classes):
         raise UserError(f"{path} names other classes; choose another folder")
-    _write(path, lambda file: file.write("".join(f"{name}\n" for name in classes).encode()))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that whoever reads it finds all of it or nothing."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            write(file)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    atomic.write_text(path, "".join(f"{name}\n" for name in classes))

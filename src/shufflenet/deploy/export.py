@@ -1,13 +1,12 @@
 """A network → the files of another runtime, run there at once and compared with torch."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from shufflenet import atomic
 from shufflenet.deploy.parity import LARGEST_DIFFERENCE, Parity, compare, sample_inputs
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import FORMATS
@@ -49,10 +48,9 @@ def export(
     record = folder / f"{source.name}{runtime.suffix}.json"
     if not overwrite:  # asked before a conversion that may take a minute, and below for what else that has written
         _refuse_to_replace(record.with_suffix(""), record)
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+    with atomic.writing_into(folder) as scratch:
         progress(f"{runtime.title}: converting")
-        written = runtime.write(source, Path(scratch))
+        written = runtime.write(source, scratch)
         targets = [folder / path.name for path in written]
         if not overwrite:
             _refuse_to_replace(*targets)
@@ -66,9 +64,7 @@ def export(
             record,
         )
         text = json.dumps(describe(source, runtime, done), indent=2, ensure_ascii=False) + "\n"
-        (Path(scratch) / record.name).write_text(text, encoding="utf-8")
-        for path, target in zip((*written, Path(scratch) / record.name), (*targets, record), strict=True):
-            os.replace(path, target)
+        (scratch / record.name).write_text(text, encoding="utf-8")
     return done
 
 

@@ -1,7 +1,6 @@
 """A detector as ONNX: picture in, boxes, labels and scores out, non-maximum suppression and all; or its backbone alone."""
 
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shufflenet import atomic
 from shufflenet.detection.detector import Detector
 from shufflenet.errors import UserError
 
@@ -77,14 +77,12 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it")
     example = torch.rand(input_shape, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory(dir=path.parent) as temporary, warnings.catch_warnings():
+    with atomic.writing(path) as temporary, warnings.catch_warnings():
         # Tracing warns of every Python number; the test with other sizes shows that none of them was wrongly frozen.
         warnings.simplefilter("ignore")
-        complete = Path(temporary) / path.name
         try:
             # torchvision registers its operators with the exporter that traces.
-            torch.onnx.export(model, (example,), complete, dynamo=False, opset_version=OPSET, **names)
+            torch.onnx.export(model, (example,), temporary, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error
-        os.replace(complete, path)
     return path

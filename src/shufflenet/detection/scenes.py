@@ -1,7 +1,7 @@
 """A small detection data set made of real pictures: Fashion-MNIST's garments, pasted on textured backgrounds, in COCO's layout."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from shufflenet import atomic
 from shufflenet.detection.coco import Split
 from shufflenet.errors import UserError
 
 GARMENT_PIXELS = (32, 80)  # the side of a pasted 28×28 picture, smallest and largest
 MOST_GARMENTS = 6
 LARGEST_OVERLAP = 0.1  # of the smaller box, so that every garment can be seen
+FOLDER_OF_SPLIT: Mapping[Split, str] = {"train": "train", "test": "val"}
 ATTEMPTS = 20  # to find a free place, before a garment is left out
 
 
@@ -94,13 +96,20 @@ def make_scenes(
         raise UserError(
             f"size is {size}, train {train} and test {test}; a scene has at least {GARMENT_PIXELS[0]} pixels, and each split a scene"
         )
-    (folder / "annotations").mkdir(parents=True)
-    splits: tuple[tuple[str, Split, int], ...] = (("train", "train", train), ("val", "test", test))
-    for number, (name, split, scenes) in enumerate(splits):
+    with atomic.writing_folder(folder) as complete:
+        _write_scenes(complete, open_garments, {"train": train, "test": test}, size, seed)
+
+
+def _write_scenes(
+    folder: Path, open_garments: Callable[[Split], Any], scenes: Mapping[Split, int], size: int, seed: int
+) -> None:
+    (folder / "annotations").mkdir()
+    for number, (split, count) in enumerate(scenes.items()):
+        name = FOLDER_OF_SPLIT[split]
         garments = open_garments(split)
         (folder / name).mkdir()
         images, annotations = [], []
-        for index in range(scenes):
+        for index in range(count):
             # A generator for each scene: more scenes do not change the first ones.
             made = scene(np.random.default_rng((seed, number, index)), garments, size)
             file_name = f"{index:06d}.jpg"

@@ -7,9 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from shufflenet.atomic import write_text
 from shufflenet.paper import plots as draw
 from shufflenet.paper.claims import VERDICTS, Judgement, judgements, tally
-from shufflenet.paper.files import write_text
 from shufflenet.paper.published import TITLES
 from shufflenet.paper.results import Results
 from shufflenet.paper.tables import table

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from shufflenet.atomic import write_text
 from shufflenet.data import open_dataset
 from shufflenet.data.open import Split
 from shufflenet.errors import UserError
 from shufflenet.nets import cost
 from shufflenet.nets.shufflenet import Stem
 from shufflenet.paper import published
-from shufflenet.paper.files import write_text
 from shufflenet.paper.results import CLASSIFICATION
 from shufflenet.paper.tables import canonical
 from shufflenet.training import read_recipe, train

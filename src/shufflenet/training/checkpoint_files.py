@@ -1,6 +1,5 @@
-"""A run's files: written whole or not at all, and of the checkpoints the last few kept."""
+"""A run's checkpoints, of which the last few are kept."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 
+from shufflenet import atomic
 from shufflenet.errors import UserError
 
 NAME = re.compile(r"iteration-(\d+)\.pt")
@@ -19,15 +19,11 @@ def write_checkpoint(folder: Path, iteration: int, state: dict[str, Any], *, kee
     Raises UserError, with the older checkpoints untouched, if the disk does not take it.
     """
     path = folder / f"iteration-{iteration:09d}.pt"
-    temporary = folder / f".{path.name}.part"
     try:
-        with temporary.open("wb") as file:
+        with atomic.writing(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+    # torch's zip writer reports a full disk as RuntimeError
+    except (OSError, RuntimeError) as error:
         free = shutil.disk_usage(folder).free / 2**20
         previous = list_checkpoints(folder)
         kept = f"; {previous[-1].name} is intact, and --resume goes on from it" if previous else ""
@@ -63,6 +59,7 @@ def prepare_folder(folder: Path, *, needed_bytes: int) -> None:
     """Make `folder`, sure that `needed_bytes` can be written there. Raises UserError if not: before training, not hours into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        atomic.remove_leftovers(folder)
         probe = folder / ".probe"
         probe.write_bytes(b"")
         probe.unlink()
@@ -74,10 +71,3 @@ def prepare_folder(folder: Path, *, needed_bytes: int) -> None:
             f"{folder} has {free / 2**20:.0f} MiB free and the run's checkpoints need {needed_bytes / 2**20:.0f}; "
             "make room, or keep fewer (keep_checkpoints)"
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

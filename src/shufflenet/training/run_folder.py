@@ -10,8 +10,9 @@ import yaml
 from accelerate import Accelerator
 from torch import nn
 
+from shufflenet.atomic import write_text
 from shufflenet.errors import UserError
-from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder, write_text
+from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder
 from shufflenet.training.environment import environment
 from shufflenet.training.loop import Fit
 from shufflenet.training.recipe import Recipe, to_dict

@@ -10,12 +10,12 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from shufflenet import checkpoints
+from shufflenet.atomic import write_text
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.data import PictureDataset, class_map
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
 from shufflenet.nets.shufflenet import Stem
-from shufflenet.training.checkpoint_files import write_text
 from shufflenet.training.classification import Classification
 from shufflenet.training.evaluate import Evaluation
 from shufflenet.training.loop import Observer, count_iterations, fit, make_accelerator
