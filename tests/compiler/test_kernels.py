@@ -34,7 +34,7 @@ from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.plan import blocking, lowering, make_plan, memory
 from shufflenet.compiler.plan.alignment import ALIGNMENT
 from shufflenet.compiler.plan.arena import Lifetime
-from shufflenet.compiler.plan.steps import Product, Stem
+from shufflenet.compiler.plan.steps import Buffer, Product, Stem
 from shufflenet.compiler.run.build import build, write_source
 from shufflenet.compiler.run.network import load
 
@@ -317,10 +317,10 @@ def check_writes(graph: Graph, folder, monkeypatch) -> None:
     gap, before = 64, np.float32(0.123)
     places: list[tuple[int, int]] = []
 
-    def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
+    def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[Buffer, int], int]:
         *starts, end = accumulate((lifetime.size + gap for lifetime in lifetimes), initial=gap)
         places[:] = [(start, start + lifetime.size) for start, lifetime in zip(starts, lifetimes, strict=True)]
-        return {lifetime.name: start for start, lifetime in zip(starts, lifetimes, strict=True)}, end
+        return {lifetime.buffer: start for start, lifetime in zip(starts, lifetimes, strict=True)}, end
 
     monkeypatch.setattr(memory, "place", place)
     arena = np.full(make_plan(graph).arena_floats, before)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shufflenet import nets
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
+from shufflenet.compiler.plan.steps import Buffer
 from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling, fits
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
@@ -41,7 +42,9 @@ def test_blocks_are_small_enough_to_tile(rows, pixels):
 
 
 lifetimes = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 12), st.integers(0, 4)), min_size=1, max_size=12).map(
-    lambda rows: [Lifetime(str(i), 16 * size, first, first + long) for i, (size, first, long) in enumerate(rows)]
+    lambda rows: [
+        Lifetime(Buffer(str(i)), 16 * size, first, first + long) for i, (size, first, long) in enumerate(rows)
+    ]
 )
 
 
@@ -50,9 +53,9 @@ def test_tensors_that_live_together_lie_apart(tensors):
     offsets, size = place(tensors)
     assert size >= lower_bound(tensors)
     for i, a in enumerate(tensors):
-        assert 0 <= offsets[a.name] <= size - a.size
+        assert 0 <= offsets[a.buffer] <= size - a.size
         for b in tensors[:i]:
-            apart = offsets[a.name] + a.size <= offsets[b.name] or offsets[b.name] + b.size <= offsets[a.name]
+            apart = offsets[a.buffer] + a.size <= offsets[b.buffer] or offsets[b.buffer] + b.size <= offsets[a.buffer]
             assert apart or not a.meets(b)
 
 

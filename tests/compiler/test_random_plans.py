@@ -7,7 +7,7 @@ import pytest
 
 from shufflenet.compiler.graph.ir import Graph
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.plan.steps import Plan, Planes, Stem, scratch_of
+from shufflenet.compiler.plan.steps import Plan, Planes, Stem
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
@@ -18,7 +18,7 @@ SCRATCH = -2
 
 def indices(graph: Graph, planes: Planes) -> np.ndarray:
     """The floats of the arena that an operand's planes take."""
-    tensor = graph.tensors[planes.tensor]
+    tensor = graph.tensors[planes.buffer.name]
     return (planes.offset + np.array(planes.starts)[:, None] + np.arange(tensor.height * tensor.width)).reshape(-1)
 
 
@@ -47,21 +47,23 @@ def check_memory(graph: Graph, plan: Plan) -> None:
         return {names[i] for i in owners} - copies
 
     for step in plan.steps:
-        inside = {member.name for member in step.members if member.output.tensor == scratch_of(step.name)}
+        inside = {member.name for member in step.members if member.output.buffer.place == "scratch"}
         results = [member for member in step.members if member.name not in inside]
         reads = {name: planes for name, planes in step.operands.items() if not name.endswith("output")}
         # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum, or row by row.
-        addends = {planes.tensor for name, planes in reads.items() if name.endswith("addend")}
-        added = found([planes for planes in reads.values() if planes.tensor in addends])
+        addends = {planes.buffer for name, planes in reads.items() if name.endswith("addend")}
+        added = found([planes for planes in reads.values() if planes.buffer in addends])
         owner[step.scratch : step.scratch + step.scratch_floats] = SCRATCH
         for member in results:
             owner[indices(graph, member.output)] = len(names)
             # A stem has its convolution's name, and makes what its pool does.
             pooled = [
-                o.name for o in graph.operations if isinstance(member, Stem) and o.output.tensor == member.output.tensor
+                o.name
+                for o in graph.operations
+                if isinstance(member, Stem) and o.output.tensor == member.output.buffer.name
             ]
             names.append(pooled[0] if pooled else member.name)
-        read = found([planes for planes in reads.values() if planes.tensor not in addends])
+        read = found([planes for planes in reads.values() if planes.buffer not in addends])
         wanted = set().union(*(expected[member.name] for member in step.members if not isinstance(member, Stem)))
         assert read | added == wanted - inside, step.name
     for port in plan.outputs:

@@ -179,7 +179,7 @@ class _Emitter:
             if kind == "run_timed":
                 lines.append(f"  time = lap(time, nanoseconds + {i});")
         for argument, port in zip(_arguments("output", self.plan.outputs), self.plan.outputs, strict=True):
-            planes, count = port.planes, len(port.planes.starts)
+            planes, count = port.planes, len(port.planes.planes)
             together = self.shared.table("int32_t", range(0, count * port.size, port.size))
             source = f"a + {planes.offset}, {self.shared.starts(planes)}"
             lines.append(f"  copy_planes({port.size}, {count}, {source}, {argument}, {together});")
@@ -192,7 +192,9 @@ class _Emitter:
         port = input_port(step)
         if port is None:
             return
-        yield "NULL" if kind == "run_rgb8" else _arguments("input", self.plan.inputs)[port]
+        inputs = zip(self.plan.inputs, _arguments("input", self.plan.inputs), strict=True)
+        argument = next(name for planned, name in inputs if planned.planes.buffer.name == port)
+        yield "NULL" if kind == "run_rgb8" else argument
         if self.signature.takes_pixels:
             yield "pixels, row_stride" if kind == "run_rgb8" else "NULL, 0"
 

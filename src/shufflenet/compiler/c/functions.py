@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatchmethod
-from math import prod
 
 import numpy as np
 
@@ -22,10 +21,10 @@ def takes_weights(step: Step) -> bool:
     return any(hasattr(member, "weights") for member in step.members)
 
 
-def input_port(step: Step) -> int | None:
-    """The number of the network input that a step's function reads, if it reads one."""
+def input_port(step: Step) -> str | None:
+    """The tensor of the network input that a step's function reads, if it reads one."""
     planes: Planes | None = getattr(step, "input", None)
-    return planes.port if planes else None
+    return planes.buffer.name if planes and planes.buffer.place == "port" else None
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,11 @@ class StepFunctions:
 
     def _chunks(self, step: steps.Product, chunks: tuple[Chunks, ...], read: str = "", made: str = "") -> Iterator[str]:
         """The product of these chunks of pixels, counted from those `read` in the input and `made` in the output."""
-        rows = len(step.output.starts) // step.groups
-        first, *others = step.input.starts
-        stride = others[0] - first if others else 0
+        rows = len(step.output.planes) // step.groups
+        stride = step.input.spacing
+        assert stride is not None
         changes = {
-            "input": f"a + {step.input.offset + first}{read}",
+            "input": f"a + {step.input.offset + step.input.starts[0]}{read}",
             "output": f"a + {step.output.offset}{made}",
             "addend": f"a + {step.addend.offset}{made}" if step.addend else None,
             "input_stride": str(stride),
@@ -135,7 +134,7 @@ class StepFunctions:
         """The last compressed rows of the strip above become the first."""
         window, planes = step.depthwise.window, step.depthwise.input
         moved = window.stride[0] * step.runs[0].rows * window.width
-        yield f"for (int i = 0; i < {len(planes.starts)}; i++) {{"
+        yield f"for (int i = 0; i < {len(planes.planes)}; i++) {{"
         yield f"  float *const rows = a + {planes.offset} + {self.shared.starts(planes)}[i] - {window.width};"
         yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
         yield "}"
@@ -145,8 +144,8 @@ class StepFunctions:
         yield from self._panel_product(step)
 
     def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
-        rows = len(step.output.starts) // step.groups
-        channels = len(step.input.starts) // step.groups
+        rows = len(step.output.planes) // step.groups
+        channels = len(step.input.planes) // step.groups
         yield f"float *const panel = a + {step.scratch};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
@@ -175,9 +174,9 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.WinogradProduct) -> Iterator[str]:
         transform, layout, matrix = step.transform, step.layout, self.shared.input_matrix(step.transform)
-        rows, channels = (len(planes.starts) // step.groups for planes in (step.output, step.input))
+        rows, channels = (len(planes.planes) // step.groups for planes in (step.output, step.input))
         pixels = step.window.height * step.window.width
-        planes = f"{len(step.input.starts)}, {self._planes(step.input)}"
+        planes = f"{len(step.input.planes)}, {self._planes(step.input)}"
         yield f"if (!all_within({number(step.largest_input)}, {pixels}, {planes})) {{"
         yield from (f"  {line}" for line in self._panel_product(step))
         yield "  return;"
@@ -199,7 +198,7 @@ class StepFunctions:
 
     def _winograd_blocks(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
         """A product for each position, then the output planes that come of them all."""
-        channels, stride = len(step.input.starts) // step.groups, step.layout.tile_stride
+        channels, stride = len(step.input.planes) // step.groups, step.layout.tile_stride
         to = self.shared.table("int32_t", range(0, block.rows * stride, stride))
         zeros = self.shared.table("float", (0.0,) * block.rows)
         yield f"for (int block = 0; block < {block.count}; block++, row += {block.rows}) {{"
@@ -223,7 +222,7 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.VectorProduct) -> Iterator[str]:
-        channels = len(step.input.starts) // step.groups
+        channels = len(step.input.planes) // step.groups
         flags = "ADD" if step.addend else "0"
         padded = -(-step.rows // 32) * 32
         yield f"struct product p = {self._product(step, {'inner': str(step.inner)})};"
@@ -258,8 +257,7 @@ class StepFunctions:
         yield f"const struct product p = {self._product(step, changes)};"
         source = "NULL, 0, NULL, NULL, NULL"
         if self.pixels:
-            channels = [start // prod(step.size) for start in step.input.starts]
-            source = f"pixels, row_stride, {', '.join(self._normalization(self.pixels, channels))}"
+            source = f"pixels, row_stride, {', '.join(self._normalization(self.pixels, step.input.planes))}"
         sizes = (*step.size, step.channels, step.convolution_size[1], step.segment)
         yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {self._planes(step.input)}, {source}}};"
         kernel, sizes = "stem_rows", (step.filters, step.convolution_size[0], int(step.in_place))
@@ -277,14 +275,14 @@ class StepFunctions:
             return
         how = f"{_window(step.window, 0, 0)}, {step.window.output_height}"
         operands = f"{self._planes(step.input)}, {self._planes(step.output)}, {self._planes(step.addend)}"
-        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.starts)},"
+        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.planes)},"
         yield f"              w + {step.weights}, w + {step.bias}, {operands}, {_limits(step)});"
 
     def _depthwise_rows(
         self, step: steps.Depthwise, first: str, rows: int, read: str = "", made: str = ""
     ) -> Iterator[str]:
         """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
-        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
+        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
         how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}, {rows}, {first}"
         operands = (f"a + {step.input.offset}{read}", self.shared.starts(step.input))
         operands += (f"a + {step.output.offset}{made}", self.shared.starts(step.output))
@@ -293,7 +291,7 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:
-        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.starts)
+        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
         scales = "NULL, NULL"
         if not step.largest:
             scales = f"{self.shared.table('float', step.row_scale)}, {self.shared.table('float', step.column_scale)}"
@@ -317,7 +315,7 @@ class StepFunctions:
     def _(self, step: steps.Combine) -> Iterator[str]:
         how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
         operands = ", ".join(map(self._planes, (step.left, step.right, step.addend, step.output)))
-        yield f"combine_planes({how}, {len(step.output.starts)},"
+        yield f"combine_planes({how}, {len(step.output.planes)},"
         yield f"               {operands}, {_limits(step)});"
 
     @body.register
@@ -342,10 +340,10 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.CopyPlanes) -> Iterator[str]:
         copy = f"copy_planes({step.size}, {self._through(step, step.input)});"
-        if step.input.port is None or not self.pixels:
+        if step.input.buffer.place != "port" or not self.pixels:
             yield copy
             return
-        channels, height, width = self.inputs[step.input.port].shape[1:]
+        channels, height, width = next(p.shape[1:] for p in self.inputs if p.planes.buffer == step.input.buffer)
         scale, shift, order = self._normalization(self.pixels, range(channels))
         row = f"a + {step.output.offset} + {self.shared.starts(step.output)}[c] + y * {width}"
         yield f"if (!pixels) {copy}"
@@ -359,12 +357,12 @@ class StepFunctions:
         """Memory, and where in it each plane starts."""
         if planes is None:
             return "NULL, NULL"
-        memory = f"a + {planes.offset}" if planes.port is None else "input"
+        memory = f"a + {planes.offset}" if planes.buffer.place != "port" else "input"
         return f"{memory}, {self.shared.starts(planes)}"
 
     def _through(self, step: Step, source: Planes) -> str:
         """How many planes, from where, to where."""
-        return f"{len(step.output.starts)}, {self._planes(source)}, {self._planes(step.output)}"
+        return f"{len(step.output.planes)}, {self._planes(source)}, {self._planes(step.output)}"
 
     def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
         """Tables of the channels' scales, shifts and bytes."""

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shufflenet.compiler.plan.steps import Buffer
+
 
 @dataclass(frozen=True)
 class Lifetime:
     """`size` floats that must keep their values from step `first` to step `last`, both included."""
 
-    name: str
+    buffer: Buffer
     size: int
     first: int
     last: int
@@ -20,21 +22,21 @@ class Lifetime:
 ATTEMPTS = 40
 
 
-def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
-    """Offsets by name, and the size of it all.
+def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """Offsets by buffer, and the size of it all.
 
     A greedy placement fills the lowest gap that is large enough; what it leaves on top then goes first, and so again a few times.
     """
     bound = lower_bound(lifetimes)
-    order = sorted(lifetimes, key=lambda t: (-t.size, t.first, t.name))
-    best: tuple[dict[str, int], int] | None = None
+    order = sorted(lifetimes, key=lambda t: (-t.size, t.first, t.buffer))
+    best: tuple[dict[Buffer, int], int] | None = None
     for _ in range(ATTEMPTS):
         offsets, size = _greedy(order)
         if best is None or size < best[1]:
             best = offsets, size
         if best[1] == bound:
             break
-        order = sorted(order, key=lambda t: offsets[t.name] + t.size < size)
+        order = sorted(order, key=lambda t: offsets[t.buffer] + t.size < size)
     assert best is not None
     return best
 
@@ -49,7 +51,7 @@ def alive(lifetimes: Sequence[Lifetime], step: int) -> int:
     return sum(t.size for t in lifetimes if t.first <= step <= t.last)
 
 
-def _greedy(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
+def _greedy(lifetimes: Sequence[Lifetime]) -> tuple[dict[Buffer, int], int]:
     placed: list[tuple[int, Lifetime]] = []
     for lifetime in lifetimes:
         offset = 0
@@ -58,4 +60,4 @@ def _greedy(lifetimes: Sequence[Lifetime]) -> tuple[dict[str, int], int]:
                 break
             offset = max(offset, start + other.size)
         placed.append((offset, lifetime))
-    return {t.name: offset for offset, t in placed}, max((o + t.size for o, t in placed), default=0)
+    return {t.buffer: offset for offset, t in placed}, max((o + t.size for o, t in placed), default=0)

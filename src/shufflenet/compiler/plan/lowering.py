@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import singledispatchmethod
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ from shufflenet.compiler.plan.blocking import (
 )
 from shufflenet.compiler.plan.spare_memory import spare_floats
 from shufflenet.compiler.plan.stems import find_stems
-from shufflenet.compiler.plan.steps import PanelProduct, Planes, Step, Window
+from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
 VECTOR_ROWS = 32  # kernels/vector.c
@@ -49,7 +48,6 @@ class Lowering:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.ports = {port.view.tensor: number for number, port in enumerate(graph.inputs)}
         self._stems = find_stems(graph)
         self._spare = spare_floats(graph, self._stems)
         self._weights: list[np.ndarray] = []
@@ -72,14 +70,12 @@ class Lowering:
 
     def planes(self, view: View) -> Planes:
         tensor = self.graph.tensors[view.tensor]
-        stride = plane_stride(tensor.height, tensor.width)
-        return Planes(view.tensor, tuple(plane * stride for plane in view.planes))
+        return Planes(Buffer(view.tensor), view.planes, plane_stride(tensor.height, tensor.width))
 
     def from_port(self, view: View) -> Planes:
         """The same planes in the caller's memory, where they follow one another without room between."""
         tensor = self.graph.tensors[view.tensor]
-        size = tensor.height * tensor.width
-        return Planes(view.tensor, tuple(plane * size for plane in view.planes), port=self.ports[view.tensor])
+        return Planes(Buffer(view.tensor, "port"), view.planes, tensor.height * tensor.width)
 
     @singledispatchmethod
     def plan(self, operation: Operation) -> Iterator[Step]:
@@ -100,7 +96,7 @@ class Lowering:
             yield self._depthwise(operation, window)
         elif one_number:
             yield self._vector_product(operation, window)
-        elif pointwise and _affine(self.planes(operation.input)):
+        elif pointwise and self.planes(operation.input).spacing is not None:
             yield self._product(operation)
         else:
             direct = self._panel_product(operation, window)
@@ -118,8 +114,7 @@ class Lowering:
     def _vector_product(self, operation: Convolution, window: Window) -> Step:
         matrix, bias = self._matrix(operation), self._bias(operation)
         groups, rows, inner = matrix.shape
-        starts = self.planes(operation.input).starts
-        in_order = all(b - a == 1 for a, b in pairwise(starts))
+        in_order = operation.input.is_contiguous
         gather = (window.height, window.width) != (1, 1) or window.kernel != (1, 1) or not in_order
         padded = -(-rows // VECTOR_ROWS) * VECTOR_ROWS
         packed = np.zeros((groups, padded, inner), np.float32)
@@ -393,11 +388,6 @@ def _is_direct(window: Window) -> bool:
         and window.output_height == (window.height - 1) // stride + 1
         and window.output_width == (window.width - 1) // stride + 1
     )
-
-
-def _affine(planes: Planes) -> bool:
-    """Whether all planes follow one another at one distance."""
-    return len({b - a for a, b in pairwise(planes.starts)}) <= 1
 
 
 def _counts(

@@ -12,7 +12,7 @@ from shufflenet.compiler.plan import steps
 from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, plane_stride
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.plan.lowering import Lowering
-from shufflenet.compiler.plan.steps import Plan, Planes, PlannedPort, Step, scratch_of
+from shufflenet.compiler.plan.steps import Buffer, Plan, Planes, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
 
 MARGIN = 32  # floats
@@ -24,10 +24,10 @@ def make_plan(graph: Graph) -> Plan:
     planned = tuple(lowering.steps())
     moved, home = _reuse_addends(graph, planned)
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
-    moved = tuple(in_strips(moved, {planes.tensor for planes in results}))
+    moved = tuple(in_strips(moved, {planes.buffer for planes in results}))
     lifetimes = _lifetimes(graph, moved, results)
     offsets, floats = place(lifetimes)
-    offsets = {name: offset + MARGIN for name, offset in offsets.items()}
+    offsets = {buffer: offset + MARGIN for buffer, offset in offsets.items()}
     return Plan(
         steps=tuple(_resolve(step, offsets) for step in moved),
         inputs=tuple(
@@ -40,37 +40,41 @@ def make_plan(graph: Graph) -> Plan:
         weights=lowering.weights(),
         arena_floats=floats + 2 * MARGIN + ALIGNMENT,  # room to align it
         bound_floats=lower_bound(
-            [replace(t, size=math.prod(graph.tensors[t.name].shape)) for t in lifetimes if t.name in graph.tensors]
+            [
+                replace(t, size=math.prod(graph.tensors[t.buffer.name].shape))
+                for t in lifetimes
+                if t.buffer.place == "arena"
+            ]
         ),
     )
 
 
-def _moved(planes: Planes, home: dict[str, str]) -> Planes:
-    return replace(planes, tensor=home.get(planes.tensor, planes.tensor))
+def _moved(planes: Planes, home: dict[Buffer, Buffer]) -> Planes:
+    return replace(planes, buffer=home.get(planes.buffer, planes.buffer))
 
 
-def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step, ...], dict[str, str]]:
+def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step, ...], dict[Buffer, Buffer]]:
     """Write a residual sum over its addend where nothing needs that afterwards: the unit's two large tensors become one.
 
-    The steps so changed, and for each tensor that is gone the one in whose place it lives.
+    The steps so changed, and for each buffer that is gone the one in whose place it lives.
     """
-    last = {planes.tensor: i for i, step in enumerate(planned) for planes in step.operands.values()}
-    last |= {port.view.tensor: len(planned) for port in graph.outputs}
-    first: dict[str, int] = {}
+    last = {planes.buffer: i for i, step in enumerate(planned) for planes in step.operands.values()}
+    last |= {Buffer(port.view.tensor): len(planned) for port in graph.outputs}
+    first: dict[Buffer, int] = {}
     for i, step in enumerate(planned):
-        first.setdefault(step.output.tensor, i)
-    home: dict[str, str] = {}
+        first.setdefault(step.output.buffer, i)
+    home: dict[Buffer, Buffer] = {}
     for i, step in enumerate(planned):
-        addend = getattr(step, "addend", None)
+        addend: Planes | None = getattr(step, "addend", None)
         if (
             isinstance(step, steps.Product | steps.PanelProduct | steps.Combine)
             and addend is not None
-            and addend.starts == step.output.starts
-            and graph.tensors[addend.tensor].shape == graph.tensors[step.output.tensor].shape
-            and last[addend.tensor] == i == first[step.output.tensor]
-            and all(p.tensor != addend.tensor for name, p in step.operands.items() if name != "addend")
+            and addend.planes == step.output.planes
+            and graph.tensors[addend.buffer.name].shape == graph.tensors[step.output.buffer.name].shape
+            and last[addend.buffer] == i == first[step.output.buffer]
+            and all(p.buffer != addend.buffer for name, p in step.operands.items() if name != "addend")
         ):
-            home[step.output.tensor] = home.get(addend.tensor) or addend.tensor
+            home[step.output.buffer] = home.get(addend.buffer, addend.buffer)
 
     moved = (replace(s, **{name: _moved(planes, home) for name, planes in s.operands.items()}) for s in planned)
     return tuple(moved), home
@@ -78,21 +82,21 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
 
 def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, ...]) -> list[Lifetime]:
     """From the first step that touches a tensor to the last; outputs live to the end."""
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
     found = []
     for i, step in enumerate(planned):
         if step.scratch_floats:
-            found.append(Lifetime(scratch_of(step.name), aligned(step.scratch_floats), i, i))
+            found.append(Lifetime(Buffer(step.name, "scratch"), aligned(step.scratch_floats), i, i))
         for planes in step.operands.values():
-            first.setdefault(planes.tensor, i)
-            last[planes.tensor] = i
+            first.setdefault(planes.buffer, i)
+            last[planes.buffer] = i
     for planes in outputs:
-        last[planes.tensor] = len(planned)
-    for name, start in first.items():
-        tensor = graph.tensors[name]
+        last[planes.buffer] = len(planned)
+    for buffer, start in first.items():
+        tensor = graph.tensors[buffer.name]
         size = tensor.channels * plane_stride(tensor.height, tensor.width)
-        found.append(Lifetime(name, aligned(size), start, last[name]))
+        found.append(Lifetime(buffer, aligned(size), start, last[buffer]))
     return found
 
 
@@ -101,11 +105,11 @@ def _pixels(graph: Graph, view: View) -> int:
     return tensor.height * tensor.width
 
 
-def _placed(planes: Planes, offsets: dict[str, int]) -> Planes:
-    return planes if planes.port is not None else replace(planes, offset=offsets[planes.tensor])
+def _placed(planes: Planes, offsets: dict[Buffer, int]) -> Planes:
+    return planes if planes.buffer.place == "port" else replace(planes, offset=offsets[planes.buffer])
 
 
-def _resolve(step: Step, offsets: dict[str, int]) -> Step:
+def _resolve(step: Step, offsets: dict[Buffer, int]) -> Step:
     """The step with every offset filled in."""
     found = {f.name: getattr(step, f.name) for f in fields(step)}
     changes: dict[str, Planes | Step | int] = {
@@ -114,5 +118,5 @@ def _resolve(step: Step, offsets: dict[str, int]) -> Step:
         if isinstance(value, Planes | Step)
     }
     if step.scratch_floats:
-        changes["scratch"] = offsets[scratch_of(step.name)]
+        changes["scratch"] = offsets[Buffer(step.name, "scratch")]
     return replace(step, **changes)

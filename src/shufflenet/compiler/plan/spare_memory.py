@@ -4,6 +4,7 @@ import math
 
 from shufflenet.compiler.graph.ir import Graph, Pool
 from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound
+from shufflenet.compiler.plan.steps import Buffer
 
 
 def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
@@ -22,6 +23,8 @@ def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
             first.setdefault(view.tensor, i)
             last[view.tensor] = i
     last |= {port.view.tensor: len(operations) for port in graph.outputs}
-    lifetimes = [Lifetime(name, math.prod(graph.tensors[name].shape), i, last[name]) for name, i in first.items()]
+    lifetimes = [
+        Lifetime(Buffer(name), math.prod(graph.tensors[name].shape), i, last[name]) for name, i in first.items()
+    ]
     arena = lower_bound(lifetimes) * 12 // 11
     return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}

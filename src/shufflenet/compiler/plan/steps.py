@@ -1,23 +1,46 @@
 """The plan of a network: its steps, each a function of the C source with every number decided, and where all data lies."""
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan.alignment import ALIGNMENT
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Layout, Transform
 
 
+class Buffer(NamedTuple):
+    """Memory that lives as one: a tensor in the arena, the scratch of a step, or a network input, which is the caller's."""
+
+    name: str  # of the tensor, or of the step
+    place: Literal["arena", "scratch", "port"] = "arena"
+
+
 @dataclass(frozen=True)
 class Planes:
-    """An operand in memory: plane c starts `starts[c]` floats after `offset` in the arena, or in the network input numbered `port`."""
+    """An operand in memory: planes of a buffer by number, `stride` numbers from one to the next, from the number `first` on."""
 
-    tensor: str
-    starts: tuple[int, ...]
-    port: int | None = None
-    offset: int = 0  # of the tensor; known once all lifetimes are
+    buffer: Buffer
+    planes: tuple[int, ...]
+    stride: int
+    element: Element = FLOAT32
+    first: int = 0
+    offset: int = 0  # of the buffer in the arena; known once all lifetimes are
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Where in the buffer each plane starts."""
+        return tuple(self.first + plane * self.stride for plane in self.planes)
+
+    @property
+    def spacing(self) -> int | None:
+        """Numbers from each of these planes to the next; 0 for a single one, None where it is not always the same."""
+        spacings = {self.stride * (b - a) for a, b in pairwise(self.planes)} or {0}
+        return spacings.pop() if len(spacings) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,9 @@ class Step:
     def operands(self) -> dict[str, Planes]:
         """What it reads and writes in the arena, but for scratch, by field."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in found.items() if isinstance(value, Planes) and value.port is None}
+        return {
+            name: value for name, value in found.items() if isinstance(value, Planes) and value.buffer.place != "port"
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,11 +186,6 @@ class Depthwise(Step):
     bias: int
 
 
-def scratch_of(name: str) -> str:
-    """What stands for a tensor's name in planes of the scratch of the step with this name."""
-    return f"scratch of {name}"
-
-
 @dataclass(frozen=True)
 class Run:
     """Strips of `rows` output rows, from row `first` to `end`, and how each one's products are cut."""
@@ -199,7 +219,7 @@ class Strips(Step):
     @property
     def operands(self) -> dict[str, Planes]:
         found = {f"{i} {name}": planes for i, m in enumerate(self.members) for name, planes in m.operands.items()}
-        return {name: planes for name, planes in found.items() if planes.tensor != scratch_of(self.name)}
+        return {name: planes for name, planes in found.items() if planes.buffer.place == "arena"}
 
 
 @dataclass(frozen=True, kw_only=True)

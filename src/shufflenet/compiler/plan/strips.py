@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from shufflenet.compiler.plan.alignment import ALIGNMENT, odd_lines, plane_stride
+from shufflenet.compiler.plan.alignment import ALIGNMENT, odd_lines
 from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
-from shufflenet.compiler.plan.steps import Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window, scratch_of
+from shufflenet.compiler.plan.steps import Buffer, Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window
 
 UNIT_FLOATS = 2_097_152  # a unit whose planes are more than these 8 MiB finds little of them in a last-level cache
 STRIP_FLOATS = 786_432  # of all planes, at most, that a strip touches: 3 MiB
@@ -14,8 +14,8 @@ STRIP_FLOATS = 786_432  # of all planes, at most, that a strip touches: 3 MiB
 Unit = tuple[Product, Depthwise, Product, Depthwise | None]
 
 
-def in_strips(steps: Sequence[Step], kept: set[str]) -> Iterator[Step]:
-    """The steps in their order, those of a large unit as one. `kept` are the tensors that are read after the last step."""
+def in_strips(steps: Sequence[Step], kept: set[Buffer]) -> Iterator[Step]:
+    """The steps in their order, those of a large unit as one. `kept` are the buffers that are read after the last step."""
     rest = list(steps)
     while rest:
         unit = _unit(rest)
@@ -28,45 +28,44 @@ def _unit(steps: Sequence[Step]) -> Unit | None:
     """A 1×1 convolution, a 3×3 depthwise one of what it makes, a 1×1 one of that; and the pool of the unit's input, if it comes next."""
     match steps:
         case [Product() as compress, Depthwise(direct=True) as depthwise, Product() as expand, *after] if (
-            depthwise.input.tensor == compress.output.tensor and expand.input.tensor == depthwise.output.tensor
+            depthwise.input.buffer == compress.output.buffer and expand.input.buffer == depthwise.output.buffer
         ):
             match after:
                 case [Depthwise(direct=True) as pool, *_] if (
-                    pool.window == depthwise.window and pool.input.tensor == compress.input.tensor
+                    pool.window == depthwise.window and pool.input.buffer == compress.input.buffer
                 ):
                     return compress, depthwise, expand, pool
             return compress, depthwise, expand, None
     return None
 
 
-def _alone(unit: Unit, steps: Sequence[Step], kept: set[str]) -> bool:
+def _alone(unit: Unit, steps: Sequence[Step], kept: set[Buffer]) -> bool:
     """Whether nobody else sees what lies between the unit's steps."""
     compress, depthwise, expand, _ = unit
-    between = {compress.output.tensor, depthwise.output.tensor}
-    seen = kept | {planes.tensor for step in steps if step not in unit for planes in step.operands.values()}
-    return not between & (seen | ({expand.addend.tensor} if expand.addend else set()))
+    between = {compress.output.buffer, depthwise.output.buffer}
+    seen = kept | {planes.buffer for step in steps if step not in unit for planes in step.operands.values()}
+    return not between & (seen | ({expand.addend.buffer} if expand.addend else set()))
 
 
 def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: Depthwise | None) -> Strips | None:
     """The unit as one step, if it is large and its strips small enough."""
     window = depthwise.window
-    read, between, made = (len(planes.starts) for planes in (compress.input, compress.output, expand.output))
-    rows = _strip_rows(window, read, between, made if expand.output.tensor != compress.input.tensor else 0)
+    read, between, made = (len(planes.planes) for planes in (compress.input, compress.output, expand.output))
+    rows = _strip_rows(window, read, between, made if expand.output.buffer != compress.input.buffer else 0)
     if not rows:
         return None
     width, output_width = window.width, window.output_width
-    # Planes as they would lie in tensors of their own, and in scratch: first those before the depthwise convolution, then those after.
-    scratch = scratch_of(expand.name)
-    plane, strip = plane_stride(window.height, width), (window.stride[0] * rows + window.shared_rows) * width
-    output_plane, output_strip = plane_stride(window.output_height, output_width), rows * output_width
-    stride, output_stride = odd_lines(strip + ALIGNMENT), odd_lines(output_strip)
-    end = (max(compress.output.starts) // plane + 1) * stride
+    # Of each plane a strip lies in scratch: first those before the depthwise convolution, then those after.
+    scratch = Buffer(expand.name, "scratch")
+    stride = odd_lines((window.stride[0] * rows + window.shared_rows) * width + ALIGNMENT)
+    output_stride = odd_lines(rows * output_width)
+    end = (max(compress.output.planes) + 1) * stride
 
     def compressed(planes: Planes, row: int) -> Planes:
-        return Planes(scratch, tuple(start // plane * stride + row * width for start in planes.starts))
+        return replace(planes, buffer=scratch, stride=stride, first=row * width)
 
     def filtered(planes: Planes) -> Planes:
-        return Planes(scratch, tuple(start // output_plane * output_stride + end for start in planes.starts))
+        return replace(planes, buffer=scratch, stride=output_stride, first=end)
 
     steps = [step for step in (compress, depthwise, expand, shortcut) if step]
     return Strips(
@@ -75,7 +74,7 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         f"{window.output_height}×{output_width}, {rows} {'rows' if rows > 1 else 'row'} at a time",
         output=expand.output,
         work=sum(step.work for step in steps),
-        scratch_floats=end + (max(depthwise.output.starts) // output_plane + 1) * output_stride,
+        scratch_floats=end + (max(depthwise.output.planes) + 1) * output_stride,
         compress=replace(compress, output=compressed(compress.output, window.shared_rows)),
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
@@ -132,5 +131,5 @@ def _chunks(product: Product, pixels: int) -> tuple[Chunks, ...]:
     pieces = -(-pixels // chunk_pixels(product.inner))
     size = -(-pixels // pieces // CHUNK_PIXELS) * CHUNK_PIXELS
     return cut_pixels(
-        len(product.output.starts) // product.groups, pixels, size, block=product.chunks[0].blocks[0].rows
+        len(product.output.planes) // product.groups, pixels, size, block=product.chunks[0].blocks[0].rows
     )
