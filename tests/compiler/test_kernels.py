@@ -32,7 +32,7 @@ from shufflenet.compiler.graph.ir import (
 from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.plan import blocking, lowering, make_plan, memory
-from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES
 from shufflenet.compiler.plan.arena import Lifetime
 from shufflenet.compiler.plan.steps import Buffer, Product, Stem
 from shufflenet.compiler.run.build import build, write_source
@@ -280,7 +280,7 @@ def run(graph: Graph, folder, flags, inputs, arena: np.ndarray | None = None) ->
     subprocess.run(command, check=True)
     outputs = [np.full(port.shape, np.nan, np.float32) for port in planned.outputs]
     if arena is None:
-        arena = np.full(planned.arena_floats, np.nan, np.float32)
+        arena = np.full(planned.arena_bytes // 4, np.nan, np.float32)
     arguments = [*(inputs[port.name] for port in planned.inputs), *outputs, arena]
     ctypes.CDLL(str(folder / "net.so")).net_run(*(ctypes.c_void_p(a.ctypes.data) for a in arguments))
     return {port.name: output for port, output in zip(planned.outputs, outputs, strict=True)}
@@ -314,7 +314,7 @@ def check_what_is_not_finite(graph: Graph, folder, flags) -> None:
 
 def check_writes(graph: Graph, folder, monkeypatch) -> None:
     """Each tensor and scratch lies in a place of its own here; between them are gaps, where nothing may be written."""
-    gap, before = 64, np.float32(0.123)
+    gap, before = 256, np.float32(0.123)
     places: list[tuple[int, int]] = []
 
     def place(lifetimes: Sequence[Lifetime]) -> tuple[dict[Buffer, int], int]:
@@ -323,11 +323,11 @@ def check_writes(graph: Graph, folder, monkeypatch) -> None:
         return {lifetime.buffer: start for start, lifetime in zip(starts, lifetimes, strict=True)}, end
 
     monkeypatch.setattr(memory, "place", place)
-    arena = np.full(make_plan(graph).arena_floats, before)
+    arena = np.full(make_plan(graph).arena_bytes // 4, before)
     run(graph, folder, WIDTHS["16 lanes"], random_inputs(graph), arena)
-    aligned = arena[-arena.ctypes.data // 4 % ALIGNMENT + memory.MARGIN :]
+    aligned = arena[(-arena.ctypes.data % CACHE_LINE_BYTES + memory.MARGIN_BYTES) // 4 :]
     for start, end in places:
-        aligned[start:end] = before
+        aligned[start // 4 : end // 4] = before
     assert (arena == before).all()
 
 
@@ -353,8 +353,8 @@ def test_gcc_warns_of_nothing_without_optimisation_either(make, flags, tmp_path)
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
 def test_products_of_planes_beyond_the_caches_are_the_same(flags, tmp_path, monkeypatch):
     """As in large pictures: chunk by chunk, fetched ahead. The largest planes here have 4 chunks of 48 pixels, and 4 pixels more."""
-    monkeypatch.setattr(lowering, "FAR_FLOATS", 0)
-    monkeypatch.setattr(blocking, "CHUNK_FLOATS", 0)
+    monkeypatch.setattr(lowering, "FAR_BYTES", 0)
+    monkeypatch.setattr(blocking, "CHUNK_BYTES", 0)
     graph = products()
     products_planned = [step for step in make_plan(graph).steps if isinstance(step, Product)]
     assert {(step.far, len(step.chunks)) for step in products_planned} == {(True, 1), (True, 2)}

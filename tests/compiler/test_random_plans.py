@@ -17,9 +17,11 @@ SCRATCH = -2
 
 
 def indices(graph: Graph, planes: Planes) -> np.ndarray:
-    """The floats of the arena that an operand's planes take."""
+    """The bytes of the arena that an operand's planes take."""
     tensor = graph.tensors[planes.buffer.name]
-    return (planes.offset + np.array(planes.starts)[:, None] + np.arange(tensor.height * tensor.width)).reshape(-1)
+    size = planes.element.bytes
+    inside = np.arange(tensor.height * tensor.width * size)
+    return (planes.offset + size * np.array(planes.starts)[:, None] + inside).reshape(-1)
 
 
 def writers(graph: Graph) -> dict[str, set[str]]:
@@ -39,7 +41,7 @@ def check_memory(graph: Graph, plan: Plan) -> None:
     copies = {f"copy {port.view.tensor}" for port in graph.inputs}
     expected |= {name: set() for name in copies}
     names: list[str] = []
-    owner = np.full(plan.arena_floats, -1)
+    owner = np.full(plan.arena_bytes, -1)
 
     def found(operands: list[Planes]) -> set[str]:
         owners = {int(i) for planes in operands for i in np.unique(owner[indices(graph, planes)])}
@@ -53,7 +55,7 @@ def check_memory(graph: Graph, plan: Plan) -> None:
         # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum, or row by row.
         addends = {planes.buffer for name, planes in reads.items() if name.endswith("addend")}
         added = found([planes for planes in reads.values() if planes.buffer in addends])
-        owner[step.scratch : step.scratch + step.scratch_floats] = SCRATCH
+        owner[step.scratch : step.scratch + step.scratch_bytes] = SCRATCH
         for member in results:
             owner[indices(graph, member.output)] = len(names)
             # A stem has its convolution's name, and makes what its pool does.

@@ -30,8 +30,8 @@ WINDOW = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 @pytest.fixture
 def small(monkeypatch):
     """Units of these tests count as large, and their strips are a few rows."""
-    monkeypatch.setattr(strips, "UNIT_FLOATS", 0)
-    monkeypatch.setattr(strips, "STRIP_FLOATS", 3000)
+    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
+    monkeypatch.setattr(strips, "STRIP_BYTES", 12_000)
 
 
 def units() -> Graph:
@@ -148,7 +148,7 @@ def test_every_row_is_made_once_and_before_it_is_read(rows, height, width, strid
 
 @pytest.mark.parametrize("name", ["shufflenet_x0_25_g3", "shufflenet_x0_5_g8"])
 def test_every_unit_finds_what_the_graph_says(name, monkeypatch):
-    monkeypatch.setattr(strips, "UNIT_FLOATS", 0)
+    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
     torch.manual_seed(0)
     graph = simplify(read_onnx(to_onnx(Source(nets.create(name).eval(), (128, 256)))))
     planned = make_plan(graph)

@@ -34,7 +34,7 @@ def always(monkeypatch: pytest.MonkeyPatch, outputs: tuple[int, ...] = (4, 2)) -
         return transform if transform in TRANSFORMS and weight.shape[2] == weight.shape[3] else None
 
     monkeypatch.setattr(lowering, "choose_transform", choose)
-    monkeypatch.setattr(winograd, "TILE_FLOATS", 0)
+    monkeypatch.setattr(winograd, "TILE_BYTES", 0)
     monkeypatch.setattr(winograd, "FEWEST_TILES", 12)
 
 

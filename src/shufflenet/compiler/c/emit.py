@@ -7,7 +7,7 @@ from importlib import resources
 from math import prod
 
 from shufflenet.compiler.c.definitions import Shared, comment
-from shufflenet.compiler.c.functions import StepFunctions, input_port, takes_weights
+from shufflenet.compiler.c.functions import StepFunctions, at, input_port, takes_weights
 from shufflenet.compiler.c.source import Pixels, Signature, Source
 from shufflenet.compiler.plan import steps
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
@@ -181,7 +181,7 @@ class _Emitter:
         for argument, port in zip(_arguments("output", self.plan.outputs), self.plan.outputs, strict=True):
             planes, count = port.planes, len(port.planes.planes)
             together = self.shared.table("int32_t", range(0, count * port.size, port.size))
-            source = f"a + {planes.offset}, {self.shared.starts(planes)}"
+            source = f"{at(planes)}, {self.shared.starts(planes)}"
             lines.append(f"  copy_planes({port.size}, {count}, {source}, {argument}, {together});")
         return "\n".join([*lines, "}\n"])
 

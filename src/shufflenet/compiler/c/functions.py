@@ -8,9 +8,10 @@ import numpy as np
 
 from shufflenet.compiler.c.definitions import Shared, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan import steps
-from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES
 from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step, Window
 
 AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
@@ -58,10 +59,10 @@ class StepFunctions:
         values = {
             "weights": f"w + {step.weights}",
             "bias": f"w + {step.bias}",
-            "input": f"a + {step.input.offset}",
-            "output": f"a + {step.output.offset}",
+            "input": at(step.input),
+            "output": at(step.output),
             "to": self.shared.starts(step.output),
-            "addend": f"a + {addend.offset}" if addend else None,
+            "addend": at(addend) if addend else None,
             "from": self.shared.starts(addend or step.output),
             **_activation_fields(step.activation),
             **changes,
@@ -78,9 +79,9 @@ class StepFunctions:
         stride = step.input.spacing
         assert stride is not None
         changes = {
-            "input": f"a + {step.input.offset + step.input.starts[0]}{read}",
-            "output": f"a + {step.output.offset}{made}",
-            "addend": f"a + {step.addend.offset}{made}" if step.addend else None,
+            "input": f"{at(step.input, step.input.starts[0])}{read}",
+            "output": f"{at(step.output)}{made}",
+            "addend": f"{at(step.addend)}{made}" if step.addend else None,
             "input_stride": str(stride),
             "inner": str(step.part),
         }
@@ -135,7 +136,7 @@ class StepFunctions:
         window, planes = step.depthwise.window, step.depthwise.input
         moved = window.stride[0] * step.runs[0].rows * window.width
         yield f"for (int i = 0; i < {len(planes.planes)}; i++) {{"
-        yield f"  float *const rows = a + {planes.offset} + {self.shared.starts(planes)}[i] - {window.width};"
+        yield f"  float *const rows = {at(planes)} + {self.shared.starts(planes)}[i] - {window.width};"
         yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
         yield "}"
 
@@ -146,7 +147,7 @@ class StepFunctions:
     def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
         rows = len(step.output.planes) // step.groups
         channels = len(step.input.planes) // step.groups
-        yield f"float *const panel = a + {step.scratch};"
+        yield f"float *const panel = {_scratch(step)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
         for chunk in step.chunks:
@@ -159,14 +160,14 @@ class StepFunctions:
                     "weights": f"w + {step.weights} + {rows} * ({step.inner} * group + {part})",
                     "bias": f"w + {step.bias} + {rows} * group",
                     "input": "panel",
-                    "output": f"a + {step.output.offset} + first",
+                    "output": f"{at(step.output)} + first",
                     "to": f"{self.shared.starts(step.output)} + {rows} * group",
-                    "addend": f"a + {step.addend.offset} + first" if step.addend else None,
+                    "addend": f"{at(step.addend)} + first" if step.addend else None,
                     "from": f"{self.shared.starts(step.addend or step.output)} + {rows} * group",
                     "input_stride": str(step.panel_stride),
                     "inner": str(end - part),
                 }
-                yield f"    pack_panel({window}, a + {step.input.offset}, from, {part}, {end}, panel, {step.panel_stride});"
+                yield f"    pack_panel({window}, {at(step.input)}, from, {part}, {end}, panel, {step.panel_stride});"
                 yield f"    {multiply}((struct product){self._product(step, changes)});"
             yield "  }"
         yield "}"
@@ -181,14 +182,14 @@ class StepFunctions:
         yield from (f"  {line}" for line in self._panel_product(step))
         yield "  return;"
         yield "}"
-        yield f"float *const padded = a + {step.scratch}, *const lines = padded + {layout.lines};"
+        yield f"float *const padded = {_scratch(step)}, *const lines = padded + {layout.lines};"
         yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
         for chunk in step.tile_chunks:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
-            yield f"    winograd_input(tiles, {matrix}, {channels}, a + {step.input.offset}, from, padded, lines, input);"
+            yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
             yield f"    const float *weights = w + {step.tile_weights} + {transform.positions * rows * channels} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
@@ -230,10 +231,10 @@ class StepFunctions:
         if step.gather:
             window = _window(step.window, 0, 1)
             yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
-            yield f"  pack_panel({window}, a + {step.input.offset}, from, 0, {step.inner}, a + {step.scratch}, 1);"
-            yield f"  p.input = a + {step.scratch};"
+            yield f"  pack_panel({window}, {at(step.input)}, from, 0, {step.inner}, {_scratch(step)}, 1);"
+            yield f"  p.input = {_scratch(step)};"
         else:
-            yield f"  p.input = a + {step.input.offset + step.input.starts[0]} + group * {step.inner};"
+            yield f"  p.input = {at(step.input, step.input.starts[0])} + group * {step.inner};"
         yield f"  matrix_times_vector({flags}, {activation_kind(step.activation)}, p, {step.rows});"
         yield f"  p.weights += {padded * step.inner};"
         yield f"  p.bias += {padded};"
@@ -243,14 +244,15 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Stem) -> Iterator[str]:
-        split = 2 * step.segment + ALIGNMENT
+        overhang = FLOAT32.count(OVERHANG_BYTES)
+        split = 2 * step.segment + overhang
         taps = [
-            (y * step.channels + c) * split + (ALIGNMENT - 1, ALIGNMENT + step.segment, ALIGNMENT)[x]
+            (y * step.channels + c) * split + (overhang - 1, overhang + step.segment, overhang)[x]
             for c, y, x in np.ndindex(step.channels, 3, 3)
         ]
         output = to = self.shared.starts(step.output)
         if not step.in_place:
-            to = self.shared.table("int32_t", [filter * (step.segment + ALIGNMENT) for filter in range(step.filters)])
+            to = self.shared.table("int32_t", [filter * (step.segment + overhang) for filter in range(step.filters)])
         multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
         places = self.shared.table("int32_t", taps)
         changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}
@@ -264,7 +266,7 @@ class StepFunctions:
         if step.pooled_size:
             kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *step.pooled_size)
         how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
-        yield f"{kernel}({how}, {output}, a + {step.scratch}, a + {step.output.offset});"
+        yield f"{kernel}({how}, {output}, {_scratch(step)}, {at(step.output)});"
 
     # Other work on planes.
 
@@ -284,8 +286,8 @@ class StepFunctions:
         """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
         w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
         how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}, {rows}, {first}"
-        operands = (f"a + {step.input.offset}{read}", self.shared.starts(step.input))
-        operands += (f"a + {step.output.offset}{made}", self.shared.starts(step.output))
+        operands = (f"{at(step.input)}{read}", self.shared.starts(step.input))
+        operands += (f"{at(step.output)}{made}", self.shared.starts(step.output))
         yield f"depthwise_planes({how},"
         yield f"                 w + {step.weights}, w + {step.bias}, {', '.join(operands)}, {_limits(step)});"
 
@@ -296,7 +298,7 @@ class StepFunctions:
         if not step.largest:
             scales = f"{self.shared.table('float', step.row_scale)}, {self.shared.table('float', step.column_scale)}"
         operands = (
-            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, a + {step.scratch}"
+            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, {_scratch(step)}"
         )
         yield f"pool_planes({int(step.largest)}, {_window(w, 0, 0)}, {w.output_height}, {kind}, {planes},"
         yield f"            {operands});"
@@ -345,7 +347,7 @@ class StepFunctions:
             return
         channels, height, width = next(p.shape[1:] for p in self.inputs if p.planes.buffer == step.input.buffer)
         scale, shift, order = self._normalization(self.pixels, range(channels))
-        row = f"a + {step.output.offset} + {self.shared.starts(step.output)}[c] + y * {width}"
+        row = f"{at(step.output)} + {self.shared.starts(step.output)}[c] + y * {width}"
         yield f"if (!pixels) {copy}"
         yield f"else for (int c = 0; c < {channels}; c++)"
         yield f"  for (int y = 0; y < {height}; y++)"
@@ -357,7 +359,7 @@ class StepFunctions:
         """Memory, and where in it each plane starts."""
         if planes is None:
             return "NULL, NULL"
-        memory = f"a + {planes.offset}" if planes.buffer.place != "port" else "input"
+        memory = at(planes) if planes.buffer.place != "port" else "input"
         return f"{memory}, {self.shared.starts(planes)}"
 
     def _through(self, step: Step, source: Planes) -> str:
@@ -369,6 +371,21 @@ class StepFunctions:
         scale, shift, order = ([values[c] for c in channels] for values in (pixels.scale, pixels.shift, pixels.order))
         table = self.shared.table
         return table("float", scale), table("float", shift), table("int32_t", order)
+
+
+def at(planes: Planes, first: int = 0) -> str:
+    """Where in the arena an operand's buffer begins, or its number `first`."""
+    return _in_arena(planes.offset + first * planes.element.bytes, planes.element)
+
+
+def _scratch(step: Step, element: Element = FLOAT32) -> str:
+    """The same of a step's scratch."""
+    return _in_arena(step.scratch, element)
+
+
+def _in_arena(offset: int, element: Element) -> str:
+    """The place so many bytes after the arena's beginning, which C knows as `float *a`."""
+    return f"a + {element.count(offset)}" if element == FLOAT32 else f"({element.c_type} *)a + {element.count(offset)}"
 
 
 def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:

@@ -14,6 +14,10 @@ class Element:
     c_type: str
     dtype: np.dtype
 
+    def count(self, size: int) -> int:
+        """How many numbers lie in so many bytes."""
+        return size // self.bytes
+
     def __str__(self) -> str:
         return self.name
 

@@ -19,6 +19,8 @@ from typing import Literal
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import ELEMENTS, Element
+
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
 ElementType = Literal["float32"]
@@ -37,6 +39,15 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.channels, self.height, self.width
+
+    @property
+    def element(self) -> Element:
+        return ELEMENTS[self.dtype]
+
+    @property
+    def bytes(self) -> int:
+        """Of all numbers, without anything between them."""
+        return self.channels * self.height * self.width * self.element.bytes
 
     @property
     def whole(self) -> "View":

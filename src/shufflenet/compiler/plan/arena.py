@@ -8,7 +8,7 @@ from shufflenet.compiler.plan.steps import Buffer
 
 @dataclass(frozen=True)
 class Lifetime:
-    """`size` floats that must keep their values from step `first` to step `last`, both included."""
+    """`size` bytes that must keep their values from step `first` to step `last`, both included."""
 
     buffer: Buffer
     size: int

@@ -1,16 +1,17 @@
 """Cache blocking: a product cut into chunks of pixels and blocks of rows, and its weights packed in the order in which those come."""
 
-import math
+from math import inf
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Pair
-from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.steps import Block, Chunks
 from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling
 from shufflenet.compiler.plan.winograd import LANES, Layout, Transform, chunk_rows, lay_out
 
-CHUNK_FLOATS = 65_536  # of input that all blocks of weights meet before the next: 256 KiB, part of a second-level cache
+CHUNK_BYTES = 256 << 10  # of input that all blocks of weights meet before the next: part of a second-level cache
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
 
 
@@ -25,11 +26,12 @@ def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels:
     )
 
 
-def chunk_pixels(inner: int, most_floats: float = math.inf) -> int:
+def chunk_pixels(inner: int, element: Element, most_bytes: float = inf) -> int:
     """How many pixels of so many input planes make a chunk: whole tiles, or whole vectors where memory for it is short."""
-    pixels = int(min(CHUNK_FLOATS, most_floats)) // inner
-    if pixels < CHUNK_PIXELS and most_floats < CHUNK_FLOATS:
-        return max(1, pixels // ALIGNMENT) * ALIGNMENT
+    pixels = int(min(CHUNK_BYTES, most_bytes)) // (inner * element.bytes)
+    if pixels < CHUNK_PIXELS and most_bytes < CHUNK_BYTES:
+        vector = element.count(VECTOR_BYTES)
+        return max(1, pixels // vector) * vector
     return max(1, pixels // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
@@ -48,13 +50,13 @@ def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | 
 
 
 def cut_tiles(transform: Transform, rows: int, inner: int, size: Pair, spare: int) -> tuple[tuple[Chunks, ...], Layout]:
-    """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` floats are too few, but of a vector of tiles at least."""
+    """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` bytes are too few, but of a vector of tiles at least."""
     tile_rows, columns = transform.tiles(size)
     most, least = chunk_rows(transform, inner, size), max(1, LANES // columns)
     while True:
         chunks = cut_pixels(rows, tile_rows, most, each=columns)
         layout = lay_out(transform, (chunks[0].count, columns), inner, chunks[0].blocks[0].rows)
-        if most <= least or layout.floats <= spare:
+        if most <= least or layout.floats * FLOAT32.bytes <= spare:
             return chunks, layout
         most -= 1
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
@@ -23,7 +24,7 @@ from shufflenet.compiler.graph.ir import (
     View,
 )
 from shufflenet.compiler.plan import steps
-from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, plane_stride, whole_lines
 from shufflenet.compiler.plan.blocking import (
     chunk_pixels,
     cut_pixels,
@@ -32,7 +33,7 @@ from shufflenet.compiler.plan.blocking import (
     pack_positions,
     pack_weights,
 )
-from shufflenet.compiler.plan.spare_memory import spare_floats
+from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems
 from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
@@ -40,7 +41,7 @@ from shufflenet.compiler.plan.winograd import Transform, choose_transform, large
 VECTOR_ROWS = 32  # kernels/vector.c
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
-FAR_FLOATS = 262_144  # a product that reads and writes more than this 1 MiB finds little of it in a second-level cache
+FAR_BYTES = 1 << 20  # a product that reads and writes more finds little of it in a second-level cache
 
 
 class Lowering:
@@ -49,7 +50,7 @@ class Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._stems = find_stems(graph)
-        self._spare = spare_floats(graph, self._stems)
+        self._spare = spare_bytes(graph, self._stems)
         self._weights: list[np.ndarray] = []
         self._floats = 0
 
@@ -70,12 +71,13 @@ class Lowering:
 
     def planes(self, view: View) -> Planes:
         tensor = self.graph.tensors[view.tensor]
-        return Planes(Buffer(view.tensor), view.planes, plane_stride(tensor.height, tensor.width))
+        stride = plane_stride(tensor.height, tensor.width, tensor.element)
+        return Planes(Buffer(view.tensor), view.planes, stride, tensor.element)
 
     def from_port(self, view: View) -> Planes:
         """The same planes in the caller's memory, where they follow one another without room between."""
         tensor = self.graph.tensors[view.tensor]
-        return Planes(Buffer(view.tensor, "port"), view.planes, tensor.height * tensor.width)
+        return Planes(Buffer(view.tensor, "port"), view.planes, tensor.height * tensor.width, tensor.element)
 
     @singledispatchmethod
     def plan(self, operation: Operation) -> Iterator[Step]:
@@ -123,7 +125,7 @@ class Lowering:
         padded_bias[:, :rows] = bias.reshape(groups, rows)
         return steps.VectorProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, gather=gather,
-            scratch_floats=inner + ALIGNMENT if gather else 0,
+            scratch_bytes=inner * FLOAT32.bytes + OVERHANG_BYTES if gather else 0,
             weights=self._add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)), bias=self._add(padded_bias),
         )  # fmt: skip
 
@@ -133,8 +135,8 @@ class Lowering:
         _, height, width = self.graph.shape(operation.output)
         pixels = height * width
         part = -(-inner // -(-inner // PRODUCT_INNER))
-        far = groups * (inner + rows) * pixels > FAR_FLOATS
-        chunks = cut_pixels(rows, pixels, chunk_pixels(inner) if far else pixels)
+        far = groups * (inner + rows) * pixels * FLOAT32.bytes > FAR_BYTES
+        chunks = cut_pixels(rows, pixels, chunk_pixels(inner, FLOAT32) if far else pixels)
         return steps.Product(
             **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far,
             weights=self._add(pack_weights(matrix, part, chunks[0].blocks)), bias=self._add(self._bias(operation)),
@@ -144,12 +146,12 @@ class Lowering:
         matrix = self._matrix(operation)
         groups, rows, inner = matrix.shape
         panel_inner = -(-inner // -(-inner // PANEL_INNER))
-        most = chunk_pixels(panel_inner, self._spare[operation.name] - panel_inner * ALIGNMENT)
+        most = chunk_pixels(panel_inner, FLOAT32, self._spare[operation.name] - panel_inner * OVERHANG_BYTES)
         chunks = cut_pixels(rows, window.output_height * window.output_width, most)
-        stride = aligned(chunks[0].count) + ALIGNMENT
+        stride = whole_lines(chunks[0].count, FLOAT32) + FLOAT32.count(OVERHANG_BYTES)
         return PanelProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, panel_inner=panel_inner,
-            panel_stride=stride, scratch_floats=panel_inner * stride, chunks=chunks,
+            panel_stride=stride, scratch_bytes=panel_inner * stride * FLOAT32.bytes, chunks=chunks,
             weights=self._add(pack_weights(matrix, panel_inner, chunks[0].blocks)), bias=self._add(self._bias(operation)),
         )  # fmt: skip
 
@@ -162,7 +164,7 @@ class Lowering:
         transformed = [transform.weights(group) for group in np.split(weight, direct.groups)]
         usual = {field.name: getattr(direct, field.name) for field in fields(direct)}
         usual["comment"] += ", Winograd"
-        usual["scratch_floats"] = max(direct.scratch_floats, layout.floats)
+        usual["scratch_bytes"] = max(direct.scratch_bytes, layout.floats * FLOAT32.bytes)
         return steps.WinogradProduct(
             **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in transformed),
             layout=layout, tile_chunks=chunks, part=part,
@@ -222,7 +224,8 @@ class Lowering:
                     operation.dilation[a], operation.counts_padding)
             for a, (size, out) in enumerate(((height, output_height), (width, output_width)))
         )  # fmt: skip
-        reach = (output_width + ALIGNMENT + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
+        overhang = FLOAT32.count(OVERHANG_BYTES)
+        reach = (output_width + overhang + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
         yield steps.PoolPlanes(
             name=operation.name,
             comment=comment,
@@ -232,8 +235,8 @@ class Lowering:
             input=self.planes(operation.input),
             window=window,
             row_scale=tuple(1 / n for n in rows),
-            column_scale=(*(1 / n for n in columns), *(0.0,) * ALIGNMENT),
-            scratch_floats=window.padding[1] + max(reach, width + 2 * ALIGNMENT),
+            column_scale=(*(1 / n for n in columns), *(0.0,) * overhang),
+            scratch_bytes=FLOAT32.bytes * (window.padding[1] + max(reach, width + 2 * overhang)),
         )
 
     @plan.register
@@ -345,7 +348,8 @@ class Lowering:
         weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         filters, conv_height, conv_width = self.graph.shape(operation.output)
-        segment = aligned(conv_width) + ALIGNMENT
+        overhang = FLOAT32.count(OVERHANG_BYTES)
+        segment = whole_lines(conv_width, FLOAT32) + overhang
         blocks = cut_rows(filters, conv_width, single_pixels=False)
         usual: dict[str, Any] = self._convolution(operation) | {"input": self.from_port(operation.input)}
         del usual["addend"]
@@ -363,16 +367,16 @@ class Lowering:
             pooled_size=pooled_size,
             segment=segment,
             blocks=blocks,
-            scratch_floats=slots * channels * (2 * segment + ALIGNMENT) + rows * filters * (segment + ALIGNMENT)
-            + width + 4 * ALIGNMENT,
+            scratch_bytes=FLOAT32.bytes * (slots * channels * (2 * segment + overhang)
+                                           + rows * filters * (segment + overhang) + width + 4 * overhang),
             weights=self._add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
             bias=self._add(self._bias(operation)),
         )  # fmt: skip
 
     def _add(self, array: np.ndarray) -> int:
-        """Append numbers to the weights, at a multiple of ALIGNMENT; where they start."""
+        """Append numbers to the weights, at a multiple of 16 floats; where they start."""
         start = self._floats
-        padded = np.zeros(aligned(array.size), np.float32)
+        padded = np.zeros(whole_lines(array.size, FLOAT32), np.float32)
         padded[: array.size] = array.reshape(-1)
         self._weights.append(padded)
         self._floats += padded.size

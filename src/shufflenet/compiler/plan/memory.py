@@ -1,21 +1,20 @@
 """Graph → Plan: every decision about memory, layouts and tiles. What is left for emit.py is to spell it in C.
 
-`lowering.py` chooses the steps; here every tensor gets its place in the arena. Kernels may read (never use) up to MARGIN floats
+`lowering.py` chooses the steps; here every tensor gets its place in the arena. Kernels may read (never use) up to MARGIN_BYTES
 before and after any plane, so the arena has that margin at both ends.
 """
 
-import math
 from dataclasses import fields, replace
 
 from shufflenet.compiler.graph.ir import Graph, View
 from shufflenet.compiler.plan import steps
-from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, plane_stride
+from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES, aligned, plane_stride
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.plan.lowering import Lowering
 from shufflenet.compiler.plan.steps import Buffer, Plan, Planes, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
 
-MARGIN = 32  # floats
+MARGIN_BYTES = 128
 
 
 def make_plan(graph: Graph) -> Plan:
@@ -26,8 +25,8 @@ def make_plan(graph: Graph) -> Plan:
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
     moved = tuple(in_strips(moved, {planes.buffer for planes in results}))
     lifetimes = _lifetimes(graph, moved, results)
-    offsets, floats = place(lifetimes)
-    offsets = {buffer: offset + MARGIN for buffer, offset in offsets.items()}
+    offsets, size = place(lifetimes)
+    offsets = {buffer: offset + MARGIN_BYTES for buffer, offset in offsets.items()}
     return Plan(
         steps=tuple(_resolve(step, offsets) for step in moved),
         inputs=tuple(
@@ -38,13 +37,9 @@ def make_plan(graph: Graph) -> Plan:
             for p, planes in zip(graph.outputs, results, strict=True)
         ),
         weights=lowering.weights(),
-        arena_floats=floats + 2 * MARGIN + ALIGNMENT,  # room to align it
-        bound_floats=lower_bound(
-            [
-                replace(t, size=math.prod(graph.tensors[t.buffer.name].shape))
-                for t in lifetimes
-                if t.buffer.place == "arena"
-            ]
+        arena_bytes=size + 2 * MARGIN_BYTES + CACHE_LINE_BYTES,  # room to align it
+        bound_bytes=lower_bound(
+            [replace(t, size=graph.tensors[t.buffer.name].bytes) for t in lifetimes if t.buffer.place == "arena"]
         ),
     )
 
@@ -86,8 +81,8 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
     last: dict[Buffer, int] = {}
     found = []
     for i, step in enumerate(planned):
-        if step.scratch_floats:
-            found.append(Lifetime(Buffer(step.name, "scratch"), aligned(step.scratch_floats), i, i))
+        if step.scratch_bytes:
+            found.append(Lifetime(Buffer(step.name, "scratch"), aligned(step.scratch_bytes), i, i))
         for planes in step.operands.values():
             first.setdefault(planes.buffer, i)
             last[planes.buffer] = i
@@ -95,7 +90,7 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
         last[planes.buffer] = len(planned)
     for buffer, start in first.items():
         tensor = graph.tensors[buffer.name]
-        size = tensor.channels * plane_stride(tensor.height, tensor.width)
+        size = tensor.channels * plane_stride(tensor.height, tensor.width, tensor.element) * tensor.element.bytes
         found.append(Lifetime(buffer, aligned(size), start, last[buffer]))
     return found
 
@@ -117,6 +112,6 @@ def _resolve(step: Step, offsets: dict[Buffer, int]) -> Step:
         for name, value in found.items()
         if isinstance(value, Planes | Step)
     }
-    if step.scratch_floats:
+    if step.scratch_bytes:
         changes["scratch"] = offsets[Buffer(step.name, "scratch")]
     return replace(step, **changes)

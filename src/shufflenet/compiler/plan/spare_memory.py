@@ -1,13 +1,11 @@
 """How much memory a step may take for itself: what is free anyway, beside the tensors that are alive."""
 
-import math
-
 from shufflenet.compiler.graph.ir import Graph, Pool
 from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound
 from shufflenet.compiler.plan.steps import Buffer
 
 
-def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
+def spare_bytes(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
     """By operation, what is free if the arena is an eleventh larger than it must be. `stems` are those of `find_stems`.
 
     A stem reads a network's input where it is, and makes its pool's output; the pool is no operation then.
@@ -23,8 +21,6 @@ def spare_floats(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
             first.setdefault(view.tensor, i)
             last[view.tensor] = i
     last |= {port.view.tensor: len(operations) for port in graph.outputs}
-    lifetimes = [
-        Lifetime(Buffer(name), math.prod(graph.tensors[name].shape), i, last[name]) for name, i in first.items()
-    ]
+    lifetimes = [Lifetime(Buffer(name), graph.tensors[name].bytes, i, last[name]) for name, i in first.items()]
     arena = lower_bound(lifetimes) * 12 // 11
     return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}

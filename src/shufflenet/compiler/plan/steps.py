@@ -8,7 +8,7 @@ import numpy as np
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation
-from shufflenet.compiler.plan.alignment import ALIGNMENT
+from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Layout, Transform
 
@@ -29,7 +29,7 @@ class Planes:
     stride: int
     element: Element = FLOAT32
     first: int = 0
-    offset: int = 0  # of the buffer in the arena; known once all lifetimes are
+    offset: int = 0  # of the buffer in the arena, in bytes; known once all lifetimes are
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -90,8 +90,8 @@ class Step:
     output: Planes
     activation: Activation | None = None
     work: int = 0
-    scratch_floats: int = 0
-    scratch: int = 0  # offset in the arena of that many floats, for this step alone
+    scratch_bytes: int = 0
+    scratch: int = 0  # offset in the arena of that many bytes, for this step alone
 
     @property
     def members(self) -> tuple["Step", ...]:
@@ -243,7 +243,7 @@ class Stem(Step):
     @property
     def in_place(self) -> bool:
         """Whether convolution rows are made where they are to be: whole vectors, of any machine, do not overhang the last one."""
-        return self.pooled_size is None and self.convolution_size[1] % ALIGNMENT == 0
+        return self.pooled_size is None and self.convolution_size[1] % self.output.element.count(VECTOR_BYTES) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,17 +355,8 @@ class Plan:
     inputs: tuple[PlannedPort, ...]
     outputs: tuple[PlannedPort, ...]
     weights: np.ndarray
-    arena_floats: int
-    bound_floats: int
-
-    @property
-    def arena_bytes(self) -> int:
-        return 4 * self.arena_floats
-
-    @property
-    def bound_bytes(self) -> int:
-        """The largest sum of tensors that are alive at once."""
-        return 4 * self.bound_floats
+    arena_bytes: int
+    bound_bytes: int  # the largest sum of tensors that are alive at once
 
     @property
     def multiply_adds(self) -> int:

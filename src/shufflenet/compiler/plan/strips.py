@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from shufflenet.compiler.plan.alignment import ALIGNMENT, odd_lines
+from shufflenet.compiler.graph.elements import Element
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines
 from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
 from shufflenet.compiler.plan.steps import Buffer, Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window
 
-UNIT_FLOATS = 2_097_152  # a unit whose planes are more than these 8 MiB finds little of them in a last-level cache
-STRIP_FLOATS = 786_432  # of all planes, at most, that a strip touches: 3 MiB
+UNIT_BYTES = 8 << 20  # a unit whose planes are more finds little of them in a last-level cache
+STRIP_BYTES = 3 << 20  # of all planes, at most, that a strip touches
 
 Unit = tuple[Product, Depthwise, Product, Depthwise | None]
 
@@ -51,14 +52,17 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
     """The unit as one step, if it is large and its strips small enough."""
     window = depthwise.window
     read, between, made = (len(planes.planes) for planes in (compress.input, compress.output, expand.output))
-    rows = _strip_rows(window, read, between, made if expand.output.buffer != compress.input.buffer else 0)
+    made_apart = made if expand.output.buffer != compress.input.buffer else 0
+    rows = _strip_rows(window, read, between, made_apart, compress.output.element)
     if not rows:
         return None
     width, output_width = window.width, window.output_width
     # Of each plane a strip lies in scratch: first those before the depthwise convolution, then those after.
     scratch = Buffer(expand.name, "scratch")
-    stride = odd_lines((window.stride[0] * rows + window.shared_rows) * width + ALIGNMENT)
-    output_stride = odd_lines(rows * output_width)
+    element = compress.output.element
+    strip = (window.stride[0] * rows + window.shared_rows) * width
+    stride = odd_lines(strip + element.count(OVERHANG_BYTES), element)
+    output_stride = odd_lines(rows * output_width, element)
     end = (max(compress.output.planes) + 1) * stride
 
     def compressed(planes: Planes, row: int) -> Planes:
@@ -74,7 +78,7 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         f"{window.output_height}×{output_width}, {rows} {'rows' if rows > 1 else 'row'} at a time",
         output=expand.output,
         work=sum(step.work for step in steps),
-        scratch_floats=end + (max(depthwise.output.planes) + 1) * output_stride,
+        scratch_bytes=element.bytes * (end + (max(depthwise.output.planes) + 1) * output_stride),
         compress=replace(compress, output=compressed(compress.output, window.shared_rows)),
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
@@ -83,20 +87,21 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
     )
 
 
-def _strip_rows(window: Window, read: int, between: int, made: int) -> int | None:
+def _strip_rows(window: Window, read: int, between: int, made: int, element: Element) -> int | None:
     """Output rows of a strip, where there are so many input planes, planes inside and output planes; None where the unit is small.
 
     At stride 1 two rows of a strip serve the next one, too: it must be as high. A strip is of whole vectors, so that none reaches over
     the addend of the next.
     """
     stride = window.stride[0]
-    floats = ((read + between) * stride**2 + between + made) * window.output_width  # of one row of output
+    # Of one row of output.
+    row_bytes = ((read + between) * stride**2 + between + made) * window.output_width * element.bytes
     heights = [
         rows
         for rows in range(window.shared_rows, window.output_height)
-        if rows * floats <= STRIP_FLOATS and rows * window.output_width % ALIGNMENT == 0
+        if rows * row_bytes <= STRIP_BYTES and rows * window.output_width % element.count(VECTOR_BYTES) == 0
     ]
-    if floats * window.output_height < UNIT_FLOATS:
+    if row_bytes * window.output_height < UNIT_BYTES:
         return None
     return max(heights, key=lambda rows: (rows * window.output_width % CHUNK_PIXELS == 0, rows), default=None)
 
@@ -128,7 +133,7 @@ def _chunks(product: Product, pixels: int) -> tuple[Chunks, ...]:
     """So many pixels in even chunks, for the blocks in which the weights are packed."""
     if not pixels:
         return ()
-    pieces = -(-pixels // chunk_pixels(product.inner))
+    pieces = -(-pixels // chunk_pixels(product.inner, product.input.element))
     size = -(-pixels // pieces // CHUNK_PIXELS) * CHUNK_PIXELS
     return cut_pixels(
         len(product.output.planes) // product.groups, pixels, size, block=product.chunks[0].blocks[0].rows

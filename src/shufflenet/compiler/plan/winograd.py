@@ -13,8 +13,9 @@ from math import prod
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.graph.ir import Pair
-from shufflenet.compiler.plan.alignment import ALIGNMENT, aligned, odd_lines
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, odd_lines, whole_lines
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -30,7 +31,9 @@ TRANSFORM = 16.0  # of each vector of tiles made of the input, or read for the o
 WEIGHT = 0.1  # of each weight, which comes from far
 LANES = 16
 
-TILE_FLOATS = 131_072  # of transformed input that all blocks of weights meet before the next: 512 KiB, part of a second-level cache
+TILE_BYTES = (
+    512 << 10
+)  # of transformed input that all blocks of weights meet before the next: part of a second-level cache
 FEWEST_TILES = 48  # of a chunk, all the same: with fewer, each weight that is read is used too seldom
 LARGEST_WEIGHT = 2.0**64  # far from what could overflow once it is transformed
 
@@ -119,7 +122,7 @@ def choose_transform(weight: np.ndarray, groups: int, size: Pair) -> Transform |
 def chunk_rows(transform: Transform, inner: int, size: Pair) -> int:
     """How many rows of tiles of so many input planes make a chunk."""
     rows, columns = transform.tiles(size)
-    most = max(TILE_FLOATS // (transform.positions * inner * columns), -(-FEWEST_TILES // columns))
+    most = max(TILE_BYTES // (FLOAT32.bytes * transform.positions * inner * columns), -(-FEWEST_TILES // columns))
     return -(-rows // -(-rows // most))
 
 
@@ -145,11 +148,12 @@ class Layout:
 def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout:
     """For rows × columns of `tiles`, `inner` input planes, and `block` output planes at a time."""
     rows, columns = tiles
-    tile_stride = aligned(rows * columns)
-    padded_stride = aligned(transform.output * columns) + ALIGNMENT
-    line_stride = transform.output * tile_stride + ALIGNMENT
-    input_stride, output_stride = odd_lines(inner * tile_stride), odd_lines(block * tile_stride)
-    lines = aligned((rows * transform.output + transform.kernel - 1) * padded_stride)
+    overhang = FLOAT32.count(OVERHANG_BYTES)
+    tile_stride = whole_lines(rows * columns, FLOAT32)
+    padded_stride = whole_lines(transform.output * columns, FLOAT32) + overhang
+    line_stride = transform.output * tile_stride + overhang
+    input_stride, output_stride = odd_lines(inner * tile_stride, FLOAT32), odd_lines(block * tile_stride, FLOAT32)
+    lines = (rows * transform.output + transform.kernel - 1) * padded_stride
     input_tiles = lines + transform.reach * transform.size * line_stride
     output_tiles = input_tiles + transform.positions * input_stride
     return Layout(
