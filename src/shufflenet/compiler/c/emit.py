@@ -83,7 +83,7 @@ class _Emitter:
             runs.append(self._run("run_rgb8"))
         if self.signature.timed_steps:
             runs += [_kernel("clock"), self._run("run_timed")]
-        weights = self.plan.weights.astype("<f4").tobytes()
+        weights = self.plan.weights.tobytes()
         parts = [
             self._comment(title, version, hashlib.sha256(weights).hexdigest()),
             f'#include "{self.name}.h"\n\n#include <string.h>\n',

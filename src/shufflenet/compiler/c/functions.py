@@ -57,8 +57,8 @@ class StepFunctions:
         """The initializer of kernels/product.c's struct, with some fields other than usual; None leaves a field out."""
         addend: Planes | None = getattr(step, "addend", None)
         values = {
-            "weights": f"w + {step.weights}",
-            "bias": f"w + {step.bias}",
+            "weights": _weights(step.weights),
+            "bias": _weights(step.bias),
             "input": at(step.input),
             "output": at(step.output),
             "to": self.shared.starts(step.output),
@@ -157,8 +157,8 @@ class StepFunctions:
                 multiply = self.shared.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
                 window = _window(step.window, "first", chunk.count)
                 changes = {
-                    "weights": f"w + {step.weights} + {rows} * ({step.inner} * group + {part})",
-                    "bias": f"w + {step.bias} + {rows} * group",
+                    "weights": f"{_weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
+                    "bias": f"{_weights(step.bias)} + {rows} * group",
                     "input": "panel",
                     "output": f"{at(step.output)} + first",
                     "to": f"{self.shared.starts(step.output)} + {rows} * group",
@@ -190,7 +190,7 @@ class StepFunctions:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
-            yield f"    const float *weights = w + {step.tile_weights} + {transform.positions * rows * channels} * group;"
+            yield f"    const float *weights = {_weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
                 yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
@@ -217,7 +217,7 @@ class StepFunctions:
         yield "  }"
         matrix, kind = self.shared.output_matrix(step.transform), activation_kind(step.activation)
         addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
-        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, w + {step.bias} + row,"
+        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {_weights(step.bias)} + row,"
         yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
         yield "}"
 
@@ -278,7 +278,7 @@ class StepFunctions:
         how = f"{_window(step.window, 0, 0)}, {step.window.output_height}"
         operands = f"{self._planes(step.input)}, {self._planes(step.output)}, {self._planes(step.addend)}"
         yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.planes)},"
-        yield f"              w + {step.weights}, w + {step.bias}, {operands}, {_limits(step)});"
+        yield f"              {_weights(step.weights)}, {_weights(step.bias)}, {operands}, {_limits(step)});"
 
     def _depthwise_rows(
         self, step: steps.Depthwise, first: str, rows: int, read: str = "", made: str = ""
@@ -289,7 +289,7 @@ class StepFunctions:
         operands = (f"{at(step.input)}{read}", self.shared.starts(step.input))
         operands += (f"{at(step.output)}{made}", self.shared.starts(step.output))
         yield f"depthwise_planes({how},"
-        yield f"                 w + {step.weights}, w + {step.bias}, {', '.join(operands)}, {_limits(step)});"
+        yield f"                 {_weights(step.weights)}, {_weights(step.bias)}, {', '.join(operands)}, {_limits(step)});"
 
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:
@@ -311,7 +311,7 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
         sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}"
-        yield f"resample_planes({sizes}, w + {step.weights}, {self._through(step, step.input)});"
+        yield f"resample_planes({sizes}, {_weights(step.weights)}, {self._through(step, step.input)});"
 
     @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
@@ -386,6 +386,12 @@ def _scratch(step: Step, element: Element = FLOAT32) -> str:
 def _in_arena(offset: int, element: Element) -> str:
     """The place so many bytes after the arena's beginning, which C knows as `float *a`."""
     return f"a + {element.count(offset)}" if element == FLOAT32 else f"({element.c_type} *)a + {element.count(offset)}"
+
+
+def _weights(offset: int, element: Element = FLOAT32) -> str:
+    """The place so many bytes after the weights' beginning, which C knows as `const float *w`."""
+    number = element.count(offset)
+    return f"w + {number}" if element == FLOAT32 else f"(const {element.c_type} *)w + {number}"
 
 
 def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:

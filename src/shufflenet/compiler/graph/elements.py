@@ -24,8 +24,8 @@ class Element:
 
 FLOAT32 = Element("float32", 4, "float", np.dtype("<f4"))
 FLOAT16 = Element("float16", 2, "_Float16", np.dtype("<f2"))
-U8 = Element("u8", 1, "uint8_t", np.dtype("u1"))
-S8 = Element("s8", 1, "int8_t", np.dtype("i1"))
+U8 = Element("uint8", 1, "uint8_t", np.dtype("u1"))
+S8 = Element("int8", 1, "int8_t", np.dtype("i1"))
 INT32 = Element("int32", 4, "int32_t", np.dtype("<i4"))
 
 ELEMENTS = {element.name: element for element in (FLOAT32, FLOAT16, U8, S8, INT32)}

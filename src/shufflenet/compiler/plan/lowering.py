@@ -36,6 +36,7 @@ from shufflenet.compiler.plan.blocking import (
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems
 from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
+from shufflenet.compiler.plan.weights import Weights
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
 VECTOR_ROWS = 32  # kernels/vector.c
@@ -51,8 +52,7 @@ class Lowering:
         self.graph = graph
         self._stems = find_stems(graph)
         self._spare = spare_bytes(graph, self._stems)
-        self._weights: list[np.ndarray] = []
-        self._floats = 0
+        self.weights = Weights()
 
     def steps(self) -> Iterator[Step]:
         fused = {pool.name for pool in self._stems.values() if pool}
@@ -65,9 +65,6 @@ class Lowering:
                 yield self._stem(operation, self._stems[operation.name])
             elif operation.name not in fused:
                 yield from self.plan(operation)
-
-    def weights(self) -> np.ndarray:
-        return np.concatenate([*self._weights, np.zeros(64, np.float32)])  # the last vectors may read past their rows
 
     def planes(self, view: View) -> Planes:
         tensor = self.graph.tensors[view.tensor]
@@ -109,7 +106,10 @@ class Lowering:
     def _depthwise(self, operation: Convolution, window: Window) -> Step:
         common = self._convolution(operation)
         common["comment"] = f"depthwise {common['comment']}"
-        weights, bias = self._add(self.graph.constants[operation.weight]), self._add(self._bias(operation))
+        weights, bias = (
+            self.weights.add(self.graph.constants[operation.weight]),
+            self.weights.add(self._bias(operation)),
+        )
         direct = _is_direct(window) and operation.addend is None
         return steps.Depthwise(**common, window=window, direct=direct, weights=weights, bias=bias)
 
@@ -126,7 +126,8 @@ class Lowering:
         return steps.VectorProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, gather=gather,
             scratch_bytes=inner * FLOAT32.bytes + OVERHANG_BYTES if gather else 0,
-            weights=self._add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)), bias=self._add(padded_bias),
+            weights=self.weights.add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)),
+            bias=self.weights.add(padded_bias),
         )  # fmt: skip
 
     def _product(self, operation: Convolution) -> Step:
@@ -139,7 +140,8 @@ class Lowering:
         chunks = cut_pixels(rows, pixels, chunk_pixels(inner, FLOAT32) if far else pixels)
         return steps.Product(
             **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far,
-            weights=self._add(pack_weights(matrix, part, chunks[0].blocks)), bias=self._add(self._bias(operation)),
+            weights=self.weights.add(pack_weights(matrix, part, chunks[0].blocks)),
+            bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip
 
     def _panel_product(self, operation: Convolution, window: Window) -> PanelProduct:
@@ -152,7 +154,8 @@ class Lowering:
         return PanelProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, panel_inner=panel_inner,
             panel_stride=stride, scratch_bytes=panel_inner * stride * FLOAT32.bytes, chunks=chunks,
-            weights=self._add(pack_weights(matrix, panel_inner, chunks[0].blocks)), bias=self._add(self._bias(operation)),
+            weights=self.weights.add(pack_weights(matrix, panel_inner, chunks[0].blocks)),
+            bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip
 
     def _winograd_product(self, direct: PanelProduct, weight: np.ndarray, transform: Transform) -> Step:
@@ -168,7 +171,8 @@ class Lowering:
         return steps.WinogradProduct(
             **usual, transform=transform, largest_input=min(largest_input(transform, group) for group in transformed),
             layout=layout, tile_chunks=chunks, part=part,
-            tile_weights=self._add(np.concatenate([pack_positions(group, part, blocks) for group in transformed])),
+            tile_weights=self.weights.add(
+                np.concatenate([pack_positions(group, part, blocks) for group in transformed])),
         )  # fmt: skip
 
     def _convolution(self, operation: Convolution) -> dict[str, Any]:
@@ -216,7 +220,7 @@ class Lowering:
                 name=operation.name, comment=comment, output=self.planes(operation.output),
                 activation=operation.activation, input=self.planes(operation.input), addend=None,
                 window=window, direct=True,
-                weights=self._add(np.full((channels, 9), 1 / 9, np.float32)), bias=self._add(np.zeros(channels)),
+                weights=self.weights.add(np.full((channels, 9), 1 / 9, np.float32)), bias=self.weights.add(np.zeros(channels)),
             )  # fmt: skip
             return
         rows, columns = (
@@ -266,7 +270,7 @@ class Lowering:
             rows=output_height,
             inner=inner,
             columns=output_width,
-            weights=self._add(self.graph.constants[operation.weight]),
+            weights=self.weights.add(self.graph.constants[operation.weight]),
             work=channels * output_height * output_width * inner,
         )
 
@@ -369,18 +373,9 @@ class Lowering:
             blocks=blocks,
             scratch_bytes=FLOAT32.bytes * (slots * channels * (2 * segment + overhang)
                                            + rows * filters * (segment + overhang) + width + 4 * overhang),
-            weights=self._add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
-            bias=self._add(self._bias(operation)),
+            weights=self.weights.add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
+            bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip
-
-    def _add(self, array: np.ndarray) -> int:
-        """Append numbers to the weights, at a multiple of 16 floats; where they start."""
-        start = self._floats
-        padded = np.zeros(whole_lines(array.size, FLOAT32), np.float32)
-        padded[: array.size] = array.reshape(-1)
-        self._weights.append(padded)
-        self._floats += padded.size
-        return start
 
 
 def _is_direct(window: Window) -> bool:

@@ -36,7 +36,7 @@ def make_plan(graph: Graph) -> Plan:
             PlannedPort(p.name, p.shape, _placed(planes, offsets), _pixels(graph, p.view))
             for p, planes in zip(graph.outputs, results, strict=True)
         ),
-        weights=lowering.weights(),
+        weights=lowering.weights.packed(),
         arena_bytes=size + 2 * MARGIN_BYTES + CACHE_LINE_BYTES,  # room to align it
         bound_bytes=lower_bound(
             [replace(t, size=graph.tensors[t.buffer.name].bytes) for t in lifetimes if t.buffer.place == "arena"]

@@ -83,7 +83,7 @@ class Chunks:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One function of the C source. `work` is in multiply-adds; `weights` and `bias` are offsets in the plan's weights."""
+    """One function of the C source. `work` is in multiply-adds; `weights` and `bias` are offsets in the plan's weights, in bytes."""
 
     name: str
     comment: str
@@ -354,7 +354,7 @@ class Plan:
     steps: tuple[Step, ...]
     inputs: tuple[PlannedPort, ...]
     outputs: tuple[PlannedPort, ...]
-    weights: np.ndarray
+    weights: np.ndarray  # bytes
     arena_bytes: int
     bound_bytes: int  # the largest sum of tensors that are alive at once
 

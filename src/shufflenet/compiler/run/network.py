@@ -34,7 +34,7 @@ class Network:
         self._run = dynamic[f"{signature.name}_run"]
         self._run_rgb8 = dynamic[f"{signature.name}_run_rgb8"] if signature.takes_pixels else None
         self._run_timed = dynamic[f"{signature.name}_run_timed"] if signature.timed_steps else None
-        self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.float32, mode="r"),)
+        self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
         self._weights = tuple(map(_address, self._mapped))
         self._own = threading.local()
 
