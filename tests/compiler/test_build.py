@@ -1,16 +1,19 @@
 """The whole way: a network of ours, compiled, loaded and called, held to torch; and what the source promises."""
 
+import platform
 import subprocess
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import shufflenet
+from shufflenet.cli.compile import compile as compile_verb
 from shufflenet.compiler import CompileError, build, compile_onnx
 from shufflenet.compiler.c.emit import main_program
-from shufflenet.compiler.run.build import cache_folder, compile_command, find_compiler
+from shufflenet.compiler.run.build import TARGETS, cache_folder, compile_command, find_compiler, machine_target
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
@@ -188,6 +191,24 @@ def test_a_compiler_is_found_or_named(monkeypatch):
         compile_command("aarch64")
     with pytest.raises(CompileError, match="no target 'z80'; choose one of native"):
         compile_command("z80")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "expected"),
+    [((), "x86_64-v4-vnni"), (("avx512_vnni",), "x86_64-v4"), (("avx512bw", "avx512_vnni"), "x86_64-v3-vnni"),
+     (("avx512f", "avx_vnni"), "x86_64-v3"), (("avx2",), "x86_64-v2"), (("popcnt",), "native")],
+    ids=str,
+)  # fmt: skip
+def test_the_target_is_the_best_that_the_processor_has(left_out, expected, monkeypatch):
+    flags = set().union(*(target.needs for target in TARGETS.values())) - set(left_out)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    monkeypatch.setattr(Path, "read_text", lambda path: f"model name\t: A\nflags\t\t: {' '.join(sorted(flags))}\n")
+    assert machine_target() == expected
+
+
+def test_every_target_is_named_by_the_help():
+    assert all(f" {target}" in compile_verb.__annotations__["build"].__metadata__[0].help for target in TARGETS)
 
 
 def test_the_cache_follows_the_environment(monkeypatch):

@@ -9,26 +9,32 @@ from hypothesis import strategies as st
 from shufflenet import nets
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
+from shufflenet.compiler.plan.machines import UNITS
 from shufflenet.compiler.plan.steps import Buffer
-from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling, fits
+from shufflenet.compiler.plan.tiles import choose_block, choose_tiling, fits
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
 
-@given(rows=st.integers(1, 48), pixels=st.integers(2, 700), machine=st.sampled_from(MACHINES), single=st.booleans())
-def test_a_tiling_makes_every_number_once(rows, pixels, machine, single):
-    tiling = choose_tiling(rows, pixels, machine, single_pixels=single)
-    lanes = machine.lanes
+@given(
+    rows=st.integers(1, 48),
+    pixels=st.integers(2, 700),
+    unit=st.sampled_from(sum(UNITS.values(), ())),
+    single=st.booleans(),
+)
+def test_a_tiling_makes_every_number_once(rows, pixels, unit, single):
+    tiling = choose_tiling(rows, pixels, unit, single_pixels=single)
+    lanes = unit.lanes
     made = np.zeros((rows, -(-pixels // lanes) * lanes), int)
     for t in tiling.tiles:
-        assert fits(t.rows, t.vectors, machine)
+        assert fits(t.rows, t.vectors, unit)
         assert (t.end_row - t.row) % t.rows == 0
         assert (t.end_vector - t.vector) % t.vectors == 0
         made[t.row : t.end_row, t.vector * lanes : t.end_vector * lanes] += 1
     for t in tiling.pixel_tiles:
-        assert fits(t.chains * t.vectors, t.pixels, machine)
+        assert fits(t.chains * t.vectors, t.pixels, unit)
         assert (t.end_pixel - t.pixel) % t.pixels == 0
         made[:, t.pixel : t.end_pixel] += 1
     assert (made[:, :pixels] == 1).all()

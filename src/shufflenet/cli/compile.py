@@ -16,7 +16,8 @@ def compile(
     build: Annotated[
         str | None,
         typer.Option(
-            help="Build too: native, x86_64-v2, x86_64-v3, x86_64-v4, aarch64, riscv64, riscv64-v, wasm32, wasm32-relaxed."
+            help="Build too: native, x86_64-v2, x86_64-v3, x86_64-v3-vnni, x86_64-v4, x86_64-v4-vnni, aarch64, "
+            "aarch64-dotprod, riscv64, riscv64-v, wasm32, wasm32-relaxed."
         ),
     ] = None,
     dump: Annotated[Path | None, typer.Option(help="A folder for every stage of the compiler, as text.")] = None,

@@ -5,9 +5,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.plan.machines import UNITS, VectorUnit
 from shufflenet.compiler.plan.steps import Block, Planes
-from shufflenet.compiler.plan.tiles import MACHINES, Machine, Tiling
+from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Transform
 
 
@@ -35,16 +37,16 @@ class Shared:
     def __init__(self) -> None:
         self._tables: dict[tuple[str, tuple], str] = {}
         self._tiles: dict[str, dict[str, None]] = {
-            machine.condition: {} for machine in MACHINES
+            unit.condition: {} for unit in UNITS[FLOAT32.name]
         }  # dicts as ordered sets
         self._multiplications: dict[str, str] = {}
         self._matrices: dict[str, list[str]] = {}
 
     def text(self) -> str:
-        """All of it: tables, tiles for each machine, and the products made of them."""
+        """All of it: tables, tiles for each vector unit, and the products made of them."""
         parts = [_declare_table(name, kind, values) for (kind, values), name in self._tables.items()]
         if any(self._tiles.values()):
-            tiles = _for_each_machine([list(self._tiles[machine.condition]) for machine in MACHINES])
+            tiles = _for_each_unit([list(self._tiles[unit.condition]) for unit in UNITS[FLOAT32.name]])
             parts.append("\n".join(tiles) + "\n")
         if self._matrices:
             parts.append(_matrices_function(self._matrices))
@@ -88,18 +90,19 @@ class Shared:
         return name
 
     def _block(self, block: Block, suffix: str, how: str) -> list[str]:
-        """Statements for `block.count` blocks of rows, with each machine's own tiles."""
+        """Statements for `block.count` blocks of rows, with each unit's own tiles."""
         tiles = [
-            self._calls(machine, tiling, suffix, how) for machine, tiling in zip(MACHINES, block.tilings, strict=True)
+            self._calls(unit, tiling, suffix, how)
+            for unit, tiling in zip(UNITS[FLOAT32.name], block.tilings, strict=True)
         ]
-        lines = [f"  p.rows = {block.rows};", *_for_each_machine(tiles), f"    next_rows(&p, {block.rows});"]
+        lines = [f"  p.rows = {block.rows};", *_for_each_unit(tiles), f"    next_rows(&p, {block.rows});"]
         if block.count > 1:
             lines = [f"  for (int block = 0; block < {block.count}; block++) {{", *lines, "  }"]
         return lines
 
-    def _calls(self, machine: Machine, tiling: Tiling, suffix: str, how: str) -> list[str]:
-        """The loops over a block's tiles on one machine, whose tile functions are noted."""
-        known, lines = self._tiles[machine.condition], []
+    def _calls(self, unit: VectorUnit, tiling: Tiling, suffix: str, how: str) -> list[str]:
+        """The loops over a block's tiles on one unit, whose tile functions are noted."""
+        known, lines = self._tiles[unit.condition], []
         for t in tiling.tiles:
             tile = f"product_{t.rows}x{t.vectors}{suffix}"
             known[f"PRODUCT_TILE({tile}, {t.rows}, {t.vectors}, {how})"] = None
@@ -111,11 +114,11 @@ class Shared:
         return lines
 
 
-def _for_each_machine(lines: list[list[str]]) -> list[str]:
-    """The preprocessor's choice among the lines for each of MACHINES."""
+def _for_each_unit(lines: list[list[str]]) -> list[str]:
+    """The preprocessor's choice among the lines for each vector unit."""
     chosen = []
-    for machine, own in zip(MACHINES, lines, strict=True):
-        chosen += [f"{'#elif' if chosen else '#if'} {machine.condition}", *own]
+    for unit, own in zip(UNITS[FLOAT32.name], lines, strict=True):
+        chosen += [f"{'#elif' if chosen else '#if'} {unit.condition}", *own]
     return [*chosen, "#endif"]
 
 

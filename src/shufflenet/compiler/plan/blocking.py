@@ -7,8 +7,9 @@ import numpy as np
 from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Pair
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
+from shufflenet.compiler.plan.machines import UNITS
 from shufflenet.compiler.plan.steps import Block, Chunks
-from shufflenet.compiler.plan.tiles import MACHINES, choose_block, choose_tiling
+from shufflenet.compiler.plan.tiles import choose_block, choose_tiling
 from shufflenet.compiler.plan.winograd import LANES, Layout, Transform, chunk_rows, lay_out
 
 CHUNK_BYTES = 256 << 10  # of input that all blocks of weights meet before the next: part of a second-level cache
@@ -20,7 +21,11 @@ def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels:
     block = block or choose_block(rows, pixels, single_pixels=single_pixels)
     parts = [(rows // block, block), (1, rows % block)]
     return tuple(
-        Block(count, part, tuple(choose_tiling(part, pixels, m, single_pixels=single_pixels) for m in MACHINES))
+        Block(
+            count,
+            part,
+            tuple(choose_tiling(part, pixels, unit, single_pixels=single_pixels) for unit in UNITS[FLOAT32.name]),
+        )
         for count, part in parts
         if count and part
     )

@@ -64,7 +64,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Block:
-    """`count` blocks of `rows` rows, one after the other, tiled alike on each machine (in the order of MACHINES)."""
+    """`count` blocks of `rows` rows, one after the other, and how they are tiled on each of the element's vector units."""
 
     count: int
     rows: int

@@ -1,33 +1,12 @@
-"""Tiles of a matrix product: how many rows × vectors of sums are held in registers, for each kind of machine."""
+"""Tiles of a matrix product: how many rows × vectors of sums are held in registers, for each vector unit."""
 
 from dataclasses import dataclass
 from functools import cache
 
-
-@dataclass(frozen=True)
-class Machine:
-    """A vector unit as the C source sees it: `condition` is the preprocessor's."""
-
-    name: str
-    condition: str
-    lanes: int
-    registers: int
-    spare_registers: int  # beside sums and pixels, for weights; with one alone clang spills a sum in the inner loop
-    fused: bool = True  # multiply and add are one instruction
-
-
-MACHINES = (
-    Machine("AVX-512", "LANES == 16", 16, 32, spare_registers=3),
-    Machine("AVX2", "LANES == 8", 8, 16, spare_registers=2),
-    Machine("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
-    # A JIT keeps a register for itself, and computes the address of every weight.
-    Machine("WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, fused=False),
-    Machine("SSE2", "LANES == 4", 4, 16, spare_registers=2),
-    Machine("scalar", "LANES == 1", 1, 16, spare_registers=2),
-)
+from shufflenet.compiler.graph.elements import FLOAT32, Element
+from shufflenet.compiler.plan.machines import UNITS, VectorUnit
 
 MOST_ROWS, MOST_VECTORS = 24, 8  # the array sizes in kernels/product.c
-LATENCY = 8  # products in flight that keep two multiply-add units busy
 CALL = 0.08  # of a tile's time: what a second shape of tile costs in calls and cold code
 
 
@@ -66,73 +45,73 @@ class Tiling:
     cost: float  # vector multiply-adds' time per input plane
 
 
-def fits(rows: int, vectors: int, machine: Machine) -> bool:
+def fits(rows: int, vectors: int, unit: VectorUnit) -> bool:
     """Whether the sums, a vector of pixels for each column, and weights have registers."""
     return (
         rows <= MOST_ROWS
         and vectors <= MOST_VECTORS
-        and rows * vectors + vectors + machine.spare_registers <= machine.registers
+        and rows * vectors + vectors + unit.spare_registers <= unit.registers
     )
 
 
-def tile_cost(rows: int, vectors: int, machine: Machine) -> float:
+def tile_cost(rows: int, vectors: int, unit: VectorUnit) -> float:
     """Time of one tile per input plane: multiply-adds, loads, or latency, whichever binds; all instructions where none is fused."""
-    multiply_adds, loads, latency = rows * vectors, rows + vectors, LATENCY
-    if not machine.fused:
-        multiply_adds, latency = multiply_adds + rows + vectors / 2 + 1, 1.5 * LATENCY
-    return max(multiply_adds, loads, latency) + CALL * loads
+    multiply_adds, loads = rows * vectors, rows + vectors
+    if not unit.fused:
+        multiply_adds += rows + vectors / 2 + 1
+    return max(multiply_adds, loads, unit.latency) + CALL * loads
 
 
 @cache
-def split_rows(rows: int, vectors: int, machine: Machine) -> tuple[float, tuple[int, int]]:
+def split_rows(rows: int, vectors: int, unit: VectorUnit) -> tuple[float, tuple[int, int]]:
     """The cheapest tile height for `rows` rows, and that of the last tile (0: none): cost, (height, last)."""
     return min(
         (
-            rows // r * tile_cost(r, vectors, machine) + (tile_cost(rows % r, vectors, machine) if rows % r else 0),
+            rows // r * tile_cost(r, vectors, unit) + (tile_cost(rows % r, vectors, unit) if rows % r else 0),
             (r, rows % r),
         )
         for r in range(1, min(rows, MOST_ROWS) + 1)
-        if fits(r, vectors, machine)
+        if fits(r, vectors, unit)
     )
 
 
-def choose_chains(pixels: int, vectors: int, machine: Machine) -> int:
+def choose_chains(pixels: int, vectors: int, unit: VectorUnit) -> int:
     """The fewest sums side by side that hide the latency of an addition; fewer than that where registers end."""
     chains = 1
-    while chains < 4 and chains * pixels * vectors < LATENCY and fits(2 * chains * vectors, pixels, machine):
+    while chains < 4 and chains * pixels * vectors < unit.latency and fits(2 * chains * vectors, pixels, unit):
         chains *= 2
     return chains
 
 
-def split_pixels(rows: int, first: int, end: int, machine: Machine) -> tuple[float, tuple[PixelTiles, ...]]:
+def split_pixels(rows: int, first: int, end: int, unit: VectorUnit) -> tuple[float, tuple[PixelTiles, ...]]:
     """Pixels [first, end): as many at a time as registers allow, then the rest. What that costs, and the tiles."""
-    vectors = -(-rows // machine.lanes)
-    most = max(pixels for pixels in range(1, end - first + 1) if fits(vectors, pixels, machine))
+    vectors = -(-rows // unit.lanes)
+    most = max(pixels for pixels in range(1, end - first + 1) if fits(vectors, pixels, unit))
     whole = end - (end - first) % most
     tiles = tuple(
-        PixelTiles(pixels, vectors, choose_chains(pixels, vectors, machine), pixel, last)
+        PixelTiles(pixels, vectors, choose_chains(pixels, vectors, unit), pixel, last)
         for pixels, pixel, last in ((most, first, whole), (end - whole, whole, end))
         if pixels
     )
     cost = sum(
         (t.end_pixel - t.pixel) / t.pixels
-        * (max(t.pixels * vectors, LATENCY / t.chains) + CALL * (t.pixels + vectors) + 1)
+        * (max(t.pixels * vectors, unit.latency / t.chains) + CALL * (t.pixels + vectors) + 1)
         for t in tiles
     )  # fmt: skip
     return cost, tiles
 
 
 @cache
-def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bool = True) -> Tiling:
+def choose_tiling(rows: int, pixels: int, unit: VectorUnit, *, single_pixels: bool = True) -> Tiling:
     """The cheapest tiling with at most two tile widths."""
-    widths = [v for v in range(1, MOST_VECTORS + 1) if fits(1, v, machine)]
+    widths = [v for v in range(1, MOST_VECTORS + 1) if fits(1, v, unit)]
     best: Tiling | None = None
-    tail = pixels % machine.lanes
-    for by_pixel in {0, tail if single_pixels and pixels > tail and machine.lanes > 1 else 0}:
-        count = pixels // machine.lanes if by_pixel else -(-pixels // machine.lanes)
-        if by_pixel and not fits(-(-rows // machine.lanes), 1, machine):
+    tail = pixels % unit.lanes
+    for by_pixel in {0, tail if single_pixels and pixels > tail and unit.lanes > 1 else 0}:
+        count = pixels // unit.lanes if by_pixel else -(-pixels // unit.lanes)
+        if by_pixel and not fits(-(-rows // unit.lanes), 1, unit):
             continue
-        pixel_cost, pixel_tiles = split_pixels(rows, pixels - by_pixel, pixels, machine) if by_pixel else (0.0, ())
+        pixel_cost, pixel_tiles = split_pixels(rows, pixels - by_pixel, pixels, unit) if by_pixel else (0.0, ())
         for wide in widths:
             for narrow in widths[:wide]:
                 few, remainder = divmod(count % wide if wide > narrow else count, narrow)
@@ -143,7 +122,7 @@ def choose_tiling(rows: int, pixels: int, machine: Machine, *, single_pixels: bo
                     few, remainder = divmod(count - many * wide, narrow)
                 if remainder:
                     continue
-                (many_cost, many_rows), (few_cost, few_rows) = (split_rows(rows, v, machine) for v in (wide, narrow))
+                (many_cost, many_rows), (few_cost, few_rows) = (split_rows(rows, v, unit) for v in (wide, narrow))
                 cost = many * many_cost + few * few_cost + pixel_cost
                 if best is None or cost < best.cost:
                     tiles = (
@@ -164,8 +143,8 @@ def _tiles(split: tuple[int, int], rows: int, vectors: int, vector: int, end_vec
 
 
 @cache
-def choose_block(rows: int, pixels: int, *, single_pixels: bool = True) -> int:
-    """Rows of a block of weights: all up to 48, else a divisor if there is one, that suits AVX-512 and AVX2 best."""
+def choose_block(rows: int, pixels: int, element: Element = FLOAT32, *, single_pixels: bool = True) -> int:
+    """Rows of a block of weights: all up to 48, else a divisor if there is one, that suits the first two units best."""
     if rows <= 48:
         return rows
     blocks = [block for block in range(16, 49) if rows % block == 0] or range(16, 49)
@@ -173,8 +152,8 @@ def choose_block(rows: int, pixels: int, *, single_pixels: bool = True) -> int:
     def cost(block: int) -> float:
         whole, rest = divmod(rows, block)
         return sum(
-            machine.lanes * choose_tiling(part, pixels, machine, single_pixels=single_pixels).cost * count
-            for machine in MACHINES[:2]
+            unit.lanes * choose_tiling(part, pixels, unit, single_pixels=single_pixels).cost * count
+            for unit in UNITS[element.name][:2]
             for part, count in ((block, whole), (rest, 1))
             if part
         )

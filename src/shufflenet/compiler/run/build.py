@@ -28,10 +28,22 @@ class Target:
     zig: tuple[str, ...]
     native: tuple[str, ...] | None = None  # None: only zig builds for it
     executable: bool = False  # a program that exports functions, not a shared library
+    needs: frozenset[str] = frozenset()  # what /proc/cpuinfo lists where it runs
 
 
-def _x86(level: int) -> Target:
-    return Target(("-target", "x86_64-linux-gnu", f"-mcpu=x86_64_v{level}"), (f"-march=x86-64-v{level}",))
+_LEVELS = {  # what each level of x86-64 adds, in /proc/cpuinfo's words
+    2: frozenset({"sse4_2", "popcnt", "ssse3", "cx16"}),
+    3: frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}),
+    4: frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
+}
+
+
+def _x86(level: int, **features: str) -> Target:
+    """A level, and features beyond it: as compilers call them, and as /proc/cpuinfo does."""
+    zig = f"-mcpu=x86_64_v{level}" + "".join(f"+{feature}" for feature in features)
+    native = (f"-march=x86-64-v{level}", *(f"-m{feature}" for feature in features))
+    needs = frozenset[str]().union(*(_LEVELS[lower] for lower in range(2, level + 1)), features.values())
+    return Target(("-target", "x86_64-linux-gnu", zig), native, needs=needs)
 
 
 def _wasm(features: str) -> Target:
@@ -42,18 +54,15 @@ TARGETS = {
     "native": Target(("-mcpu=native",), ("-march=native",)),
     "x86_64-v2": _x86(2),
     "x86_64-v3": _x86(3),
+    "x86_64-v3-vnni": _x86(3, avxvnni="avx_vnni"),
     "x86_64-v4": _x86(4),
+    "x86_64-v4-vnni": _x86(4, avx512vnni="avx512_vnni"),
     "aarch64": Target(("-target", "aarch64-linux-gnu")),
+    "aarch64-dotprod": Target(("-target", "aarch64-linux-gnu", "-mcpu=generic+dotprod")),
     "riscv64": Target(("-target", "riscv64-linux-gnu", "-mcpu=baseline_rv64")),
     "riscv64-v": Target(("-target", "riscv64-linux-gnu", "-mcpu=baseline_rv64+v+zvl128b")),
     "wasm32": _wasm("generic+simd128"),
     "wasm32-relaxed": _wasm("generic+simd128+relaxed_simd"),  # multiplies and adds at once; engines since 2023
-}
-
-_LEVELS = {  # what /proc/cpuinfo must list
-    4: {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    3: {"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"},
-    2: {"sse4_2", "popcnt", "ssse3", "cx16"},
 }
 
 
@@ -62,13 +71,9 @@ def machine_target() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if platform.machine().lower() in ("x86_64", "amd64") and cpuinfo.exists():
         flags = set(next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "").split())
-        level = 0
-        for next_level in (2, 3, 4):
-            if not flags >= _LEVELS[next_level]:
-                break
-            level = next_level
-        if level:
-            return f"x86_64-v{level}"
+        # The last one is the best.
+        fitting = [name for name, target in TARGETS.items() if target.needs and target.needs <= flags]
+        return fitting[-1] if fitting else "native"
     return "native"
 
 
