@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from shufflenet.checkpoints import Preprocessing
-from shufflenet.data.datasets import ArrayDataset, open_class_folders, split_off
+from shufflenet.data.datasets import ArrayDataset, split_off
+from shufflenet.data.folders import open_class_folders
 from shufflenet.data.pictures import BrokenPictureError
 from shufflenet.errors import UserError
 
@@ -44,7 +45,7 @@ def test_an_empty_class_and_no_class(tmp_path, write_pictures):
 
 
 def test_a_missing_file_is_a_broken_picture(tmp_path, write_pictures):
-    write_pictures(tmp_path, {"cat/a.png": "red"})
+    write_pictures(tmp_path, {"cat/a.png": "red", "dog/b.png": "red"})
     dataset = open_class_folders(tmp_path)
     (tmp_path / "cat" / "a.png").unlink()
     with pytest.raises(BrokenPictureError, match=r"cat/a\.png cannot be read"):
@@ -78,7 +79,7 @@ def test_relabelling_leaves_the_original_alone(tmp_path, write_pictures):
 
 
 def test_orders_are_permutations_by_seed_and_epoch(tmp_path, write_pictures):
-    write_pictures(tmp_path, {f"cat/{number}.png": "red" for number in range(30)})
+    write_pictures(tmp_path, {f"{name}/{number}.png": "red" for name in ("cat", "dog") for number in range(15)})
     dataset = open_class_folders(tmp_path)
     orders = {tuple(dataset.order(seed, epoch).tolist()) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9

@@ -188,3 +188,35 @@ def test_a_phones_108_megapixels_are_not_a_bomb():
 def test_paths_may_be_strings(tmp_path: Path):
     Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
     assert read_picture(str(tmp_path / "a.png")).size == (3, 2)
+
+
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1)])
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG"])
+def test_a_thread_is_one_sentence(size, suffix):
+    with pytest.raises(BrokenPictureError, match=rf"^thread is absurdly narrow, {size[0]}×{size[1]}; crop it first$"):
+        read_picture(_file(Image.new("L", size), suffix), "thread")
+
+
+def test_a_pointer_of_git_lfs_is_named():
+    with pytest.raises(BrokenPictureError, match=r"cat\.jpg is a pointer of Git LFS.*git lfs pull"):
+        read_picture(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "cat.jpg")
+
+
+def test_heic(photo, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    picture = photo(64, 48)
+    pillow_heif.from_pillow(picture).save(tmp_path / "photo.heic", quality=95)
+    read = read_picture(tmp_path / "photo.heic")
+    assert read.size == (64, 48)
+    assert np.abs(np.asarray(read).astype(int) - np.asarray(picture)).mean() < 8
+    data = (tmp_path / "photo.heic").read_bytes()
+    with pytest.raises(BrokenPictureError):
+        read_picture(data[: len(data) // 2])
+
+
+def test_heic_without_its_extra_is_named(monkeypatch):
+    monkeypatch.setattr("shufflenet.data.pictures.READS_HEIC", False)
+    with pytest.raises(
+        BrokenPictureError, match=r"photo\.heic is in the format HEIC; pip install 'shufflenet\[heic\]'"
+    ):
+        read_picture(b"\0\0\0\x18ftypheic" + bytes(100), "photo.heic")

@@ -69,6 +69,9 @@ def model_card(net: Network, repo_id: str, license: str | None = None) -> ModelC
         "input": describe(metadata.preprocessing),
         "licence": license or "not stated",
     }
+    # Among five classes or fewer the label is always found.
+    if net.spec["num_classes"] <= 5:
+        del rows["top-5 error"]
     if "source" in training:
         rows["converted from"] = training["source"]
     data = ModelCardData(

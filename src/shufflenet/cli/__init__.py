@@ -4,10 +4,9 @@ import sys
 from importlib import import_module
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from shufflenet import __version__
+from shufflenet.cli.terminal import print_what_bytes_allow, say, say_error
 
 # In the order in which --help shows them; a verb's file holds a function of its name, or a sub-app named `app`.
 VERBS = (
@@ -70,18 +69,26 @@ def _is_for_the_user(error: Exception) -> bool:
     )
 
 
+def _words(error: Exception) -> str:
+    """What an error says, of the system's the file first: "results.json: No space left on device"."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def main() -> None:
     """The `shufflenet` command: exit status 2 and one sentence on an error, the traceback with --debug."""
+    print_what_bytes_allow()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
     try:
         app()
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
+        say("interrupted", stderr=True)
         sys.exit(130)
     except Exception as error:
         if debug or not _is_for_the_user(error):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        say_error(_words(error))
         sys.exit(2)

@@ -31,10 +31,9 @@ def convert(
 
       shufflenet convert model.npz --source tensorpack --variant ShuffleNetV1-0.5x-g8 -o tensorpack_x0_5
     """
-    from rich.console import Console
-
     from shufflenet.checkpoints import convert, describe, save
     from shufflenet.checkpoints.converters.pytorchcv import fetch
+    from shufflenet.cli.terminal import say
     from shufflenet.errors import UserError
 
     if src.startswith(FETCHED):
@@ -50,7 +49,6 @@ def convert(
             )
         net = convert(src, source, variant)
     save(net, output, overwrite=overwrite)
-    written = Console(soft_wrap=True, highlight=False)
     changed = [f"{key}={value!r}" for key, value in net.spec.items() if key not in ("name", "stem", "in_channels")]
-    written.print(f"{output}: {net.spec['name']} with {', '.join(changed)}", markup=False)
-    written.print(f"input: {describe(net.metadata.preprocessing)}", markup=False)
+    say(f"{output}: {net.spec['name']} with {', '.join(changed)}")
+    say(f"input: {describe(net.metadata.preprocessing)}")

@@ -1,8 +1,11 @@
 """`shufflenet evaluate FOLDER DATA`: how often a trained network is wrong."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from shufflenet.training.evaluate import Evaluation
 
 
 def evaluate(
@@ -28,45 +31,55 @@ def evaluate(
       shufflenet evaluate user/shufflenet /data/imagenetv2-matched-frequency --json
     """
     from accelerate import Accelerator
-    from rich.console import Console
-    from rich.table import Table
 
     from shufflenet.checkpoints import load
-    from shufflenet.data import open_dataset
+    from shufflenet.cli.terminal import print_json, say
+    from shufflenet.data import describe, open_dataset
     from shufflenet.training import evaluate as run
 
     net = load(folder)
     accelerator = Accelerator()
-    evaluation = run(
-        net,
-        open_dataset(data, "test", held_out=held_out),
-        batch_size=batch_size,
-        workers=workers,
-        accelerator=accelerator,
-    )
+    dataset = open_dataset(data, "test", held_out=held_out)
+    if accelerator.is_main_process:
+        say(describe(dataset), stderr=True)
+    evaluation = run(net, dataset, batch_size=batch_size, workers=workers, accelerator=accelerator)
     if not accelerator.is_main_process:
         return
-    console = Console(soft_wrap=json)
-    figures = evaluation.to_json()
     if json:
-        console.print_json(data={"network": folder, "data": data, "classes": list(evaluation.classes), **figures})
+        figures = evaluation.to_json()
+        print_json({"network": folder, "data": data, "classes": list(evaluation.classes), **figures})
         return
     if per_class:
-        table = Table("class", box=None, header_style="bold")
-        for heading in ("pictures", "top-1 error", "top-5 error", "precision"):
-            table.add_column(heading, justify="right")
-        for row in figures["per_class"]:
-            precision = "–" if row["precision"] is None else f"{row['precision']:.1f}%"
-            table.add_row(
-                row["class"], str(row["pictures"]), f"{row['top1_error']:.1f}%", f"{row['top5_error']:.1f}%", precision
-            )
-        console.print(table)
+        _print_classes(evaluation)
     if confusion:
-        table = Table("label", *(f"{name[:11]}" for name in evaluation.classes), box=None, header_style="bold")
-        for name, row in zip(evaluation.classes, evaluation.confusion.tolist(), strict=True):
-            table.add_row(name, *(str(count) if count else "·" for count in row))
-        console.print(table)
-    console.print(
-        f"{evaluation.pictures} pictures: top-1 error {evaluation.top1_error:.2f}%, top-5 error {evaluation.top5_error:.2f}%",
-        highlight=False,
-    )
+        _print_confusion(evaluation)
+    errors = [f"top-1 error {evaluation.top1_error:.2f}%"]
+    if evaluation.says_top5:
+        errors.append(f"top-5 error {evaluation.top5_error:.2f}%")
+    say(f"{evaluation.pictures} pictures: {', '.join(errors)}")
+
+
+def _print_classes(evaluation: "Evaluation") -> None:
+    from shufflenet.cli.terminal import Column, name, print_table
+
+    rows = []
+    for row in evaluation.to_json()["per_class"]:
+        precision = "–" if row["precision"] is None else f"{row['precision']:.1f}%"
+        top5 = (f"{row['top5_error']:.1f}%",) if evaluation.says_top5 else ()
+        rows.append((row["class"], str(row["pictures"]), f"{row['top1_error']:.1f}%", *top5, precision))
+    top5 = (Column("top-5 error"),) if evaluation.says_top5 else ()
+    print_table((name("class"), Column("pictures"), Column("top-1 error"), *top5, Column("precision")), rows)
+
+
+def _print_confusion(evaluation: "Evaluation") -> None:
+    """The classes' numbers stand above the columns, where their names would not fit."""
+    from shufflenet.cli.terminal import Column, name, print_table
+
+    rows = [
+        (str(number), class_name, *(str(count) if count else "·" for count in row))
+        for number, (class_name, row) in enumerate(
+            zip(evaluation.classes, evaluation.confusion.tolist(), strict=True), start=1
+        )
+    ]
+    columns = [Column(str(number), essential=True) for number in range(1, len(rows) + 1)]
+    print_table((Column("", essential=True), name("label, by what it was taken for →"), *columns), rows)

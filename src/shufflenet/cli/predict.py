@@ -45,40 +45,36 @@ def predict(
     """
     from dataclasses import asdict
 
-    import rich
-    from rich.console import Console
-    from rich.markup import escape
     from rich.progress import track
-    from rich.table import Table
 
     from shufflenet.checkpoints import load
+    from shufflenet.cli.terminal import Column, console, name, print_json, print_table, say, say_error
+    from shufflenet.data.folders import describe_passed_over
     from shufflenet.data.predict import picture_files, predict
 
     net = load(folder)
-    files = picture_files(images)
+    files, passed_over = picture_files(images)
     metadata = net.metadata
     classify = net if engine is Engine.torch else _compiled(net)
-    messages = Console(stderr=True, soft_wrap=True)
+    if passed_over:
+        say(describe_passed_over(passed_over), stderr=True)
     found = predict(classify, metadata, files, top=top, batch_size=batch_size)
     few = len(files) <= batch_size
     predictions = list(
-        track(found, "reading pictures", total=len(files), console=messages, transient=True, disable=few)
+        track(found, "reading pictures", total=len(files), console=console(stderr=True), transient=True, disable=few)
     )
     failed = [prediction for prediction in predictions if prediction.error]
     for prediction in failed:
-        messages.print(f"[red]error:[/red] {escape(prediction.error or '')}", highlight=False)
+        say_error(prediction.error or "")
     if json:
-        rich.print_json(data=[asdict(prediction) for prediction in predictions])
+        print_json([asdict(prediction) for prediction in predictions])
     elif len(failed) < len(predictions):
-        table = Table(box=None, header_style="bold")
-        table.add_column("picture", overflow="fold")
-        table.add_column("class", overflow="fold")
-        table.add_column("probability", justify="right")
-        for prediction in predictions:
-            for place, found_class in enumerate(prediction.classes):
-                name = "" if place else escape(prediction.file)
-                table.add_row(name, escape(found_class.name), f"{found_class.probability:.1%}")
-        rich.print(table)
+        rows = [
+            ("" if place else prediction.file, found_class.name, f"{found_class.probability:.1%}")
+            for prediction in predictions
+            for place, found_class in enumerate(prediction.classes)
+        ]
+        print_table((name("picture"), name("class"), Column("probability", essential=True)), rows)
     if failed:
         raise typer.Exit(1)
 

@@ -30,18 +30,19 @@ def write(
     """
     from functools import partial
 
-    from rich.console import Console
     from rich.progress import track
 
-    from shufflenet.data import open_dataset
+    from shufflenet.cli.terminal import console, say
+    from shufflenet.data import describe, open_dataset
     from shufflenet.data.write_shards import write_shards
 
-    console = Console(stderr=True)
-    progress = partial(track, description="pictures", console=console)
+    progress = partial(track, description="pictures", console=console(stderr=True))
     dataset = open_dataset(data, split)  # type: ignore[arg-type]  # it says what a split may be
+    say(describe(dataset), stderr=True)
     paths = write_shards(dataset, folder, split, shard_bytes=int(shard_mib * 2**20), seed=seed, progress=progress)
-    console.print(
-        f"{len(dataset)} pictures of {len(dataset.classes)} classes in {len(paths)} shards, {paths[0]} to {paths[-1].name}"
+    say(
+        f"{len(dataset)} pictures of {len(dataset.classes)} classes in {len(paths)} shards, {paths[0]} to {paths[-1].name}",
+        stderr=True,
     )
 
 
@@ -59,8 +60,7 @@ def index(
 
         shufflenet shards index '/data/imagenet-train-{000..146}.tar'
     """
-    from rich.console import Console
-
+    from shufflenet.cli.terminal import say
     from shufflenet.data.write_shards import write_index
 
-    Console(stderr=True).print(f"wrote {write_index(pattern)}")
+    say(f"wrote {write_index(pattern)}", stderr=True)

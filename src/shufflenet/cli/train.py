@@ -65,13 +65,17 @@ def train(
     from rich.table import Table
 
     from shufflenet.checkpoints import load
-    from shufflenet.data import open_dataset
+    from shufflenet.cli.terminal import say
+    from shufflenet.data import describe, open_dataset
     from shufflenet.training import read_recipe
     from shufflenet.training import train as run
     from shufflenet.training.recipe import merge, parse_setting
 
     chosen = read_recipe(recipe, merge(*map(parse_setting, settings or ())))
     training_set, test_set = (open_dataset(data, split, held_out=held_out) for split in ("train", "test"))
+    if PartialState().is_main_process:
+        say(f"to train on: {describe(training_set)}", stderr=True)
+        say(f"to test on: {describe(test_set)}", stderr=True)
     start = load(weights) if weights else variant
     console = Console()
     training = run(
@@ -96,7 +100,8 @@ def train(
     assert training.evaluation is not None
     table = Table(box=None, show_header=False)
     table.add_row("top-1 error", f"{training.evaluation.top1_error:.2f}%")
-    table.add_row("top-5 error", f"{training.evaluation.top5_error:.2f}%")
+    if training.evaluation.says_top5:
+        table.add_row("top-5 error", f"{training.evaluation.top5_error:.2f}%")
     table.add_row("images/s", f"{training.record['images_per_second']:.0f}")
     table.add_row("report", f"{output}/report.html")
     console.print(table)

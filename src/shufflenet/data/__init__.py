@@ -2,8 +2,9 @@
 
 from shufflenet.data.classes import class_map
 from shufflenet.data.datasets import ArrayDataset, FileDataset, PictureDataset
-from shufflenet.data.inputs import Inputs, PictureInputs, reading_processes
-from shufflenet.data.open import augment, open_dataset, prepare
+from shufflenet.data.inputs import Inputs, PictureInputs
+from shufflenet.data.loading import batches, reading_processes
+from shufflenet.data.open import augment, describe, open_dataset, prepare
 from shufflenet.data.pictures import BrokenPictureError, read_picture
 from shufflenet.data.transforms import (
     MEGVII,
@@ -28,7 +29,9 @@ __all__ = [
     "PictureDataset",
     "PictureInputs",
     "augment",
+    "batches",
     "class_map",
+    "describe",
     "evaluation_transform",
     "open_dataset",
     "prepare",

@@ -1,6 +1,7 @@
 """Which class of a network a class of a data set is: by name or by ImageNet's synset, never by position alone."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -50,7 +51,9 @@ def class_map(dataset_classes: Sequence[str], network_classes: Sequence[str]) ->
 
 
 def _keys(classes: Sequence[str]) -> list[str]:
-    """What tells classes apart: the synset where the name begins with one, else the name."""
+    """What tells classes apart: the synset where the name begins with one, else the name, in Unicode's composed form."""
     if tuple(classes) == imagenet_classes():
         return list(imagenet_synsets())
-    return [synset.group() if (synset := SYNSET.match(name)) else name for name in classes]
+    return [
+        synset.group() if (synset := SYNSET.match(name)) else unicodedata.normalize("NFC", name) for name in classes
+    ]

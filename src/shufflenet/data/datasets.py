@@ -4,8 +4,9 @@ import copy
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import to_pil_image
 
 from shufflenet.checkpoints import IMAGENET, Preprocessing
-from shufflenet.data.pictures import SUFFIXES, open_picture
+from shufflenet.data.pictures import open_picture, shown
 from shufflenet.errors import UserError
 
 Pictures = TypeVar("Pictures", bound="PictureDataset")
@@ -25,13 +26,15 @@ Pictures = TypeVar("Pictures", bound="PictureDataset")
 class PictureDataset(Dataset[tuple[Image.Image, int]]):
     """Pictures with labels. Item i is (picture, label): a PIL image of mode "RGB" or "L", and an index into `classes`.
 
-    `labels` is an int64 array of all labels; `name(i)` tells a person which picture item i is; `preprocessing` is the input that a
-    network for these pictures would take. Reading a picture raises BrokenPictureError; a JPEG's pixels are decoded at first use.
+    `labels` is an int64 array of all labels; `name(i)` tells a person which picture item i is; `preprocessing` is the input that
+    a network for these pictures would take; `passed_over` counts the files beside them that are no pictures, by suffix. Reading a
+    picture raises BrokenPictureError; a JPEG's pixels are decoded at first use.
     """
 
     classes: tuple[str, ...]
     labels: np.ndarray
     preprocessing: Preprocessing = IMAGENET
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def name(self, index: int) -> str: ...
@@ -71,16 +74,20 @@ class FileDataset(PictureDataset):
         self, root: Path, paths: Sequence[str], labels: Sequence[int] | np.ndarray, classes: Sequence[str]
     ) -> None:
         self.root = root
-        # One array of bytes, not a million strings: DataLoader workers share its memory, where reading a string would copy its page.
+        # One array of bytes, not a million strings: workers share its memory, where reading a string would copy its page.
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
         self.labels = np.asarray(labels, dtype=np.int64)
         self.classes = tuple(classes)
 
-    def name(self, index: int) -> str:
+    def path(self, index: int) -> str:
+        """Where the picture lies."""
         return os.path.join(self.root, os.fsdecode(self.paths[index]))
 
+    def name(self, index: int) -> str:
+        return shown(self.path(index))
+
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return open_picture(self.name(index)), int(self.labels[index])
+        return open_picture(self.path(index)), int(self.labels[index])
 
     def file_keys(self) -> list[str]:
         return [os.fsdecode(path) for path in self.paths]
@@ -134,39 +141,6 @@ class ArrayDataset(PictureDataset):
         return other
 
 
-def class_folders(root: Path) -> list[str]:
-    """The names of the folders in `root`, in the order of their class numbers: by name, or by number where all are numbers.
-
-    Raises UserError if there is none.
-    """
-    with os.scandir(root) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    if not names:
-        raise UserError(
-            f"{root} has no class folders; put the pictures of each class in a folder with the class's name"
-        )
-    # "10" sorts before "2" by name: ImageNet-V2's folders, 0 to 999, would be labelled wrongly.
-    return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
-
-
-def open_class_folders(root: Path) -> FileDataset:
-    """A set from a folder that holds one folder of pictures, nested ones included, for each class.
-
-    Files that are not named as pictures are passed over. Raises UserError for a class without any picture.
-    """
-    classes = class_folders(root)
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        found = _pictures_below(root, name)
-        if not found:
-            raise UserError(
-                f"class folder {root / name} has no pictures ({', '.join(sorted(SUFFIXES))}); fill it or remove it"
-            )
-        paths += found
-        labels += [label] * len(found)
-    return FileDataset(root, paths, labels, classes)
-
-
 def split_off(dataset: Pictures, share: float, *, test: bool) -> Pictures:
     """The `share` of each class (at least one picture) that is held out for the test, or the rest.
 
@@ -182,17 +156,3 @@ def split_off(dataset: Pictures, share: float, *, test: bool) -> Pictures:
             raise UserError(f"class {name!r} has a single picture; it takes two to hold one out for the test")
         chosen[members[: max(1, round(share * len(members)))]] = True
     return dataset.subset(np.flatnonzero(chosen if test else ~chosen))
-
-
-def _pictures_below(root: Path, folder: str) -> list[str]:
-    found = []
-    for parent, folders, files in os.walk(root / folder, followlinks=True):
-        folders.sort()
-        relative = os.path.relpath(parent, root)
-        found += [os.path.join(relative, file) for file in sorted(files) if is_picture_name(file)]
-    return found
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file of this name is taken for a picture."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")

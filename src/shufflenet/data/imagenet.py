@@ -1,12 +1,15 @@
 """ImageNet as it is downloaded: training pictures in synset folders, validation pictures in one flat folder, labels elsewhere."""
 
 import csv
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from shufflenet.data.classes import SYNSET
-from shufflenet.data.datasets import FileDataset, is_picture_name
+from shufflenet.data.datasets import FileDataset
+from shufflenet.data.folders import is_picture_name, refuse_pointers
+from shufflenet.data.text_files import read_text
 from shufflenet.errors import UserError
 
 DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
@@ -24,6 +27,7 @@ def open_flat_validation(folder: Path, root: Path) -> FileDataset:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file() and is_picture_name(entry.name))
     synsets = _synsets(folder, root, names)
+    refuse_pointers(folder, names)
     classes = sorted(set(synsets))
     number_of = {synset: number for number, synset in enumerate(classes)}
     return FileDataset(folder, names, [number_of[synset] for synset in synsets], classes)
@@ -38,7 +42,7 @@ def _synsets(folder: Path, root: Path, names: list[str]) -> list[str]:
         if (place / KAGGLE_LABELS).is_file():
             return _by_name(names, dict(_kaggle_synsets(place / KAGGLE_LABELS)), place / KAGGLE_LABELS)
         for path in sorted(place.glob("*synset*.txt")):
-            lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
             if all(len(line) == 1 and SYNSET.fullmatch(line[0]) for line in lines):
                 return _in_order(names, [line[0] for line in lines], path)
             if all(len(line) == 2 and SYNSET.fullmatch(line[1]) for line in lines):
@@ -68,9 +72,14 @@ def _by_name(names: list[str], synsets: dict[str, str], source: Path) -> list[st
 
 def _kaggle_synsets(path: Path) -> Iterator[tuple[str, str]]:
     # ImageId,PredictionString: "ILSVRC2012_val_00048981,n03995372 85 1 499 272"
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield row["ImageId"], row["PredictionString"].split()[0]
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    if not {"ImageId", "PredictionString"} <= set(rows.fieldnames or ()):
+        raise UserError(f"{path} does not begin with the columns ImageId,PredictionString; it is not Kaggle's file")
+    for row in rows:
+        words = (row["PredictionString"] or "").split()
+        # An empty row is none; a picture without a label is found out when its label is asked for.
+        if words:
+            yield row["ImageId"], words[0]
 
 
 def _devkit_synsets(devkit: Path) -> Iterator[str]:
@@ -80,5 +89,5 @@ def _devkit_synsets(devkit: Path) -> Iterator[str]:
         raise UserError("reading ImageNet's devkit takes scipy: pip install 'shufflenet[imagenet]'") from error
     table = loadmat(devkit / "meta.mat", squeeze_me=True, chars_as_strings=True)["synsets"]
     synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
-    for line in (devkit / DEVKIT_LABELS).read_text(encoding="ascii").split():
+    for line in read_text(devkit / DEVKIT_LABELS).split():
         yield synset_of[int(line)]

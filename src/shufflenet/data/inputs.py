@@ -1,7 +1,6 @@
 """Pictures as a network takes them, each transformed by random draws that depend on nothing but (seed, epoch, index)."""
 
 import logging
-import os
 from itertools import chain
 
 import numpy as np
@@ -17,12 +16,6 @@ from shufflenet.errors import UserError
 log = logging.getLogger(__name__)
 
 NAMES_SHOWN = 20
-
-
-def reading_processes(workers: int) -> int:
-    """`workers`, but no more than this process has processors: past them a DataLoader's workers stand in each other's way."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(workers, processors)
 
 
 class Inputs(Dataset[tuple[Tensor, int]]):
@@ -80,14 +73,14 @@ class PictureInputs(Inputs):
         super().__init__(dataset, seed)
         self.transform = transform
         self.max_broken_share = max_broken_share
-        self._broken = torch.zeros(
-            len(dataset), dtype=torch.bool
-        ).share_memory_()  # one flag a picture, set by any worker
+        # One flag a picture, set by any worker.
+        self._broken = torch.zeros(len(dataset), dtype=torch.bool).share_memory_()
         self._logged: set[int] = set()
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        # So a plain for loop ends.
         if not 0 <= index < len(self):
-            raise IndexError(f"there is no picture {index}: there are {len(self)}")  # and so a plain for loop ends
+            raise IndexError(f"there is no picture {index}: there are {len(self)}")
         seed = int(item_seeds(self.seed, self.epoch, [index])[0])
         for candidate in chain(range(index, len(self)), range(index)):
             try:

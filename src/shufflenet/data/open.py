@@ -4,30 +4,31 @@ import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import fashion_mnist, hub, imagenet
 from shufflenet.data.array_inputs import ArrayInputs, fits
 from shufflenet.data.classes import class_map, with_names
-from shufflenet.data.datasets import (
-    ArrayDataset,
-    PictureDataset,
+from shufflenet.data.datasets import ArrayDataset, FileDataset, PictureDataset, split_off
+from shufflenet.data.folders import (
+    SPLIT_NAMES,
+    Split,
+    describe_passed_over,
+    is_hidden,
     is_picture_name,
+    listed,
     open_class_folders,
-    split_off,
+    split_folders,
+    split_has_parts,
+    subfolders,
 )
 from shufflenet.data.inputs import Inputs, PictureInputs
 from shufflenet.data.shards import open_shards
 from shufflenet.data.transforms import Augmentation, evaluation_transform, training_transform
 from shufflenet.errors import UserError
 
-Split = Literal["train", "test"]
-
 NAMES = {"fashion-mnist": fashion_mnist.open_full, "fashion-mnist-7k": fashion_mnist.open_bundled}
 HUB_PREFIX = "hf:"
-# "val" comes before "test": where there are both (ImageNet), the labels of the test set are often nobody's but the organisers'.
-SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {"train": ("train", "training"), "test": ("val", "validation", "test")}
 
 
 def open_dataset(
@@ -37,9 +38,9 @@ def open_dataset(
 
     - "fashion-mnist-7k", which comes with this package, or "fashion-mnist";
     - "hf:NAME": a data set of the Hugging Face Hub;
-    - a folder with the folders train and val (or training, validation, test), each with a folder of pictures for each class, or
-      shards train-*.tar and val-*.tar; ImageNet's flat val folder finds its labels in the devkit, Kaggle's CSV or a synset file
-      beside it;
+    - a folder with the folders train and val (or training, valid, validation, dev, test, testing, eval, in any case), each with a
+      folder of pictures for each class, or shards train-*.tar and val-*.tar; ImageNet's flat val folder finds its labels in the
+      devkit, Kaggle's CSV or a synset file beside it;
     - a folder of class folders, or shards, "path/{000..146}.tar" or "path/part-*.tar".
 
     Where one split is not told from the other, as in the last kind and where a Hub data set has "train" alone, all of it is taken
@@ -75,8 +76,16 @@ def prepare(dataset: PictureDataset, preprocessing: Preprocessing) -> Inputs:
     return PictureInputs(dataset, evaluation_transform(preprocessing), max_broken_share=0.0)
 
 
+def describe(dataset: PictureDataset) -> str:
+    """What was found, in a line for people: how many pictures, of which classes, where, and what was passed over."""
+    place = f" in {dataset.root}" if isinstance(dataset, FileDataset) else ""
+    left_out = describe_passed_over(dataset.passed_over)
+    classes = f"{len(dataset.classes)} classes ({listed(dataset.classes)})"
+    return f"{len(dataset):,} pictures of {classes}{place}{f'; {left_out}' if left_out else ''}"
+
+
 def _open(name: str, split: Split, held_out: float) -> PictureDataset:
-    if split not in SPLIT_FOLDERS:
+    if split not in SPLIT_NAMES:
         raise UserError(f"split is {split!r}; it is 'train' or 'test'")
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out}; it is a share of the pictures, from 0 to below 1")
@@ -98,13 +107,18 @@ def _open_folder(root: Path, split: Split, held_out: float) -> PictureDataset:
     if not _has_splits(root):
         return _split(_open_part(root, root), split, held_out)
     for parent in (root, root / imagenet.KAGGLE_PICTURES):
-        for name in SPLIT_FOLDERS[split]:
-            if (parent / name).is_dir():
-                return _open_part(parent / name, root)
+        if not parent.is_dir():
+            continue
+        if folders := split_folders(parent, split):
+            return _open_part(parent / folders[0], root, single_class=split == "test")
+        for name in SPLIT_NAMES[split]:
             if any(parent.glob(f"{name}-*.tar")):
                 return open_shards(parent / f"{name}-*.tar")
+    other: Split = "train" if split == "test" else "test"
+    there = next(iter(split_folders(root, other)), "")
+    hint = f"; give {root / there}, of which --held-out takes a part for the test" if there and split == "test" else ""
     raise UserError(
-        f"{root} has no {' or '.join(SPLIT_FOLDERS[split])} for the {split} split, though it has the other one"
+        f"{root} has no {' or '.join(SPLIT_NAMES[split])} for the {split} split, though it has the other one{hint}"
     )
 
 
@@ -114,21 +128,27 @@ def _split(whole: PictureDataset, split: Split, held_out: float) -> PictureDatas
 
 def _has_splits(root: Path) -> bool:
     """Whether a folder holds splits, not classes: a class may be called "train" too, but then holds pictures, not folders."""
-    shards = (shard for name in chain(*SPLIT_FOLDERS.values()) for shard in root.glob(f"{name}-*.tar"))
+    shards = (shard for name in chain(*SPLIT_NAMES.values()) for shard in root.glob(f"{name}-*.tar"))
     if (root / imagenet.KAGGLE_PICTURES).is_dir() or any(shards):
         return True
-    trains = [root / name for name in SPLIT_FOLDERS["train"] if (root / name).is_dir()]
-    if trains:
-        return any(child.is_dir() or child.suffix == ".tar" for child in trains[0].iterdir())
-    return any((root / name).is_dir() for name in SPLIT_FOLDERS["test"])
+    trains, tests = (split_folders(root, split) for split in ("train", "test"))
+    if any(split_has_parts(root / name) for name in trains or tests):
+        return True
+    # A flat folder of pictures that are labelled elsewhere, unless the folders beside it are classes too.
+    others = set(subfolders(root)) - set(tests)
+    return bool(tests) and not trains and not any(_has_pictures(root / name) for name in others)
 
 
-def _open_part(folder: Path, root: Path) -> PictureDataset:
+def _has_pictures(folder: Path) -> bool:
+    return any(is_picture_name(path.name) for path in folder.iterdir())
+
+
+def _open_part(folder: Path, root: Path, *, single_class: bool = False) -> PictureDataset:
     """One split: class folders, shards, or pictures that are labelled elsewhere in `root`."""
     with os.scandir(folder) as entries:
-        kinds = {_kind(entry) for entry in entries if not entry.name.startswith(".")}
+        kinds = {_kind(entry) for entry in entries if not is_hidden(entry.name)}
     if "folder" in kinds:
-        dataset = open_class_folders(folder)
+        dataset = open_class_folders(folder, single_class=single_class)
     elif "shard" in kinds:
         return open_shards(folder / "*.tar")
     elif "picture" in kinds:

@@ -1,20 +1,19 @@
 """What a network says of picture files: read, preprocess, classify, name; a file that cannot be read does not stop the others."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from shufflenet.checkpoints import Metadata
-from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
+from shufflenet.data.folders import describe_passed_over, list_pictures
+from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture, shown
 from shufflenet.data.transforms import evaluation_transform
 from shufflenet.errors import UserError
-
-LARGEST_RESIZED_PIXELS = 2 * 89_478_485  # where Pillow, too, takes a picture for a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,26 @@ class Prediction:
     error: str | None = None
 
 
-def picture_files(places: Sequence[str | Path]) -> list[Path]:
-    """The files among `places` and the pictures anywhere in its folders, by name. Raises UserError for a folder without any."""
+def picture_files(places: Sequence[str | Path]) -> tuple[list[Path], Counter[str]]:
+    """The files among `places` and the pictures anywhere in its folders, and how many files there were passed over, by suffix.
+
+    Raises UserError for a folder without any picture.
+    """
     files: list[Path] = []
+    passed_over: Counter[str] = Counter()
     for place in map(Path, places):
         if not place.is_dir():
             files.append(place)
             continue
-        inside = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not inside:
-            raise UserError(f"there are no pictures in {place}; their names end in {', '.join(sorted(SUFFIXES))}")
-        files += inside
-    return files
+        listing = list_pictures(place)
+        if not listing.pictures:
+            there = describe_passed_over(listing.passed_over)
+            raise UserError(
+                f"there are no pictures in {place}; their names end in {', '.join(sorted(SUFFIXES))}{f'; {there}' if there else ''}"
+            )
+        files += (place / path for path in listing.pictures)
+        passed_over += listing.passed_over
+    return files, passed_over
 
 
 def predict(
@@ -65,7 +72,7 @@ def predict(
 
     def read(path: Path) -> Tensor | BrokenPictureError:
         try:
-            return transform(_resizable(open_picture(path), path, metadata.preprocessing.short_side))
+            return transform(open_picture(path))
         except BrokenPictureError as error:
             return error
 
@@ -78,17 +85,9 @@ def predict(
                 probabilities = iter(classify(torch.stack(pictures)).softmax(dim=1) if pictures else ())
             for path, picture in zip(batch, inputs, strict=True):
                 if isinstance(picture, Tensor):
-                    yield Prediction(str(path), _likeliest(next(probabilities), metadata.classes, top))
+                    yield Prediction(shown(path), _likeliest(next(probabilities), metadata.classes, top))
                 else:
-                    yield Prediction(str(path), error=str(picture))
-
-
-def _resizable(picture: Image.Image, path: Path, short_side: int | None) -> Image.Image:
-    """`picture`, unless it is a thread that grows into gigabytes when its short side is resized."""
-    aspect = max(picture.size) / min(picture.size)
-    if short_side and short_side**2 * aspect > LARGEST_RESIZED_PIXELS:
-        raise BrokenPictureError(f"{path} is absurdly narrow, {picture.width}×{picture.height}: crop it first")
-    return picture
+                    yield Prediction(shown(path), error=str(picture))
 
 
 def _likeliest(probabilities: Tensor, names: tuple[str, ...], top: int) -> tuple[ClassProbability, ...]:

@@ -18,7 +18,9 @@ import numpy as np
 from PIL.Image import Image
 
 from shufflenet.data.datasets import PictureDataset
+from shufflenet.data.folders import is_hidden
 from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
+from shufflenet.data.text_files import read_names
 from shufflenet.errors import UserError
 
 SHUFFLED_TOGETHER = 16  # shards
@@ -29,12 +31,15 @@ CLASSES_NAME = "classes.txt"
 class ShardIndex:
     """Where the pictures of some shards lie: for picture i its shard's number, the offset and size of its bytes, and its label."""
 
-    shard_bytes: np.ndarray  # [shards], to tell an index that is older than its shards
-    shards: np.ndarray  # [pictures]
+    # [shards], to tell an index that is older than its shards.
+    shard_bytes: np.ndarray
+    # Each [pictures].
+    shards: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
     labels: np.ndarray
-    classes: np.ndarray  # names
+    # Names.
+    classes: np.ndarray
 
 
 class ShardDataset(PictureDataset):
@@ -70,9 +75,8 @@ class ShardDataset(PictureDataset):
         try:
             return open_picture(self.encoded(index)), label
         except BrokenPictureError:
-            return open_picture(
-                self.encoded(index), self.name(index)
-            ), label  # now with its name, which takes a read to know
+            # Now with its name, which takes a read to know.
+            return open_picture(self.encoded(index), self.name(index)), label
 
     def file_keys(self) -> list[str]:
         names = [path.name for path in self.paths]
@@ -141,7 +145,7 @@ def make_index(paths: Sequence[Path]) -> ShardIndex:
         raise UserError(f"{paths[0]} and its like hold no pictures")
     shards, offsets, sizes, texts = zip(*rows, strict=True)
     names_path = paths[0].parent / CLASSES_NAME
-    names = names_path.read_text(encoding="utf-8").splitlines() if names_path.exists() else None
+    names = read_names(names_path) if names_path.exists() else None
     if all(text.isdigit() for text in texts):
         labels = np.array(texts, dtype=np.int64)
         classes = names or [str(number) for number in range(labels.max() + 1)]
@@ -190,7 +194,7 @@ def _pictures(path: Path) -> Iterator[tuple[int, int, str]]:
     """(offset, size, class) of each picture in a shard: members that follow one another and share their key are one sample."""
     try:
         with tarfile.open(path, "r:") as tar:
-            members = ((*_split(member.name), member) for member in tar if member.isfile())
+            members = ((*_split(member.name), member) for member in tar if member.isfile() and not _hidden(member.name))
             for key, sample in groupby(members, key=lambda entry: entry[0]):
                 files = {suffix: member for _, suffix, member in sample}
                 pictures = [member for suffix, member in files.items() if suffix in SUFFIXES]
@@ -203,6 +207,10 @@ def _pictures(path: Path) -> Iterator[tuple[int, int, str]]:
                 yield pictures[0].offset_data, pictures[0].size, label.read().decode().strip()
     except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"shard {path} cannot be read: {error}") from error
+
+
+def _hidden(name: str) -> bool:
+    return any(is_hidden(part) for part in name.removeprefix("./").split("/"))
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from shufflenet import atomic
 from shufflenet.data.datasets import FileDataset, PictureDataset
 from shufflenet.data.shards import CLASSES_NAME, ShardIndex, expand, index_path, make_index
+from shufflenet.data.text_files import read_names
 from shufflenet.errors import UserError
 
 SHARD_BYTES = 256 * 2**20  # sequential enough for disks, and enough of them to deal out: ImageNet becomes about 560
@@ -54,7 +55,7 @@ def write_shards(
 def _sample(dataset: PictureDataset, item: int, key: str) -> dict[str, bytes]:
     """The two members of a picture's sample: names and contents."""
     if isinstance(dataset, FileDataset):
-        path = Path(dataset.name(item))
+        path = Path(dataset.path(item))
         suffix, data = path.suffix.lower(), path.read_bytes()
     else:
         buffer = io.BytesIO()
@@ -95,6 +96,6 @@ def _write_index(paths: Sequence[Path], index: ShardIndex) -> Path:
 
 
 def _write_classes(path: Path, classes: Sequence[str]) -> None:
-    if path.exists() and path.read_text(encoding="utf-8").splitlines() != list(classes):
+    if path.exists() and read_names(path) != list(classes):
         raise UserError(f"{path} names other classes; choose another folder")
     atomic.write_text(path, "".join(f"{name}\n" for name in classes))

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from shufflenet.data import reading_processes
+from shufflenet.data import batches, reading_processes
 from shufflenet.detection.coco import Annotations
 from shufflenet.detection.dataset import DetectionDataset, collate
 from shufflenet.detection.detector import Detector
@@ -72,7 +72,7 @@ def detect(
     device = next(detector.parameters()).device
     rows: list[Result] = []
     done = 0
-    for pictures, _ in loader:
+    for pictures, _ in batches(loader):
         for output in detector([picture.to(device) for picture in pictures]):
             image_id = annotations.pictures[mine[done]].id
             done += 1

@@ -144,7 +144,7 @@ def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] |
     run = {
         "seed": seed,
         "top1_error": round(record["top1_error"], 4),
-        "top5_error": round(record["top5_error"], 4),
+        **({"top5_error": round(record["top5_error"], 4)} if "top5_error" in record else {}),
         "images_per_second": round(record["images_per_second"], 1),
         "training_seconds": round(record["training_seconds"], 1),
         "host": host(record["environment"]),

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Sampler
 
-from shufflenet.data import reading_processes
+from shufflenet.data import batches, reading_processes
 from shufflenet.training.recipe import Recipe
 
 
@@ -93,6 +93,6 @@ class BatchStream:
         while True:
             self.sampler.seek(iteration)
             self.inputs.set_epoch(self.sampler.epoch)
-            for batch in self.loader:
+            for batch in batches(self.loader):
                 yield send_to_device(batch, self.device, non_blocking=True)
             iteration = (self.sampler.epoch + 1) * self.sampler.batches_per_epoch

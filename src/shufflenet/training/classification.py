@@ -54,7 +54,8 @@ class Classification:
             net, self.test_inputs, batch_size=256, workers=self.recipe.workers, accelerator=accelerator
         )
         figures = self.evaluation
-        return {"top1_error": figures.top1_error, "top5_error": figures.top5_error, "loss": figures.loss}
+        top5 = {"top5_error": figures.top5_error} if figures.says_top5 else {}
+        return {"top1_error": figures.top1_error, **top5, "loss": figures.loss}
 
     def save(self, net: nn.Module, folder: Path) -> None:
         checkpoints.save(net, folder, overwrite=True)

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from shufflenet.data import Inputs, PictureDataset, class_map, prepare, reading_processes
+from shufflenet.data import Inputs, PictureDataset, batches, class_map, prepare, reading_processes
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 
@@ -54,8 +54,16 @@ class Evaluation:
         """A label counts as found among the five likeliest classes, or among all if there are fewer."""
         return 100 - 100 * float(self.top5_correct.sum()) / self.pictures
 
+    @property
+    def says_top5(self) -> bool:
+        """Whether the top-5 error says anything: among five classes or fewer the label always is."""
+        return len(self.classes) > 5
+
     def to_json(self) -> dict[str, Any]:
-        """Figures as JSON's types; classes that the data set has no picture of are left out of `per_class`."""
+        """Figures as JSON's types; classes that the data set has no picture of are left out of `per_class`.
+
+        Top-5 errors are left out where they say nothing.
+        """
         totals = self.confusion.sum(1)
         predicted = self.confusion.sum(0)
         per_class = [
@@ -63,7 +71,7 @@ class Evaluation:
                 "class": name,
                 "pictures": int(totals[i]),
                 "top1_error": 100 - 100 * float(self.confusion[i, i]) / int(totals[i]),
-                "top5_error": 100 - 100 * float(self.top5_correct[i]) / int(totals[i]),
+                **({"top5_error": 100 - 100 * float(self.top5_correct[i]) / int(totals[i])} if self.says_top5 else {}),
                 "precision": 100 * float(self.confusion[i, i]) / int(predicted[i]) if predicted[i] else None,
             }
             for i, name in enumerate(self.classes)
@@ -72,7 +80,7 @@ class Evaluation:
         figures = {
             "pictures": self.pictures,
             "top1_error": self.top1_error,
-            "top5_error": self.top5_error,
+            **({"top5_error": self.top5_error} if self.says_top5 else {}),
             "loss": self.loss,
         }
         return {**figures, "per_class": per_class, "confusion": self.confusion.tolist()}
@@ -142,7 +150,7 @@ def evaluate_inputs(
     mistakes: list[Mistake] = []
     training, position = net.training, 0
     net.to(accelerator.device).eval()
-    for images, labels in loader:
+    for images, labels in batches(loader):
         indices = torch.tensor(share.indices[position : position + len(labels)])
         position += len(labels)
         labels = labels.to(accelerator.device)

@@ -1,0 +1,65 @@
+"""What the verbs print is text: no bracket is markup, no name is cut."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from shufflenet.cli.terminal import Column, name, print_table, say
+
+LONG = "[red]shufflenet_x0_25_g8_noshuffle[/red]:smile:" * 3
+COLUMNS = (name("variant"), Column("multiply-adds"), Column("[bold]printed"), Column("tables"))
+ROWS = [(LONG, "12.5M", "13M", "2, 3"), ("short", "1M", "–", "[/]")]
+
+
+def test_brackets_and_colons_stay(capsys):
+    say("runs/[old] [red]cats[/red] :cat: \\[x]")
+    assert capsys.readouterr().out == "runs/[old] [red]cats[/red] :cat: \\[x]\n"
+
+
+def test_what_is_piped_has_every_column_whole(capsys):
+    print_table(COLUMNS, ROWS)
+    captured = capsys.readouterr()
+    lines = [line.split() for line in captured.out.splitlines()]
+    assert lines == [
+        ["variant", "multiply-adds", "[bold]printed", "tables"],
+        [LONG, "12.5M", "13M", "2,", "3"],
+        ["short", "1M", "–", "[/]"],
+    ]
+    assert captured.err == ""
+
+
+def on_a_terminal(code, columns):
+    """What a program prints on a terminal of so many columns."""
+    main, end = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=end, stderr=end, env=environment)
+    os.close(end)
+    output = b""
+    while True:
+        try:
+            part = os.read(main, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        output += part
+    os.close(main)
+    assert process.wait() == 0
+    return re.sub(r"\x1b\[[\d;]*m", "", output.decode())
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"), [(200, ""), (175, "tables"), (40, "multiply-adds, [bold]printed, tables")]
+)
+def test_whole_columns_go_and_names_stay(columns, left_out):
+    code = f"from shufflenet.cli.terminal import *; print_table({COLUMNS!r}, {ROWS!r})"
+    output = on_a_terminal(code, columns)
+    assert LONG in output
+    assert ("left out, for want of room: " in output) == bool(left_out)
+    assert left_out in output
+    assert ("12.5M" in output) == ("multiply-adds" not in left_out)
+    assert "…" not in output
