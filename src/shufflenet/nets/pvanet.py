@@ -46,8 +46,8 @@ class CReLUUnit(nn.Module):
         self.compress = convolution(in_channels, inner_channels, 1, stride=stride)
         self.spatial = convolution(inner_channels, inner_channels, 3)
         self.crelu = CReLU(inner_channels)
-        self.expand = convolution(2 * inner_channels, out_channels, 1)
         same = stride == 1 and in_channels == out_channels
+        self.expand = convolution(2 * inner_channels, out_channels, 1, gamma=0.0 if same else 1.0)
         self.shortcut = nn.Identity() if same else convolution(in_channels, out_channels, 1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:

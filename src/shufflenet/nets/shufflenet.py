@@ -85,11 +85,19 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.excite(scale))
 
 
-def convolution(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution without bias, then batch normalization; padded so that stride 1 keeps the size."""
+def convolution(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1, gamma: float = 1.0
+) -> nn.Sequential:
+    """Convolution without bias, then batch normalization; padded so that stride 1 keeps the size.
+
+    `gamma` is where the normalization's scale starts. At 0 a branch that is added to its input starts as the identity
+    (arXiv 1706.02677, section 5.1).
+    """
+    normalization = nn.BatchNorm2d(out_channels)
+    nn.init.constant_(normalization.weight, gamma)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
+        normalization,
     )
 
 
@@ -111,7 +119,9 @@ class Unit(nn.Module):
         self.depthwise = convolution(
             bottleneck_channels, bottleneck_channels, 3, stride=stride, groups=bottleneck_channels
         )
-        self.expand = convolution(bottleneck_channels, branch_channels, 1, groups=config.groups)
+        self.expand = convolution(
+            bottleneck_channels, branch_channels, 1, groups=config.groups, gamma=0.0 if stride == 1 else 1.0
+        )
         self.squeeze_excitation = (
             SqueezeExcitation(branch_channels, config.squeeze_reduction) if config.squeeze_reduction else None
         )

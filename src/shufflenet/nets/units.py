@@ -41,8 +41,8 @@ class BottleneckUnit(nn.Module):
         first_stride, second_stride = (stride, 1) if stride_first else (1, stride)
         self.compress = convolution(in_channels, bottleneck_channels, 1, stride=first_stride)
         self.spatial = convolution(bottleneck_channels, bottleneck_channels, 3, stride=second_stride, groups=groups)
-        self.expand = convolution(bottleneck_channels, out_channels, 1)
         same = stride == 1 and in_channels == out_channels
+        self.expand = convolution(bottleneck_channels, out_channels, 1, gamma=0.0 if same else 1.0)
         self.shortcut = nn.Identity() if same else convolution(in_channels, out_channels, 1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:

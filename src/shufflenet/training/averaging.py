@@ -1,6 +1,7 @@
 """Statistics of weights and of activations that are taken beside the training itself."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -8,11 +9,23 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
+def warmed_up(decay: float, updates: int) -> float:
+    """The average's decay after so many updates: it rises to `decay`, so that the random weights it began with are soon forgotten.
+
+    The rule is that of TensorFlow's ExponentialMovingAverage.
+    """
+    return min(decay, (1 + updates) / (10 + updates))
+
+
 def make_average(net: nn.Module, decay: float | None) -> AveragedModel | None:
     """The running average of the weights; BN's statistics are those of the average's own age, so they are averaged with them."""
     if decay is None:
         return None
-    return AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    def update(averages: Any, weights: Any, updates: Tensor | int) -> None:
+        get_ema_multi_avg_fn(warmed_up(decay, int(updates)))(averages, weights, updates)
+
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Telling pictures apart, as the training loop's task: the loss of a batch, and the evaluation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from shufflenet import checkpoints
+from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import PictureDataset, augment, prepare
 from shufflenet.nets import Network
 from shufflenet.training.evaluate import Evaluation, evaluate_inputs
@@ -30,7 +32,7 @@ class Classification:
         preprocessing = net.metadata.preprocessing
         self.inputs = augment(
             training_set,
-            preprocessing,
+            for_training(preprocessing, recipe.training_side_share),
             recipe.augmentation,
             seed=recipe.seed,
             max_broken_share=recipe.max_broken_share,
@@ -59,6 +61,14 @@ class Classification:
 
     def save(self, net: nn.Module, folder: Path) -> None:
         checkpoints.save(net, folder, overwrite=True)
+
+
+def for_training(preprocessing: Preprocessing, side_share: float) -> Preprocessing:
+    """The preprocessing of training crops, whose sides are a share of the input's."""
+    if side_share == 1:
+        return preprocessing
+    height, width = (max(1, round(side * side_share)) for side in preprocessing.size)
+    return replace(preprocessing, size=(height, width))
 
 
 def mixing(recipe: Recipe, classes: int) -> Callable[[Tensor, Tensor], Any]:

@@ -28,6 +28,8 @@ class Recipe:
     For small data: `ema_decay` keeps a running average of the weights, which then is what is evaluated and saved; `mixup` and
     `cutmix` are the alphas of arXiv 1710.09412 and 1905.04899 (0: off; with both, one is drawn each iteration); `freeze` names
     modules that stay as they are ("stem", "stage2", …); `freeze_batch_norm` keeps BN's statistics.
+    `training_side_share` makes training crops smaller than the network's input: a random crop shows objects larger than the centre
+    crop does, so 0.8 (128 for an input of 160) costs no accuracy and a third of the time (arXiv 1906.06423).
     After the last iteration, `bn_reestimation_iterations` batches take BN's statistics anew at the final weights.
     """
 
@@ -44,6 +46,7 @@ class Recipe:
     gradient_clip: float | None = None  # largest norm of all gradients together
     label_smoothing: float = 0.0
     augmentation: Augmentation = PAPER
+    training_side_share: float = 1.0
     small_network_augmentation: Augmentation | None = (
         None  # in place of `augmentation`, for networks below 1× (see `for_network`)
     )
@@ -92,6 +95,8 @@ class Recipe:
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must not be below 0")
+        if not 0 < self.training_side_share <= 1:
+            raise UserError(f"training_side_share is {self.training_side_share}; it is above 0 and at most 1")
         for name in ("momentum", "label_smoothing", "ema_decay"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it is between 0 and 1")
