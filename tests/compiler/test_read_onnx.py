@@ -186,6 +186,14 @@ MEANS = {
     "mean, dimensions dropped": lambda b: b.reduce_mean("x", (-1, -2), keepdims=0),
     "mean of pixels in one dimension": lambda b: b.reduce_mean(b.reshape("x", 1, 6, -1), (2,)),
     "mean channels last": lambda b: b.reduce_mean(b.node("Transpose", "x", perm=[0, 2, 3, 1]), (1, 2), keepdims=0),
+    "mean of columns, then of rows": lambda b: b.reduce_mean(b.reduce_mean("x", (3,)), (2,)),
+    "mean of rows, dropped, then of the rest": lambda b: b.reduce_mean(b.reduce_mean("x", (2,), keepdims=0), (2,)),
+    "mean of columns": lambda b: b.reduce_mean("x", (3,)),
+    "mean of rows, channels last": lambda b: b.reduce_mean(b.node("Transpose", "x", perm=[0, 2, 3, 1]), (1,)),
+    "mean of channels": lambda b: b.reduce_mean("x", (1,)),
+    "mean of a group's channels": lambda b: b.reduce_mean(b.reshape("x", 1, 2, 3, 9, 7), (2,)),
+    "mean of rows and channels": lambda b: b.reduce_mean("x", (1, 2), keepdims=0),
+    "mean of all": lambda b: b.reduce_mean("x", (1, 2, 3)),
     "pool of a whole plane": lambda b: b.node("AveragePool", "x", kernel_shape=[9, 7]),
     "largest of rows and columns": lambda b: (
         b.node("ReduceMax", "x", axes=[2, 3]) if b.opset < 18 else b.node("ReduceMax", "x", b.integers(2, 3))
@@ -476,7 +484,7 @@ REFUSALS = {
     r"gives its mask": lambda: built(lambda b: b.nodes_of("Dropout", 2, "x")),
     r"has kernel_shape \[2\]": lambda: one("MaxPool", kernel_shape=[2]),
     r"lie wholly in the padding": lambda: one("AveragePool", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
-    r"reduces \[1, 6, 9, 7\] over axes \[1\]": lambda: one("ReduceMean", axes=[1]),
+    r"reduces \[1, 6, 9, 7\] over axis 1": lambda: one("ReduceMax", axes=[1]),
     r"pads by mode 'reflect'": lambda: one("Pad", integers(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"),
     r"pads by \[0, 1, 0, 0, 0, 0, 0, 0\]": lambda: one("Pad", integers(0, 1, 0, 0, 0, 0, 0, 0)),
     r"has more than one slope": lambda: one("PRelu", normal(6, 1, 1)),

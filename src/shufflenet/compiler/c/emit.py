@@ -8,7 +8,7 @@ from math import prod
 
 from shufflenet.compiler.c.definitions import Shared, comment
 from shufflenet.compiler.c.functions import StepFunctions, at, input_port, takes_weights
-from shufflenet.compiler.c.source import Pixels, Signature, Source
+from shufflenet.compiler.c.source import Output, Pixels, Signature, Source
 from shufflenet.compiler.plan import steps
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
@@ -50,7 +50,7 @@ def emit(
     signature = Signature(
         name=name,
         input_shapes=tuple(port.shape[1:] for port in plan.inputs),
-        output_shapes=tuple(port.shape[1:] for port in plan.outputs),
+        outputs=tuple(Output(port.shape, port.batch, len(port.planes.starts) * port.size) for port in plan.outputs),
         arena_bytes=plan.arena_bytes,
         weights_bytes=plan.weights.nbytes,
         multiply_adds=plan.multiply_adds,

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shufflenet.compiler.graph.ir import Batch
+
 Shape = tuple[int, ...]
 
 
@@ -16,8 +18,17 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Output:
+    """An output as NAME_run writes it for one picture, `floats` numbers, and how several are put together (graph/ir.py's Port)."""
+
+    shape: Shape
+    batch: Batch
+    floats: int
+
+
+@dataclass(frozen=True)
 class Signature:
-    """How NAME_run is called, and what it costs. Shapes leave the batch of one out.
+    """How NAME_run is called, and what it costs. Inputs' shapes leave the batch of one out, outputs' are the graph's.
 
     `embedded`: the weights are in the source; else they are NAME.bin, and NAME_run's first argument. `takes_pixels`: there is
     NAME_run_rgb8. `timed_steps`: how many times NAME_run_timed writes; 0 where there is no such function.
@@ -25,7 +36,7 @@ class Signature:
 
     name: str
     input_shapes: tuple[Shape, ...]
-    output_shapes: tuple[Shape, ...]
+    outputs: tuple[Output, ...]
     arena_bytes: int
     weights_bytes: int
     multiply_adds: int
@@ -40,8 +51,9 @@ class Signature:
     @staticmethod
     def from_json(record: dict[str, Any]) -> "Signature":
         """The reverse of `to_json`."""
-        shapes = {key: tuple(map(tuple, record[key])) for key in ("input_shapes", "output_shapes")}
-        return Signature(**{**record, **shapes})
+        inputs = tuple(map(tuple, record["input_shapes"]))
+        outputs = tuple(Output(**{**output, "shape": tuple(output["shape"])}) for output in record["outputs"])
+        return Signature(**{**record, "input_shapes": inputs, "outputs": outputs})
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from shufflenet.compiler.graph.elements import ELEMENTS, Element
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
 ElementType = Literal["float32"]
+Batch = int | Literal["stacked", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +250,16 @@ class Copy(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of the network: its ONNX name and shape, and where its numbers (channels, height, width) are."""
+    """An input or output of the network: its ONNX name and shape, and where its numbers (channels, height, width) are.
+
+    `shape` is that of one picture. `batch` says how several lie in an output: along this axis, or stacked along a new first one;
+    "mixed" where the network takes one at a time.
+    """
 
     name: str
     view: View
     shape: tuple[int, ...]
+    batch: Batch = 0
 
 
 @dataclass(frozen=True, eq=False)

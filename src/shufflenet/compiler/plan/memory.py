@@ -33,7 +33,7 @@ def make_plan(graph: Graph) -> Plan:
             PlannedPort(p.name, p.shape, lowering.from_port(p.view), _pixels(graph, p.view)) for p in graph.inputs
         ),
         outputs=tuple(
-            PlannedPort(p.name, p.shape, _placed(planes, offsets), _pixels(graph, p.view))
+            PlannedPort(p.name, p.shape, _placed(planes, offsets), _pixels(graph, p.view), p.batch)
             for p, planes in zip(graph.outputs, results, strict=True)
         ),
         weights=lowering.weights.packed(),

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
-from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Layout, Transform
@@ -345,6 +345,7 @@ class PlannedPort:
     shape: tuple[int, ...]
     planes: Planes
     size: int
+    batch: Batch = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,10 +34,12 @@ from shufflenet.compiler.read.arithmetic import (
     negation,
     softmax,
 )
+from shufflenet.compiler.read.batch import with_batches
 from shufflenet.compiler.read.node import Node, read_node
 from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.reductions import reduction
 from shufflenet.compiler.read.values import Value
-from shufflenet.compiler.read.windows import convolution, global_pool, pad, pool
+from shufflenet.compiler.read.windows import convolution, pad, pool
 
 _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Add": arithmetic,
@@ -53,8 +55,8 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Flatten": flatten,
     "Gather": gather,
     "Gemm": fully_connected,
-    "GlobalAveragePool": global_pool,
-    "GlobalMaxPool": global_pool,
+    "GlobalAveragePool": reduction,
+    "GlobalMaxPool": reduction,
     "HardSigmoid": activation,
     "HardSwish": activation,
     "Identity": identity,
@@ -68,8 +70,8 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Neg": negation,
     "PRelu": activation,
     "Pad": pad,
-    "ReduceMax": global_pool,
-    "ReduceMean": global_pool,
+    "ReduceMax": reduction,
+    "ReduceMean": reduction,
     "Relu": activation,
     "Reshape": reshape,
     "Sigmoid": activation,
@@ -104,7 +106,7 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     for node in map(read_node, proto.graph.node):
         _read_node(node, reader)
     outputs = tuple(_read_output(info.name, reader) for info in proto.graph.output)
-    return reader.graph(inputs, outputs)
+    return reader.graph(inputs, with_batches(proto, inputs, outputs))
 
 
 def load_model(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:

@@ -2,11 +2,8 @@
 
 import math
 
-import numpy as np
-
 from shufflenet.compiler.graph.ir import (
     Convolution,
-    GlobalPool,
     Pad,
     Padding,
     Pair,
@@ -16,7 +13,7 @@ from shufflenet.compiler.graph.ir import (
 )
 from shufflenet.compiler.read.node import Node
 from shufflenet.compiler.read.reader import Reader
-from shufflenet.compiler.read.values import Value, rows_along
+from shufflenet.compiler.read.values import Value
 
 
 def convolution(node: Node, reader: Reader) -> Value:
@@ -82,35 +79,6 @@ def pool(node: Node, reader: Reader) -> Value:
         )
     )
     return Value(output, size, (1, output.channels, *size))
-
-
-def global_pool(node: Node, reader: Reader) -> Value:
-    """GlobalAveragePool, GlobalMaxPool, and ReduceMean and ReduceMax over the pixels of every channel, wherever these axes are."""
-    value = reader.value(node)
-    rank = len(value.shape)
-    axes = list(range(2, rank))
-    keeps = True
-    if node.kind.startswith("Reduce"):
-        found = reader.integers(node, 1, "axes")
-        if not found and node.attributes.get("noop_with_empty_axes", 0):
-            return value
-        axes = sorted(axis % rank for axis in found) if found else list(range(rank))
-        keeps = bool(node.attributes.get("keepdims", 1))
-    channels, pixels = rows_along(value, axes)
-    whole = channels.shape[1] == value.area and np.array_equal(
-        np.sort(pixels), np.tile(np.arange(value.area), (len(pixels), 1))
-    )
-    if not whole or (channels != channels[:, :1]).any():
-        node.refuse(
-            f"reduces {list(value.shape)} over axes {axes}",
-            "only a mean or largest over all pixels of a channel is compiled",
-        )
-    view = value.view.select(tuple(channels[:, 0].tolist()))
-    output = reader.tensor(node.output, view.channels, (1, 1))
-    kind = "max" if node.kind in ("GlobalMaxPool", "ReduceMax") else "average"
-    reader.operations.append(GlobalPool(name=node.output, output=output, kind=kind, input=view))
-    shape = tuple(1 if axis in axes else n for axis, n in enumerate(value.shape) if keeps or axis not in axes)
-    return Value(output, (1, 1), shape)
 
 
 def pad(node: Node, reader: Reader) -> Value:

@@ -2,12 +2,15 @@
 
 import ctypes
 import json
+import math
 import threading
 from pathlib import Path
 
 import numpy as np
 
 from shufflenet.compiler.c.source import Signature
+from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.graph.ir import Batch
 
 
 def load(library: Path) -> "Network":
@@ -20,11 +23,15 @@ class Network:
     """A compiled network: call it with an array (channels, height, width), or a batch of them, for each input.
 
     Arrays are float32, numpy's or torch's; one that is contiguous is read where it is. A batch runs one by one. The result is what
-    the ONNX file's output is, without its batch of one; a batch of n comes back as (n, ...). Several outputs come as a tuple.
+    the ONNX file's output is for that batch; one picture's comes without its batch of one. Where the file is for one picture only,
+    the results of n come as (n, ...). Several outputs come as a tuple.
     Threads may call one network at the same time: each has an arena of its own.
     """
 
     def __init__(self, library: Path, signature: Signature) -> None:
+        for output in signature.outputs:
+            if math.prod(output.shape) != output.floats:
+                raise CompileError(f"{library} writes {output.floats} numbers where {output.shape} were expected; build it again.")
         self.library = library
         self.signature = signature
         self.arena_bytes = signature.arena_bytes
@@ -47,13 +54,20 @@ class Network:
         """Raises ValueError for a wrong number of inputs or a wrong shape."""
         batches = self._batches(inputs)
         count = len(batches[0])
-        outputs = [np.empty((count, *shape), np.float32) for shape in self.signature.output_shapes]
+        outputs = self._outputs(count)
         arena = _address(self._arena())
         for i in range(count):
-            self._run(*self._weights, *(_address(x[i]) for x in batches), *(_address(y[i]) for y in outputs), arena)
-        batched = np.ndim(inputs[0]) > len(self.signature.input_shapes[0]) and count != 1
-        results = tuple(outputs if batched else (y[0] for y in outputs))
+            # Slices, since an element of a vector is no part of it but a copy.
+            picture = slice(i, i + 1)
+            self._run(*self._weights, *(_address(array[picture]) for array in (*batches, *outputs)), arena)
+        results = tuple(_put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True))
         return results[0] if len(results) == 1 else results
+
+    def _outputs(self, count: int) -> list[np.ndarray]:
+        """Room for every output of `count` pictures: (count, *shape)."""
+        if count > 1 and any(output.batch == "mixed" for output in self.signature.outputs):
+            raise ValueError(f"the network does not keep {count} pictures apart; give it one at a time")
+        return [np.empty((count, *output.shape), np.float32) for output in self.signature.outputs]
 
     def run_rgb8(self, pixels: np.ndarray) -> np.ndarray:
         """The output for one picture: uint8 (height, width, 3), RGB, of the network's size; its rows may lie apart."""
@@ -62,19 +76,21 @@ class Network:
         height, width = self.signature.input_shapes[0][1:]
         if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3) or pixels.strides[1:] != (3, 1):
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
-        output = np.empty(self.signature.output_shapes[0], np.float32)
+        outputs = self._outputs(1)
         self._run_rgb8(
-            *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), _address(output), _address(self._arena()),
+            *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), *map(_address, outputs),
+            _address(self._arena()),
         )  # fmt: skip
-        return output
+        results = tuple(_put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True))
+        return results[0] if len(results) == 1 else results
 
     def time_steps(self, *inputs: np.ndarray) -> np.ndarray:
         """Nanoseconds of each step of the plan, in one run on the first of each batch. For a network compiled with `timed`."""
         if self._run_timed is None:
             raise ValueError("the network's steps have no clock; give compile_onnx `timed=True`")
         nanoseconds = np.zeros(self.signature.timed_steps, np.int64)
-        outputs = [np.empty(shape, np.float32) for shape in self.signature.output_shapes]
-        firsts = (batch[0] for batch in self._batches(inputs))
+        outputs = self._outputs(1)
+        firsts = (batch[:1] for batch in self._batches(inputs))
         self._run_timed(*self._weights, *map(_address, (*firsts, *outputs, self._arena(), nanoseconds)))
         return nanoseconds
 
@@ -98,6 +114,14 @@ class Network:
         if not hasattr(self._own, "arena"):
             self._own.arena = np.empty(self.arena_bytes, np.uint8)
         return self._own.arena
+
+
+def _put_together(results: np.ndarray, batch: Batch) -> np.ndarray:
+    """(pictures, *shape) → the results along the axis `batch`; of one picture without that axis, if it is of one."""
+    if len(results) == 1:
+        one = results.reshape(results.shape[1:])
+        return one.squeeze(batch) if isinstance(batch, int) and one.shape[batch] == 1 else one
+    return np.concatenate(results, axis=batch) if isinstance(batch, int) else results
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
