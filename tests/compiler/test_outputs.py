@@ -98,3 +98,13 @@ def test_steps_of_any_output_can_be_timed(tmp_path):
     layers = bench_layers(tmp_path / "squeezed.onnx", None, runs=2)
     assert layers.size == (HEIGHT, WIDTH)
     assert layers.total.multiply_adds == 8 * CHANNELS * 9 * HEIGHT * WIDTH
+
+
+@pytest.mark.parametrize("embed", [True, False])
+def test_an_input_that_nothing_reads_is_no_warning(embed, tmp_path):
+    b = Builder()
+    model = b.model({"x": (1, 6, 9, 7), "unread": (1, 2, 3, 3)}, [b.node("Relu", "x")])
+    source = compile_onnx(model, embed=embed).source
+    x = np.random.default_rng(0).standard_normal((6, 9, 7)).astype(np.float32)
+    found = load_native(source, tmp_path)(x, np.zeros((2, 3, 3), np.float32))
+    np.testing.assert_array_equal(found, np.maximum(x, 0))

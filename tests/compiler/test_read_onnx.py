@@ -179,6 +179,105 @@ def test_arithmetic(name):
     check(built(ARITHMETIC[name]))
 
 
+SCALES = np.zeros(0, np.float32), np.array([1, 1, 2, 3], np.float32)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("factors", [(2, 2), (1, 4), (3, 1), (0.5, 0.25), (1.5, 2.4)])
+@pytest.mark.parametrize(
+    "coordinates", ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+)
+def test_resize(mode, factors, coordinates):
+    scales = np.array([1, 1, *factors], np.float32)
+    attributes = {"mode": mode, "coordinate_transformation_mode": coordinates}
+    check(one("Resize", SCALES[0], scales, shape=(1, 3, 8, 12), opset=19, **attributes), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("rounding", ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
+def test_nearest_of_each_rounding(rounding):
+    check(one("Resize", *SCALES, opset=13, mode="nearest", nearest_mode=rounding))
+
+
+def test_resize_to_a_size():
+    sizes = integers(1, 6, 18, 21)
+    empty = np.zeros(0, np.float32)
+    check(one("Resize", empty, empty, sizes, opset=13, mode="linear"), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("kind", ["Resize", "Upsample"])
+def test_resize_of_older_opsets(kind, mode):
+    scales = np.array([1, 1, 2, 3], np.float32)
+    check(one(kind, scales, opset=10 if kind == "Resize" else 9, mode=mode), tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"strides": [2, 2]},
+        {"strides": [2, 3], "pads": [1, 0, 2, 1]},
+        {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+        {"strides": [3, 2], "pads": [3, 2, 3, 2]},
+        {"dilations": [2, 1], "strides": [2, 1]},
+        {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"strides": [2, 2], "auto_pad": "SAME_LOWER"},
+        {"strides": [2, 2], "output_shape": [18, 14]},
+    ],
+)
+@pytest.mark.parametrize("groups", [1, 3, 6])
+@pytest.mark.parametrize("biased", [False, True])
+def test_transposed_convolution(attributes, groups, biased):
+    bias = [normal(2 * groups)] if biased else []
+    check(one("ConvTranspose", normal(6, 2, 3, 3), *bias, group=groups, **attributes), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 1), (1, 6, 1, 1)])
+def test_prelu_with_a_slope_a_channel(shape):
+    x = normal(1, 6, 9, 7)
+    x[0, :, 0, :3] = np.inf, -np.inf, np.nan
+    slopes = np.array([0.25, -0.5, 0.0, 1.0, 2.0, 0.1], np.float32).reshape(shape)
+    slopes[slopes == 0] = 0.75
+    check(one("PRelu", slopes), {"x": x})
+
+
+def test_nodes_in_any_order():
+    model = built(lambda b: b.node("Relu", b.batch_normalization(b.node("Conv", "x", b.weights(4, 6, 3, 3)), 4)))
+    ordered = check(model)
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    assert str(read_onnx(model)) == str(ordered)
+
+
+def test_what_nothing_reads_is_passed_over():
+    """Dropout's mask, a pool's indices, and a whole branch of operators that are not compiled."""
+    b = Builder()
+    x = b.nodes_of("MaxPool", 2, b.nodes_of("Dropout", 2, "x")[0], kernel_shape=[2, 2])[0]
+    b.node("NonZero", b.node("Cast", "dropout0b", to=TensorProto.FLOAT))
+    check(b.model({"x": (1, 6, 9, 7)}, [b.node("Relu", x)]))
+
+
+PARTIAL_MEANS = {
+    "mean of columns, then of rows": lambda b: b.reduce_mean(b.reduce_mean("x", (3,)), (2,)),
+    "mean of rows, dropped, then of the rest": lambda b: b.reduce_mean(b.reduce_mean("x", (2,), keepdims=0), (2,)),
+    "mean of columns": lambda b: b.reduce_mean("x", (3,)),
+    "mean of rows, channels last": lambda b: b.node(
+        "Transpose", b.reduce_mean(b.node("Transpose", "x", perm=[0, 2, 3, 1]), (1,)), perm=[0, 3, 1, 2]
+    ),
+    "mean of channels": lambda b: b.reduce_mean("x", (1,)),
+    "mean of a group's channels": lambda b: b.reduce_mean(b.reshape("x", 1, 2, 3, 9, 7), (2,)),
+    "mean of rows and channels": lambda b: b.reduce_mean("x", (1, 2), keepdims=0),
+    "mean of all": lambda b: b.reduce_mean("x", (1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", PARTIAL_MEANS)
+@pytest.mark.parametrize("opset", [13, 18])
+def test_mean_of_parts(name, opset):
+    check(built(PARTIAL_MEANS[name], opset=opset))
+
+
 MEANS = {
     "average": lambda b: b.node("GlobalAveragePool", "x"),
     "largest": lambda b: b.node("GlobalMaxPool", "x"),
@@ -186,14 +285,6 @@ MEANS = {
     "mean, dimensions dropped": lambda b: b.reduce_mean("x", (-1, -2), keepdims=0),
     "mean of pixels in one dimension": lambda b: b.reduce_mean(b.reshape("x", 1, 6, -1), (2,)),
     "mean channels last": lambda b: b.reduce_mean(b.node("Transpose", "x", perm=[0, 2, 3, 1]), (1, 2), keepdims=0),
-    "mean of columns, then of rows": lambda b: b.reduce_mean(b.reduce_mean("x", (3,)), (2,)),
-    "mean of rows, dropped, then of the rest": lambda b: b.reduce_mean(b.reduce_mean("x", (2,), keepdims=0), (2,)),
-    "mean of columns": lambda b: b.reduce_mean("x", (3,)),
-    "mean of rows, channels last": lambda b: b.reduce_mean(b.node("Transpose", "x", perm=[0, 2, 3, 1]), (1,)),
-    "mean of channels": lambda b: b.reduce_mean("x", (1,)),
-    "mean of a group's channels": lambda b: b.reduce_mean(b.reshape("x", 1, 2, 3, 9, 7), (2,)),
-    "mean of rows and channels": lambda b: b.reduce_mean("x", (1, 2), keepdims=0),
-    "mean of all": lambda b: b.reduce_mean("x", (1, 2, 3)),
     "pool of a whole plane": lambda b: b.node("AveragePool", "x", kernel_shape=[9, 7]),
     "largest of rows and columns": lambda b: (
         b.node("ReduceMax", "x", axes=[2, 3]) if b.opset < 18 else b.node("ReduceMax", "x", b.integers(2, 3))
@@ -443,6 +534,20 @@ def unknown_name() -> onnx.ModelProto:
     return model
 
 
+def circle() -> onnx.ModelProto:
+    b = Builder()
+    y = b.node("Relu", b.node("Add", "x", "relu1"))
+    assert y == "relu1"
+    return b.model({"x": (1, 6, 9, 7)}, [y])
+
+
+def trained(kind: str, opset: int) -> onnx.ModelProto:
+    """Exported in training mode, as opsets before 14 say it: five outputs, of which one is read."""
+    b = Builder(opset=opset)
+    outputs = b.nodes_of(kind, 5, "x", *(b.constant(np.ones(6)) for _ in range(4)))
+    return b.model({"x": (1, 6, 9, 7)}, outputs[:1])
+
+
 def constant_output() -> onnx.ModelProto:
     model = one("Relu")
     model.graph.initializer.append(numpy_helper.from_array(normal(3), "c"))
@@ -455,7 +560,7 @@ REFUSALS = {
     r"com.microsoft.Relu node 'n0' is an operator": unsupported_domain,
     r"RandomNormalLike node 'n0' is an operator": lambda: one("RandomNormalLike"),
     r"input 'x' is not float32": half_precision,
-    r"reads 'nowhere', which nothing before it gives": unknown_name,
+    r"reads 'nowhere', which nothing gives": unknown_name,
     r"output 'c' does not depend on the network's input": constant_output,
     r"input 'x' has a batch of 2; export the network with batch 1": lambda: one("Relu", shape=(2, 3, 4, 4)),
     r"input 'x' is 1x3x4; it must be an image": lambda: one("Relu", shape=(1, 3, 4)),
@@ -480,14 +585,21 @@ REFUSALS = {
     r"takes the constant 'constant0' as input 1": lambda: built(
         lambda b: b.node("Concat", "x", b.weights(1, 2, 9, 7), axis=1)
     ),
-    r"gives the indices": lambda: built(lambda b: b.nodes_of("MaxPool", 2, "x", kernel_shape=[2, 2])),
-    r"gives its mask": lambda: built(lambda b: b.nodes_of("Dropout", 2, "x")),
+    r"gives 'maxpool0b', which is read": lambda: built(lambda b: b.nodes_of("MaxPool", 2, "x", kernel_shape=[2, 2])),
+    r"gives 'dropout0b', which is read": lambda: built(lambda b: b.nodes_of("Dropout", 2, "x")),
+    r"BatchNormalization node 'n0' is in training mode": lambda: trained("BatchNormalization", 13),
+    r"BatchNormalization node 'n0' is in training mode; export": lambda: trained("BatchNormalization", 9),
+    r"Dropout node 'n0' is in training mode": lambda: one("Dropout", np.array(0.5, np.float32), np.array(True)),
+    r"depends on its own result": circle,
+    r"resizes by mode 'cubic'": lambda: one("Resize", *SCALES, mode="cubic"),
+    r"only height and width can be resized": lambda: one(
+        "Resize", np.zeros(0, np.float32), np.array([1, 2, 1, 1], np.float32)
+    ),
     r"has kernel_shape \[2\]": lambda: one("MaxPool", kernel_shape=[2]),
     r"lie wholly in the padding": lambda: one("AveragePool", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
     r"reduces \[1, 6, 9, 7\] over axis 1": lambda: one("ReduceMax", axes=[1]),
     r"pads by mode 'reflect'": lambda: one("Pad", integers(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"),
     r"pads by \[0, 1, 0, 0, 0, 0, 0, 0\]": lambda: one("Pad", integers(0, 1, 0, 0, 0, 0, 0, 0)),
-    r"has more than one slope": lambda: one("PRelu", normal(6, 1, 1)),
     r"compares tensors": lambda: built(lambda b: b.node("Max", "x", b.node("Relu", "x"))),
     r"divides by a tensor": lambda: built(lambda b: b.node("Div", b.constant(1.0), "x")),
     r"differs from pixel to pixel": lambda: one("Add", normal(9, 7)),

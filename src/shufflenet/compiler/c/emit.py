@@ -172,6 +172,12 @@ class _Emitter:
         lines = [f"{self._prototype(kind)} {{", "  float *const a = aligned(arena);"]
         if not self.signature.embedded and not any(map(takes_weights, self.plan.steps)):
             lines.append("  (void)weights;")
+        read = {input_port(step) for step in self.plan.steps}
+        inputs = zip(self.plan.inputs, _arguments("input", self.plan.inputs), strict=True)
+        unread = [name for port, name in inputs if port.planes.buffer.name not in read]
+        if kind == "run_rgb8":
+            unread = ["pixels", "row_stride"] if read == {None} else []
+        lines += [f"  (void){name};" for name in unread]
         if kind == "run_timed":
             lines.append("  int64_t time = now();")
         for i, step in enumerate(self.plan.steps):

@@ -310,7 +310,8 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
-        sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}"
+        bands = self.shared.table("int32_t", step.bands)
+        sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}, {bands}"
         yield f"resample_planes({sizes}, {_weights(step.weights)}, {self._through(step, step.input)});"
 
     @body.register

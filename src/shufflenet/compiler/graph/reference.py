@@ -113,7 +113,15 @@ def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
 @compute.register
 def _(operation: Resample, graph: Graph, memory: Memory) -> np.ndarray:
     weight, pixels = graph.constants[operation.weight].astype(np.float64), read(memory, operation.input)
-    return weight @ pixels if operation.axis == "rows" else pixels @ weight
+    # What has no weight does not count, be it infinite: a pixel that is repeated is itself alone.
+    if np.isfinite(pixels).all():
+        return weight @ pixels if operation.axis == "rows" else pixels @ weight
+    with np.errstate(invalid="ignore"):
+        if operation.axis == "rows":
+            terms = weight[None, :, :, None] * pixels[:, None]
+            return np.where(weight[None, :, :, None] == 0, 0, terms).sum(axis=2)
+        terms = pixels[..., None] * weight
+        return np.where(weight == 0, 0, terms).sum(axis=2)
 
 
 @compute.register

@@ -266,6 +266,7 @@ class Lowering:
             comment=f"weighted sums of {operation.axis}, {channels} channels, {output_height}×{output_width}",
             output=self.planes(operation.output),
             input=self.planes(operation.input),
+            bands=_bands(self.graph.constants[operation.weight]),
             from_left=operation.axis == "rows",
             rows=output_height,
             inner=inner,
@@ -395,3 +396,9 @@ def _counts(
     """How many numbers each window along one axis counts for a mean."""
     low, high = (-before, size + after) if counts_padding else (0, size)
     return [sum(low <= i * stride - before + tap * dilation < high for tap in range(kernel)) for i in range(out)]
+
+
+def _bands(weight: np.ndarray) -> tuple[int, ...]:
+    """First and end of the numbers of each row that are not 0."""
+    found = (np.flatnonzero(row) for row in weight)
+    return tuple(int(n) for places in found for n in ((places[0], places[-1] + 1) if len(places) else (0, 0)))

@@ -268,9 +268,13 @@ class Reduce(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class ResamplePlanes(Step):
-    """Every plane as a product of matrices: weights × plane (`from_left`) or plane × weights; (rows, inner) × (inner, columns)."""
+    """Every plane as a product of matrices: weights × plane (`from_left`) or plane × weights; (rows, inner) × (inner, columns).
+
+    `bands`: first and end of what is not 0 in each row of the weights.
+    """
 
     input: Planes
+    bands: tuple[int, ...]
     from_left: bool
     rows: int
     inner: int

@@ -35,9 +35,11 @@ from shufflenet.compiler.read.arithmetic import (
     softmax,
 )
 from shufflenet.compiler.read.batch import with_batches
-from shufflenet.compiler.read.node import Node, read_node
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.order import needed_nodes
 from shufflenet.compiler.read.reader import Reader
 from shufflenet.compiler.read.reductions import reduction
+from shufflenet.compiler.read.resize import resize, transposed_convolution
 from shufflenet.compiler.read.values import Value
 from shufflenet.compiler.read.windows import convolution, pad, pool
 
@@ -49,6 +51,7 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Clip": activation,
     "Concat": concat,
     "Conv": convolution,
+    "ConvTranspose": transposed_convolution,
     "Div": arithmetic,
     "Dropout": identity,
     "Expand": expand,
@@ -74,6 +77,7 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "ReduceMean": reduction,
     "Relu": activation,
     "Reshape": reshape,
+    "Resize": resize,
     "Sigmoid": activation,
     "Slice": cut,
     "Softmax": softmax,
@@ -83,6 +87,7 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Sum": arithmetic,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
+    "Upsample": resize,
 }
 
 _OLDEST_OPSET = 7
@@ -103,7 +108,7 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     for initializer in proto.graph.initializer:
         reader.values[initializer.name] = _constant(initializer)
     inputs = tuple(_read_input(info, reader, size) for info in proto.graph.input if info.name not in reader.values)
-    for node in map(read_node, proto.graph.node):
+    for node in needed_nodes(proto.graph, reader.values):
         _read_node(node, reader)
     outputs = tuple(_read_output(info.name, reader) for info in proto.graph.output)
     return reader.graph(inputs, with_batches(proto, inputs, outputs))
@@ -173,9 +178,6 @@ def _read_input(info: onnx.ValueInfoProto, reader: Reader, size: Pair | None) ->
 
 
 def _read_node(node: Node, reader: Reader) -> None:
-    unknown = [name for name in node.inputs if name and name not in reader.values]
-    if unknown:
-        node.refuse(f"reads {unknown[0]!r}, which nothing before it gives", "check the file with onnx.checker")
     operands = [reader.values[name] for name in node.inputs if name]
     if node.kind in ("Shape", "Size"):
         shape = np.array(operands[0].shape, np.int64)
@@ -184,14 +186,15 @@ def _read_node(node: Node, reader: Reader) -> None:
         return
     constants = [operand for operand in operands if isinstance(operand, np.ndarray)]
     if len(constants) == len(operands) and _is_pure(node):
-        for name, result in zip(node.outputs, _evaluate(node, reader), strict=True):
-            reader.values[name] = result
+        reader.values |= _evaluate(node, reader)
         return
     if node.kind not in _HANDLERS:
         node.refuse("is an operator that is not compiled", f"the network may use {', '.join(sorted(_HANDLERS))}")
     results = _HANDLERS[node.kind](node, reader)
-    named = zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=False)
-    reader.values.update((name, result) for name, result in named if name)
+    given = results if isinstance(results, tuple) else (results,)
+    if len(node.outputs) > len(given):
+        node.refuse(f"gives {node.outputs[-1]!r}, which is read", "only its first output is compiled")
+    reader.values |= zip(node.outputs, given, strict=False)
 
 
 def _is_pure(node: Node) -> bool:
@@ -201,15 +204,16 @@ def _is_pure(node: Node) -> bool:
     return not (runs_graph or random or "." in node.kind)
 
 
-def _evaluate(node: Node, reader: Reader) -> list[np.ndarray]:
-    """A node all of whose inputs are constant, by ONNX's own reference."""
+def _evaluate(node: Node, reader: Reader) -> dict[str, np.ndarray]:
+    """The outputs of a node all of whose inputs are constant, by ONNX's own reference."""
     feeds = {name: reader.values[name] for name in node.inputs if name}
     try:
         inputs = [onnx.ValueInfoProto(name=name) for name in feeds]
-        outputs = [onnx.ValueInfoProto(name=name) for name in node.outputs]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.outputs if name]
         graph = helper.make_graph([node.proto], "constant", inputs, outputs)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", reader.opset)])
-        return [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
+        results = map(np.asarray, ReferenceEvaluator(model).run(None, feeds))
+        return {info.name: result for info, result in zip(outputs, results, strict=True)}
     except Exception as error:
         node.refuse(f"could not be computed ahead of time ({error})", "replace it by a constant")
 

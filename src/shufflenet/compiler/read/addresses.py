@@ -10,8 +10,8 @@ from shufflenet.compiler.read.values import Value, places, rearranged, reshaped
 
 def identity(node: Node, reader: Reader) -> Value:
     """Identity, and Dropout, which does nothing at inference."""
-    if node.kind == "Dropout" and len(node.outputs) > 1 and node.outputs[1]:
-        node.refuse(f"gives its mask {node.outputs[1]!r}", "export the network in eval mode")
+    if node.kind == "Dropout" and reader.has(node, 2) and reader.constant(node, 2).any():
+        node.refuse("is in training mode", "export the network in eval mode")
     return reader.value(node)
 
 

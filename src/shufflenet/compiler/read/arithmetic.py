@@ -22,7 +22,7 @@ from shufflenet.compiler.read.values import Value, in_order_of, places, rearrang
 
 
 def activation(node: Node, reader: Reader) -> Value:
-    """Relu, Clip, LeakyRelu, PRelu of one slope, Sigmoid, HardSigmoid, HardSwish."""
+    """Relu, Clip, LeakyRelu, PRelu, Sigmoid, HardSigmoid, HardSwish."""
     value = reader.value(node)
     attributes = node.attributes
     match node.kind:
@@ -37,7 +37,7 @@ def activation(node: Node, reader: Reader) -> Value:
         case "PRelu":
             slopes = reader.constant(node, 1)
             if slopes.min() != slopes.max():
-                node.refuse("has more than one slope", "use LeakyRelu, or PRelu with one parameter")
+                return _slopes(node, reader, value, slopes)
             found = Activation("leaky_relu", float(slopes.reshape(-1)[0]))
         case "HardSigmoid":
             found = Activation("hard_sigmoid", attributes.get("alpha", 0.2), attributes.get("beta", 0.5))
@@ -46,6 +46,19 @@ def activation(node: Node, reader: Reader) -> Value:
         case _:
             found = Activation("sigmoid")
     return _activate(node, reader, value, found)
+
+
+def _slopes(node: Node, reader: Reader, value: Value, slopes: np.ndarray) -> Value:
+    """PRelu with a slope a channel: relu(x) − slope · relu(−x), which is exact and keeps infinities."""
+    name, zero = node.output, np.array(0.0)
+    negated = _scale_and_shift(node, reader, f"{name}.negated", value, np.array(-1.0), zero)
+    parts = []
+    for part, source in (("positive", value), ("negative", negated)):
+        output = reader.tensor(f"{name}.{part}", source.view.channels, source.size)
+        reader.operations.append(Activate(name=f"{name}.{part}", output=output, input=source.view, activation=RELU))
+        parts.append(Value(output, source.size, source.shape, source.elements))
+    below = _scale_and_shift(node, reader, f"{name}.scaled", parts[1], -slopes.astype(np.float64), zero)
+    return _elementwise(node, reader, name, parts[0], below)
 
 
 def bound(node: Node, reader: Reader) -> Value:
@@ -78,7 +91,9 @@ def negation(node: Node, reader: Reader) -> Value:
 
 
 def batch_normalization(node: Node, reader: Reader) -> Value:
-    if node.attributes.get("training_mode", 0):
+    # Before opset 14 the mode had no attribute: it is training that also gives the batch's mean and variance.
+    trains = node.attributes.get("training_mode", 0) if reader.opset >= 14 else any(node.outputs[1:])
+    if trains:
         node.refuse("is in training mode", "export the network in eval mode")
     value = reader.value(node)
     scale, shift, mean, variance = (reader.constant(node, i).astype(np.float64) for i in range(1, 5))

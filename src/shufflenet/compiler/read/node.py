@@ -1,6 +1,7 @@
 """An ONNX node in Python's terms."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import onnx
@@ -23,6 +24,16 @@ class Node:
     @property
     def output(self) -> str:
         return self.outputs[0]
+
+    def with_outputs(self, read: Collection[str]) -> "Node":
+        """The node without the names of further outputs that nothing reads: Dropout's mask, MaxPool's indices."""
+        first, *others = self.outputs
+        kept = [name if name in read else "" for name in others]
+        if self.kind == "BatchNormalization":  # there the further outputs say that it is in training mode
+            return self
+        while kept and not kept[-1]:
+            kept.pop()
+        return replace(self, outputs=(first, *kept))
 
     def refuse(self, what: str, remedy: str) -> NoReturn:
         """Raise the sentence: the node, what it asks for, what would do."""

@@ -60,9 +60,9 @@ def _lines(value: Value, pixels: np.ndarray) -> tuple[int, int] | None:
         (pixels % width, pixels // width, (1, width)),
     ):
         length = max(window)
-        if numbers.shape[1] == length and (np.sort(numbers) == np.arange(length)).all():
-            if (others == others[:, :1]).all():
-                return window
+        whole = numbers.shape[1] == length and (np.sort(numbers) == np.arange(length)).all()
+        if whole and (others == others[:, :1]).all():
+            return window
     return None
 
 

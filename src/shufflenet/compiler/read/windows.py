@@ -52,8 +52,6 @@ def convolution(node: Node, reader: Reader) -> Value:
 
 def pool(node: Node, reader: Reader) -> Value:
     """MaxPool and AveragePool; ceil mode becomes an output size, and a last window that would begin in the padding is left out."""
-    if len(node.outputs) > 1 and node.outputs[1]:
-        node.refuse(f"gives the indices {node.outputs[1]!r}", "only its values are compiled")
     value = reader.planes(node)
     kernel = _pair(node, "kernel_shape", (1, 1))
     stride, padding, dilation = _window(node, kernel, value.size)

@@ -31,7 +31,9 @@ class Network:
     def __init__(self, library: Path, signature: Signature) -> None:
         for output in signature.outputs:
             if math.prod(output.shape) != output.floats:
-                raise CompileError(f"{library} writes {output.floats} numbers where {output.shape} were expected; build it again.")
+                raise CompileError(
+                    f"{library} writes {output.floats} numbers where {output.shape} were expected; build it again."
+                )
         self.library = library
         self.signature = signature
         self.arena_bytes = signature.arena_bytes
@@ -60,7 +62,9 @@ class Network:
             # Slices, since an element of a vector is no part of it but a copy.
             picture = slice(i, i + 1)
             self._run(*self._weights, *(_address(array[picture]) for array in (*batches, *outputs)), arena)
-        results = tuple(_put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True))
+        results = tuple(
+            _put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True)
+        )
         return results[0] if len(results) == 1 else results
 
     def _outputs(self, count: int) -> list[np.ndarray]:
@@ -81,7 +85,9 @@ class Network:
             *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), *map(_address, outputs),
             _address(self._arena()),
         )  # fmt: skip
-        results = tuple(_put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True))
+        results = tuple(
+            _put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True)
+        )
         return results[0] if len(results) == 1 else results
 
     def time_steps(self, *inputs: np.ndarray) -> np.ndarray:
