@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import torch
 
@@ -39,6 +40,22 @@ net = create(
     stage_repeats=(1, 1, 1),
 )
 net.metadata = Metadata(training_set.preprocessing, training_set.classes)
+if globals().get("evaluation_seconds"):
+    # An evaluation that takes its time, by a batch that is slow to read.
+    from shufflenet.data.array_inputs import ArrayInputs
+
+    read = ArrayInputs.__getitems__
+
+    def slowly(self, indices):
+        if self.augmentation is None:
+            with open(f"{folder}/evaluating", "w"):  # noqa: F821
+                time.sleep(evaluation_seconds)  # noqa: F821
+        return read(self, indices)
+
+    ArrayInputs.__getitems__ = slowly
+if globals().get("own_group"):
+    os.setpgid(0, 0)
+
 training = train(read_recipe("quickstart", recipe), training_set, test_set, net, folder, resume=True, trackers=())  # noqa: F821
 if training.finished:
     rank = os.environ.get("RANK", "0")

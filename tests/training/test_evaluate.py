@@ -1,10 +1,13 @@
 """Evaluation against plain counting."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from shufflenet.data import ArrayDataset
+from shufflenet.data.folders import open_class_folders
 from shufflenet.errors import UserError
 from shufflenet.training import evaluate
 
@@ -79,3 +82,27 @@ def test_classes_that_do_not_match_are_refused(scored, test_set):
     net.metadata = None
     with pytest.raises(UserError, match="does not say what its classes are"):
         evaluate(net, test_set)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_pictures_are_named_and_not_counted(scored, test_set, tmp_path, workers, caplog):
+    net, _, labels = scored
+    for index in range(60):
+        folder = tmp_path / f"{labels[index]} {test_set.classes[labels[index]].replace('/', '-')}"
+        folder.mkdir(exist_ok=True)
+        test_set[index][0].save(folder / f"{index:03d}.png")
+    files = open_class_folders(tmp_path)
+    files.classes = test_set.classes
+    whole = evaluate(net, files)
+    for index in (0, 33):
+        Path(files.name(index)).write_bytes(b"no picture")
+    with caplog.at_level("WARNING"):
+        evaluation = evaluate(net, files, batch_size=16, workers=workers, max_broken_share=0.05)
+    assert evaluation.broken == (files.name(0), files.name(33))
+    assert evaluation.pictures == evaluation.confusion.sum() == 58
+    assert whole.confusion.sum() - evaluation.confusion.sum() == 2
+    assert evaluation.to_json()["broken_pictures"] == [files.name(0), files.name(33)]
+    assert "it is not counted" in caplog.text
+    assert "takes its place" not in caplog.text
+    with pytest.raises(UserError, match=r"[12] of 60 pictures are broken, more than max_broken_share=0.01 allows"):
+        evaluate(net, files, workers=workers)

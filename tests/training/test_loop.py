@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from shufflenet.checkpoints import load
+from shufflenet.data import ArrayDataset
 from shufflenet.errors import UserError
 from shufflenet.training import RECIPES, evaluate, train
 from shufflenet.training.averaging import reestimate_batch_norm
@@ -203,8 +204,6 @@ def test_sync_batch_norm_comes_and_goes(make_net):
 
 
 def test_a_trained_network_goes_on_to_other_classes(run, make_recipe, test_set, training_set, tmp_path):
-    from shufflenet.data import ArrayDataset
-
     first = run(iterations=4).net
     pairs = [
         ArrayDataset(dataset.images, dataset.labels % 2, ("even", "odd"), dataset.preprocessing)
@@ -214,6 +213,21 @@ def test_a_trained_network_goes_on_to_other_classes(run, make_recipe, test_set, 
     assert training.net.metadata.classes == ("even", "odd")
     assert training.net.classifier.out_features == 2
     assert torch.equal(training.net.stem[0].weight, first.stem[0].weight)
+
+
+def test_a_classifier_s_rows_go_by_the_classes_names(run, make_recipe, training_set, test_set, tmp_path):
+    first = run(iterations=2).net
+    order = [3, 0, 9, 1]
+    names = (*(training_set.classes[row] for row in order), "umbrella")
+    datasets = [
+        ArrayDataset(part.images, part.labels % 5, names, part.preprocessing) for part in (training_set, test_set)
+    ]
+    still = make_recipe(iterations=1, learning_rate=0.0, freeze_batch_norm=True)
+    net = train(still, *datasets, first, tmp_path / "others", trackers=()).net
+    assert net.metadata.classes == names
+    assert torch.equal(net.classifier.weight[:4], first.classifier.weight[order])
+    assert torch.equal(net.classifier.bias[:4], first.classifier.bias[order])
+    assert torch.equal(net.stage4[0].expand[0].weight, first.stage4[0].expand[0].weight)
 
 
 def test_batches_that_cannot_be_made_are_refused(run):

@@ -4,14 +4,16 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from shufflenet.checkpoints import load
+from shufflenet.data import ArrayDataset
 from shufflenet.errors import UserError
 from shufflenet.training import train
-from shufflenet.training.checkpoint_files import list_checkpoints, write_checkpoint
+from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 
 KILLS = 20
 # Everything with a state of its own is on; most of the time goes into checkpoints, so that many kills meet one half written.
@@ -96,6 +98,72 @@ def test_sigterm_writes_a_checkpoint_and_ends_well(start_run, tmp_path):
     assert process.exitcode == 0
     assert len(list_checkpoints(tmp_path / "checkpoints")) == 1
     assert not (tmp_path / "result.json").exists()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_sigterm_to_the_whole_group_writes_a_checkpoint_and_ends_well(start_run, tmp_path):
+    """As a cluster, `timeout` and a terminal send it: the processes that read pictures get it too."""
+    recipe = {**RECIPE, "iterations": 4000, "checkpoint_iterations": 5, "evaluate_epochs": 1000, "workers": 2}
+    process = start_run(recipe=recipe, folder=str(tmp_path), own_group=True)
+    wait_for(lambda: list_checkpoints(tmp_path / "checkpoints"))
+    before = list_checkpoints(tmp_path / "checkpoints")[-1]
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert children
+    os.killpg(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 0
+    assert list_checkpoints(tmp_path / "checkpoints")[-1].name >= before.name
+    assert not (tmp_path / "result.json").exists()
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+def test_sigterm_in_an_evaluation_finds_the_checkpoint_and_ends_at_once(start_run, tmp_path):
+    recipe = {**RECIPE, "iterations": 12, "checkpoint_iterations": 1000, "evaluate_epochs": 1}
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    process = start_run(recipe=recipe, folder=str(stopped), evaluation_seconds=50)
+    wait_for((stopped / "evaluating").exists)
+    assert [path.name for path in list_checkpoints(stopped / "checkpoints")] == ["iteration-000000008.pt"]
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(20)
+    assert process.exitcode == 0
+    # What was broken off is made up for: the resumed run has the evaluations and weights of a whole one.
+    finish(start_run(recipe=recipe, folder=str(stopped)))
+    finish(start_run(recipe=recipe, folder=str(whole)))
+    assert same_weights(torch.load(whole / "weights-0.pt"), torch.load(stopped / "weights-0.pt"))
+    ends = [read_checkpoint(list_checkpoints(folder / "checkpoints")[-1]) for folder in (whole, stopped)]
+    assert ends[0]["progress"]["evaluations"] == ends[1]["progress"]["evaluations"] != []
+
+
+def test_other_classes_are_refused_by_name(make_recipe, training_set, test_set, tmp_path):
+    def run(classes):
+        datasets = [
+            ArrayDataset(part.images, part.labels % 3, classes, part.preprocessing) for part in (training_set, test_set)
+        ]
+        train(
+            make_recipe(iterations=1),
+            *datasets,
+            "shufflenet_x0_25_g8",
+            tmp_path,
+            stem="small",
+            trackers=(),
+            resume=True,
+        )
+
+    run(("cat", "cow", "dog"))
+    with pytest.raises(
+        UserError, match="was begun with other classes: dog is gone, kitten is new; resume it with the classes"
+    ):
+        run(("cat", "cow", "kitten"))
+    with pytest.raises(UserError, match="was begun with other classes: eel is new"):
+        run(("cat", "cow", "dog", "eel"))
+    with pytest.raises(UserError, match="they stand in another order"):
+        run(("dog", "cow", "cat"))
 
 
 def test_stopped_and_resumed_in_one_process(make_net, make_recipe, training_set, test_set, tmp_path):

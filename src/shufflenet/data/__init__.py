@@ -1,8 +1,9 @@
 """Pictures: data sets by name or place, how they are varied in training and prepared for evaluation, and reading any one picture."""
 
-from shufflenet.data.classes import class_map
+from shufflenet.data.classes import class_keys, class_map
 from shufflenet.data.datasets import ArrayDataset, FileDataset, PictureDataset
-from shufflenet.data.inputs import Inputs, PictureInputs
+from shufflenet.data.folders import listed
+from shufflenet.data.inputs import BROKEN, Inputs, PictureInputs
 from shufflenet.data.loading import batches, reading_processes
 from shufflenet.data.open import augment, describe, open_dataset, prepare
 from shufflenet.data.pictures import BrokenPictureError, read_picture
@@ -17,6 +18,7 @@ from shufflenet.data.transforms import (
 )
 
 __all__ = [
+    "BROKEN",
     "MEGVII",
     "PAPER",
     "PAPER_SMALL_NET",
@@ -30,9 +32,11 @@ __all__ = [
     "PictureInputs",
     "augment",
     "batches",
+    "class_keys",
     "class_map",
     "describe",
     "evaluation_transform",
+    "listed",
     "open_dataset",
     "prepare",
     "read_picture",

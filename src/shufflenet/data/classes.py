@@ -33,7 +33,7 @@ def class_map(dataset_classes: Sequence[str], network_classes: Sequence[str]) ->
     """
     if tuple(dataset_classes) == tuple(network_classes):
         return list(range(len(network_classes)))
-    network_keys = _keys(network_classes)
+    network_keys = class_keys(network_classes)
     number_of = {key: number for number, key in enumerate(network_keys)}
     if len(number_of) < len(network_keys):
         raise UserError(
@@ -42,7 +42,7 @@ def class_map(dataset_classes: Sequence[str], network_classes: Sequence[str]) ->
     numbered = [str(number) for number in range(len(imagenet_synsets()))]
     if list(dataset_classes) == numbered and set(imagenet_synsets()) == number_of.keys():
         return [number_of[synset] for synset in imagenet_synsets()]
-    keys = _keys(dataset_classes)
+    keys = class_keys(dataset_classes)
     unknown = [name for name, key in zip(dataset_classes, keys, strict=True) if key not in number_of]
     if unknown:
         shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
@@ -50,7 +50,7 @@ def class_map(dataset_classes: Sequence[str], network_classes: Sequence[str]) ->
     return [number_of[key] for key in keys]
 
 
-def _keys(classes: Sequence[str]) -> list[str]:
+def class_keys(classes: Sequence[str]) -> list[str]:
     """What tells classes apart: the synset where the name begins with one, else the name, in Unicode's composed form."""
     if tuple(classes) == imagenet_classes():
         return list(imagenet_synsets())

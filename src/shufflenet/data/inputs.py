@@ -15,6 +15,8 @@ from shufflenet.errors import UserError
 
 log = logging.getLogger(__name__)
 
+# The label of a picture that could not be read, where none takes its place.
+BROKEN = -1
 NAMES_SHOWN = 20
 
 
@@ -53,6 +55,10 @@ class Inputs(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def broken(self) -> list[int]:
+        """Indices of the pictures found broken so far, by any worker of this process."""
+        return []
+
     def check(self) -> None:
         """Log the pictures found broken since the last call. Raises UserError with their names if they are more than allowed.
 
@@ -64,13 +70,21 @@ class PictureInputs(Inputs):
     """`transform`, any torchvision v2 transform of `open_picture`'s pictures to tensors, over a data set, picture by picture.
 
     What the transform draws from torch's generator starts from a seed of the item's own. A picture that cannot be read is replaced by
-    the next one that can; once more than `max_broken_share` of the set is broken, `check` ends the run.
+    the next one that can, or without `replace` is zeros with the label BROKEN; once more than `max_broken_share` of the set is
+    broken, `check` ends the run.
     """
 
     def __init__(
-        self, dataset: PictureDataset, transform: nn.Module, *, seed: int = 0, max_broken_share: float = 0.01
+        self,
+        dataset: PictureDataset,
+        transform: nn.Module,
+        *,
+        seed: int = 0,
+        max_broken_share: float = 0.01,
+        replace: bool = True,
     ) -> None:
         super().__init__(dataset, seed)
+        self.replace = replace
         self.transform = transform
         self.max_broken_share = max_broken_share
         # One flag a picture, set by any worker.
@@ -84,7 +98,8 @@ class PictureInputs(Inputs):
         seed = int(item_seeds(self.seed, self.epoch, [index])[0])
         for candidate in chain(range(index, len(self)), range(index)):
             try:
-                return self._item(candidate, seed)
+                item, _ = found = self._item(candidate, seed)
+                return found if self.replace or candidate == index else (torch.zeros_like(item), BROKEN)
             except BrokenPictureError:
                 self._broken[candidate] = True
                 if get_worker_info() is None:
@@ -97,7 +112,6 @@ class PictureInputs(Inputs):
             return self.transform(picture), label
 
     def broken(self) -> list[int]:
-        """Indices of the pictures found broken so far, by any worker of this process."""
         return self._broken.nonzero().flatten().tolist()
 
     def check(self) -> None:
@@ -105,15 +119,14 @@ class PictureInputs(Inputs):
         for index in broken:
             if index not in self._logged:
                 self._logged.add(index)
-                log.warning(
-                    "%s; another takes its place (%d of %d are broken)", self._reason(index), len(broken), len(self)
-                )
+                instead = "another takes its place" if self.replace else "it is not counted"
+                log.warning("%s; %s (%d of %d are broken)", self._reason(index), instead, len(broken), len(self))
         if len(broken) > self.max_broken_share * len(self):
             names = ", ".join(self.dataset.name(index) for index in broken[:NAMES_SHOWN])
             more = f" and {len(broken) - NAMES_SHOWN} more" if len(broken) > NAMES_SHOWN else ""
             raise UserError(
                 f"{len(broken)} of {len(self)} pictures are broken, "
-                f"more than max_broken_share={self.max_broken_share:g} allows: {names}{more}"
+                f"more than max_broken_share={self.max_broken_share:g} allows: {names}{more}; mend or remove them, or allow more"
             )
 
     def _reason(self, index: int) -> str:

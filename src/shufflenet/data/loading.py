@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ def reading_processes(workers: int) -> int:
 def batches(loader: DataLoader) -> Iterator[Any]:
     """A DataLoader's batches. Raises UserError, in one sentence, for what its worker processes raised or died of."""
     try:
-        yield from loader
+        with _no_signals_to_stop():
+            iterator = iter(loader)
+        yield from iterator
     except (UserError, OSError, RuntimeError, MemoryError, EOFError) as error:
         # A process that is killed while it hands a batch over leaves an empty connection.
         cut_off = isinstance(error, EOFError | ConnectionError) and loader.num_workers > 0
@@ -35,6 +39,22 @@ def batches(loader: DataLoader) -> Iterator[Any]:
             raise
         kind = BrokenPictureError if isinstance(error, BrokenPictureError) else UserError
         raise kind(sentence) from error
+
+
+@contextmanager
+def _no_signals_to_stop() -> Iterator[None]:
+    """Processes started in the block never see SIGTERM and SIGINT, which a scheduler or a terminal sends to the whole group.
+
+    It is for the main process to end them, once it has saved its work; without it they end on their own.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sentence(message: str, workers: int) -> str | None:

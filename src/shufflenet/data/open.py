@@ -69,11 +69,14 @@ def augment(
     return PictureInputs(dataset, transform, seed=seed, max_broken_share=max_broken_share)
 
 
-def prepare(dataset: PictureDataset, preprocessing: Preprocessing) -> Inputs:
-    """The inputs to evaluate on: the centre crop of every picture. A broken picture is never replaced: `check` raises at once."""
+def prepare(dataset: PictureDataset, preprocessing: Preprocessing, *, max_broken_share: float = 0.0) -> Inputs:
+    """The inputs to evaluate on: the centre crop of every picture. A broken picture is never replaced: its label is BROKEN.
+
+    Once more than `max_broken_share` are broken, `check` raises.
+    """
     if isinstance(dataset, ArrayDataset) and fits(dataset, preprocessing, None):
         return ArrayInputs(dataset, preprocessing, None)
-    return PictureInputs(dataset, evaluation_transform(preprocessing), max_broken_share=0.0)
+    return PictureInputs(dataset, evaluation_transform(preprocessing), max_broken_share=max_broken_share, replace=False)
 
 
 def describe(dataset: PictureDataset) -> str:

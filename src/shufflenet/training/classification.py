@@ -37,7 +37,7 @@ class Classification:
             seed=recipe.seed,
             max_broken_share=recipe.max_broken_share,
         )
-        self.test_inputs = prepare(test_set, preprocessing)
+        self.test_inputs = prepare(test_set, preprocessing, max_broken_share=recipe.max_broken_share)
         self.mix = mixing(recipe, net.spec["num_classes"])
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.evaluation: Evaluation | None = None

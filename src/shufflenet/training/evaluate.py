@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from shufflenet.data import Inputs, PictureDataset, batches, class_map, prepare, reading_processes
+from shufflenet.data import BROKEN, Inputs, PictureDataset, batches, class_map, prepare, reading_processes
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 
@@ -32,7 +32,8 @@ class Mistake:
 class Evaluation:
     """What a network makes of a data set. `confusion[label, predicted]` counts pictures; errors are in %.
 
-    `mistakes` are the most confident ones, the worst first. `loss` is the mean cross-entropy, in nats.
+    `mistakes` are the most confident ones, the worst first. `loss` is the mean cross-entropy, in nats. `broken` names the pictures
+    that could not be read, which no figure counts.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +41,7 @@ class Evaluation:
     top5_correct: np.ndarray  # of each class
     loss: float
     mistakes: tuple[Mistake, ...]
+    broken: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> int:
@@ -82,6 +84,7 @@ class Evaluation:
             "top1_error": self.top1_error,
             **({"top5_error": self.top5_error} if self.says_top5 else {}),
             "loss": self.loss,
+            **({"broken_pictures": list(self.broken)} if self.broken else {}),
         }
         return {**figures, "per_class": per_class, "confusion": self.confusion.tolist()}
 
@@ -110,13 +113,15 @@ def evaluate(
     *,
     batch_size: int = 128,
     workers: int = 0,
+    max_broken_share: float = 0.01,
     accelerator: Accelerator | None = None,
 ) -> Evaluation:
     """Top-1 and top-5 error, and the confusion matrix, of a network with `metadata` (preprocessing, classes) on a data set.
 
     The classes of the data set are matched to the network's by name or synset, never by position. With several processes
     (`accelerate launch`) each takes its share, and all get the same Evaluation. `net` is left in the mode that it was in.
-    Raises UserError if classes do not match, or a picture cannot be read.
+    Pictures that cannot be read are named and left out. Raises UserError if classes do not match, or more than `max_broken_share` of
+    the pictures cannot be read.
     """
     metadata = net.metadata
     if metadata is None or not metadata.classes:
@@ -124,7 +129,7 @@ def evaluate(
             "the network does not say what its classes are; save it with metadata, or name the classes in its config.json"
         )
     dataset = labelled_for(dataset, metadata.classes)
-    inputs = prepare(dataset, metadata.preprocessing)
+    inputs = prepare(dataset, metadata.preprocessing, max_broken_share=max_broken_share)
     return evaluate_inputs(
         net, inputs, batch_size=batch_size, workers=workers, accelerator=accelerator or Accelerator()
     )
@@ -153,6 +158,11 @@ def evaluate_inputs(
     for images, labels in batches(loader):
         indices = torch.tensor(share.indices[position : position + len(labels)])
         position += len(labels)
+        readable = labels != BROKEN
+        if not readable.all():
+            images, labels, indices = images[readable], labels[readable], indices[readable]
+            if not len(labels):
+                continue
         labels = labels.to(accelerator.device)
         with accelerator.autocast():
             logits = net(images.to(accelerator.device, non_blocking=True))
@@ -170,8 +180,11 @@ def evaluate_inputs(
         (confusion, top5_correct, loss_sum.to(accelerator.device)), reduction="sum"
     )
     mistakes = _worst(gather_object(mistakes))
-    loss = float(loss_sum) / len(inputs)
-    return Evaluation(inputs.classes, confusion.cpu().numpy(), top5_correct.cpu().numpy(), loss, tuple(mistakes))
+    broken = tuple(dict.fromkeys(gather_object([inputs.dataset.name(index) for index in inputs.broken()])))
+    loss = float(loss_sum) / (len(inputs) - len(broken))
+    return Evaluation(
+        inputs.classes, confusion.cpu().numpy(), top5_correct.cpu().numpy(), loss, tuple(mistakes), broken
+    )
 
 
 def _mistakes(logits: Tensor, labels: Tensor, predicted: Tensor, indices: Tensor) -> list[Mistake]:

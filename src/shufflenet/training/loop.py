@@ -22,7 +22,7 @@ from shufflenet.training.metrics import Window
 from shufflenet.training.mixed_precision import keep_strided_depthwise
 from shufflenet.training.optimizer import learning_rate, make_optimizer
 from shufflenet.training.recipe import Recipe
-from shufflenet.training.stopping import StopRequest
+from shufflenet.training.stopping import Interrupted, StopRequest
 from shufflenet.training.sync_batch_norm import synchronize
 
 
@@ -136,7 +136,8 @@ def fit(
 
     Nothing random depends on what was before: the order of pictures, their augmentation and every other draw are functions of the seed
     and the position. So a checkpoint needs no state of any generator, and a run that was killed and resumed ends bit for bit with the
-    weights of one that was not. SIGTERM and Ctrl-C end the run after the iteration under way, with a checkpoint (`finished` is false).
+    weights of one that was not. SIGTERM and Ctrl-C end the run after the iteration under way, with a checkpoint, or break off an
+    evaluation, before which one is always written (`finished` is false).
     Raises UserError for a batch that cannot be made, a loss that is not finite, or a disk that is full.
     """
     iterations = count_iterations(recipe, len(task.inputs), accelerator.num_processes)
@@ -148,7 +149,8 @@ def fit(
     evaluate_every = max(1, round(recipe.evaluate_epochs * batches_per_epoch))
     with StopRequest() as stop:
         stream = run.batches.start(progress.iteration)
-        while progress.iteration < iterations:
+        evaluated = not run.owes_evaluation(evaluate_every, iterations) or run.evaluate(stop)
+        while evaluated and progress.iteration < iterations:
             rate = learning_rate(recipe, progress.iteration, iterations)
             run.step(stream, rate)
             last = progress.iteration == iterations
@@ -161,15 +163,19 @@ def fit(
                 run.look(rate, iterations)
             if last:
                 run.reestimate_batch_norm()
-            if evaluating:
-                run.evaluate()
             if writing:
                 run.checkpoint()
             if stopping:
                 break
+            if evaluating:
+                evaluated = run.evaluate(stop)
     synchronize(run.kept, wanted=False)  # what is kept is a network like any other
     keep_strided_depthwise(run.kept, wanted=False)
-    return Fit(run.kept, progress, finished=progress.iteration >= iterations)
+    return Fit(
+        run.kept,
+        progress,
+        finished=not run.owes_evaluation(evaluate_every, iterations) and progress.iteration >= iterations,
+    )
 
 
 class _Run:
@@ -245,10 +251,23 @@ class _Run:
             stream = self.batches.start(self.progress.iteration)
             reestimate_batch_norm(self.kept, (next(stream)[0] for _ in range(parts)), self.accelerator)
 
-    def evaluate(self) -> None:
-        """Evaluate what would be kept, and keep the best."""
+    def owes_evaluation(self, evaluate_every: int, iterations: int) -> bool:
+        """Whether the iteration that was reached is one to evaluate after, and has not been: a signal came before."""
+        iteration, evaluations = self.progress.iteration, self.progress.evaluations
+        due = iteration == iterations or (iteration > 0 and iteration % evaluate_every == 0)
+        return due and not (evaluations and evaluations[-1]["iteration"] == iteration)
+
+    def evaluate(self, stop: StopRequest) -> bool:
+        """Evaluate what would be kept, and keep the best. False if a signal to stop came first.
+
+        The checkpoint of this iteration is written by now. One of several processes waits for the others, signal or not.
+        """
         _agree_on_buffers(self.kept)
-        figures = self.task.evaluate(self.kept, self.accelerator)
+        try:
+            with stop.interrupting(self.accelerator.num_processes == 1):
+                figures = self.task.evaluate(self.kept, self.accelerator)
+        except Interrupted:
+            return False
         evaluations = self.progress.evaluations
         epoch = self.progress.iteration * self.recipe.batch_size / len(self.task.inputs)
         evaluations.append({"iteration": self.progress.iteration, "epoch": epoch, **figures})
@@ -259,6 +278,7 @@ class _Run:
         for observer in self.observers:
             observer.evaluated(self.progress, figures)
         self.looked = time.monotonic()
+        return True
 
     def checkpoint(self) -> None:
         """Raises UserError for weights that are not finite: a last step can overflow them after a loss that still was."""

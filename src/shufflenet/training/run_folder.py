@@ -1,7 +1,7 @@
 """What a run writes beside its checkpoints, whatever its task: the recipe it obeys, and the record it ends with."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from shufflenet.atomic import write_text
+from shufflenet.data import listed
 from shufflenet.errors import UserError
 from shufflenet.training.checkpoint_files import list_checkpoints, prepare_folder
 from shufflenet.training.environment import environment
@@ -41,7 +42,14 @@ def open_run(folder: Path, net: nn.Module, settings: Mapping[str, Any], recipe: 
     if list_checkpoints(folder / "checkpoints"):
         if not resume:
             raise UserError(f"{folder} holds a run already; go on with it (--resume), or choose another folder")
-        changed = _changed_settings(record, yaml.safe_load(text))
+        begun = yaml.safe_load(record.read_text(encoding="utf-8")) if record.exists() else {}
+        asked = yaml.safe_load(text)
+        if "classes" in begun and begun["classes"] != asked.get("classes"):
+            raise UserError(
+                f"{folder} was begun with other classes: {_class_changes(begun['classes'], asked.get('classes', []))}; "
+                "resume it with the classes it was begun with, or train anew in another folder, from its network (--from) if you like"
+            )
+        changed = _changed_settings(begun, asked)
         if changed:
             raise UserError(
                 f"{folder} was begun with another {', '.join(changed)} (see {record}); resume it as it was begun, or choose another folder"
@@ -49,11 +57,23 @@ def open_run(folder: Path, net: nn.Module, settings: Mapping[str, Any], recipe: 
     write_text(record, text)
 
 
-def _changed_settings(record: Path, settings: dict[str, Any]) -> list[str]:
-    if not record.exists():
-        return []
-    begun = yaml.safe_load(record.read_text(encoding="utf-8"))
-    return [name for name in settings if name not in UPKEEP and begun.get(name) != settings[name]]
+def _changed_settings(begun: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """A setting that did not exist when the run was begun had its default then."""
+    defaults = to_dict(Recipe())
+    return [
+        name
+        for name, value in settings.items()
+        if name not in UPKEEP and begun.get(name, defaults.get(name, value)) != value
+    ]
+
+
+def _class_changes(begun: Sequence[str], asked: Sequence[str]) -> str:
+    gone = [name for name in begun if name not in asked]
+    new = [name for name in asked if name not in begun]
+    if not gone and not new:
+        return "they stand in another order"
+    changes = {"is gone": gone, "is new": new}
+    return ", ".join(f"{listed(names)} {what}" for what, names in changes.items() if names)
 
 
 def run_record(recipe: Recipe, pictures: int, result: Fit, iterations: int, accelerator: Accelerator) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From a recipe, pictures and a variant to a trained network in a folder."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from shufflenet import checkpoints
 from shufflenet.atomic import write_text
 from shufflenet.checkpoints import Metadata, Preprocessing
-from shufflenet.data import PictureDataset, class_map
+from shufflenet.data import PictureDataset, class_keys, class_map
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
 from shufflenet.nets.shufflenet import Stem
@@ -54,7 +55,7 @@ def train(
 ) -> Training:
     """Train a network of `variant` by the recipe, into a run folder: what `load` reads, result.json, report.html, checkpoints/, best/.
 
-    `variant` may be a trained network to start from; where it has other classes than the training set, its classifier is made anew.
+    `variant` may be a trained network to start from. Its classifier's rows go by the classes' names: new classes get new rows.
     `preprocessing` is by default the network's, else the data set's. `resume` goes on from the last checkpoint in the folder, or begins.
     `trackers` are any that Accelerate knows, for the accelerator that is made where none is given. Progress is shown on `console`. Under
     `accelerate launch` every process calls this. Raises UserError for a folder that holds another run, and whatever `fit` raises.
@@ -66,7 +67,12 @@ def train(
     test_set = test_set.relabelled(class_map(test_set.classes, net.metadata.classes), net.metadata.classes)
     accelerator = accelerator or make_accelerator(recipe, log_with=list(trackers) or None, project_dir=folder)
     iterations = count_iterations(recipe, len(training_set), accelerator.num_processes)
-    settings = {"variant": net.spec["name"], **to_dict(recipe)}
+    settings = {
+        "variant": net.spec["name"],
+        "classes": list(net.metadata.classes),
+        "size": list(net.metadata.preprocessing.size),
+        **to_dict(recipe),
+    }
     if accelerator.is_main_process:
         open_run(folder, net, settings, recipe, resume=resume)
     accelerator.wait_for_everyone()
@@ -113,15 +119,30 @@ def _network(
     return net
 
 
+def kept_classes(net: Network, classes: Sequence[str]) -> dict[int, int]:
+    """Which of `classes` the network knows, by name or synset: their places there → their places in the network."""
+    known = {key: row for row, key in enumerate(class_keys(net.metadata.classes))}
+    return {row: known[key] for row, key in enumerate(class_keys(classes)) if key in known}
+
+
 def _with_classes(net: Network, classes: tuple[str, ...]) -> Network:
-    """A trained network for `classes`: itself if they are its own, else a twin with a new classifier."""
+    """A trained network for `classes`: itself if they are its own, else a twin.
+
+    The twin's classifier has the rows of the classes that the network knows, and new ones for the others.
+    """
     if tuple(net.metadata.classes) == classes:
         return net
     twin = create(**{**net.spec, "num_classes": len(classes)})
-    own = twin.state_dict()
-    twin.load_state_dict(
-        {name: tensor if tensor.shape == own[name].shape else own[name] for name, tensor in net.state_dict().items()}
-    )
+    with torch.device("meta"):
+        wider = create(**{**net.spec, "num_classes": net.spec["num_classes"] + 1}).state_dict()
+    kept = kept_classes(net, classes)
+    state = twin.state_dict()
+    for name, tensor in net.state_dict().items():
+        if tensor.shape == wider[name].shape:
+            state[name] = tensor
+        elif kept:
+            state[name][list(kept)] = tensor[list(kept.values())]
+    twin.load_state_dict(state)
     twin.metadata = replace(net.metadata, classes=classes)
     return twin
 
