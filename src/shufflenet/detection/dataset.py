@@ -1,14 +1,15 @@
 """Annotated pictures as what a detector takes: a tensor, and boxes with labels."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from shufflenet.data.draws import item_seeds, torch_seed
@@ -55,17 +56,22 @@ def learnable(annotations: Annotations) -> Annotations:
 class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     """Item i is (picture, target): float32 [3, h, w] from 0 to 1, and boxes float32 [k, 4] (x1, y1, x2, y2), labels int64 [k].
 
-    The boxes are the usable ones: no crowds, clipped to the picture. `flip` is the probability that a picture is mirrored, with its
-    boxes: a pure function of (seed, epoch, i), as classifiers' inputs are. Raises UserError for a picture that cannot be read or
+    The boxes are the usable ones: no crowds, clipped to the picture. `transform` varies a uint8 picture and its target by torch's
+    generator: a pure function of (seed, epoch, i), as classifiers' inputs are. Raises UserError for a picture that cannot be read or
     has not the size that its annotations say.
     """
 
     def __init__(
-        self, annotations: Annotations, categories: tuple[Category, ...], *, flip: float = 0.0, seed: int = 0
+        self,
+        annotations: Annotations,
+        categories: tuple[Category, ...],
+        *,
+        transform: Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]] | None = None,
+        seed: int = 0,
     ) -> None:
         self.pictures = annotations.pictures
         self.labels = label_of(annotations, categories)
-        self.transform = v2.RandomHorizontalFlip(flip)
+        self.transform = transform
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # reaches the DataLoader's workers
 
@@ -85,17 +91,19 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         picture = self.pictures[index]
-        pixels = read_pixels(picture.path)
+        pixels = pil_to_tensor(read_picture(picture.path))
         height, width = pixels.shape[1:]
         if (width, height) != (picture.width, picture.height):
             raise UserError(
                 f"{picture.path} is {width}×{height} and its annotations say {picture.width}×{picture.height}; "
                 f"correct image {picture.id} there"
             )
-        with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
-            pixels, boxes = self.transform(tv_tensors.Image(pixels), self._boxes(picture))
-        target = {"boxes": boxes.as_subclass(Tensor), "labels": self._labels(picture)}
-        return pixels.as_subclass(Tensor), target
+        target: dict[str, Any] = {"boxes": self._boxes(picture), "labels": self._labels(picture)}
+        if self.transform is not None:
+            with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
+                pixels, target = self.transform(tv_tensors.Image(pixels), target)
+        boxes = target["boxes"].as_subclass(Tensor)
+        return pixels.as_subclass(Tensor).float() / 255, {"boxes": boxes, "labels": target["labels"]}
 
     def _boxes(self, picture: Picture) -> tv_tensors.BoundingBoxes:
         corners = picture.corners()[picture.usable()].astype(np.float32)

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from shufflenet.checkpoints.folder import CONFIG_NAME, WEIGHTS_NAME, mismatch, read_config, read_weights, write_folder
-from shufflenet.detection.config import DetectorConfig
-from shufflenet.detection.detector import Detector
+from shufflenet.detection.config import config_from_json
+from shufflenet.detection.detector import Detector, build_detector
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError
 
@@ -30,7 +30,7 @@ def load_detector(folder: str | os.PathLike[str]) -> Detector:
     if record.get("format") != FORMAT or not isinstance(record.get("detector"), dict):
         raise UserError(f"{folder} holds a classifier or something else; `shufflenet detect train` makes detectors")
     try:
-        detector = Detector(DetectorConfig.from_json(record["detector"]))
+        detector = build_detector(config_from_json(record["detector"]))
     except (VariantError, UserError, TypeError) as error:
         raise UserError(f"{folder / CONFIG_NAME} cannot be used: {error}") from error
     weights = read_weights(folder)

@@ -19,7 +19,7 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e
 
 
 @dataclass(frozen=True)
-class Detection:
+class FoundObject:
     """One object: its class, how sure the detector is of it, and x, y, width, height in pixels of the picture."""
 
     label: str
@@ -35,7 +35,7 @@ class Prediction:
     picture: str
     width: int
     height: int
-    detections: tuple[Detection, ...]
+    detections: tuple[FoundObject, ...]
 
 
 @torch.inference_mode()
@@ -51,7 +51,7 @@ def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5) -> 
         width=width,
         height=height,
         detections=tuple(
-            Detection(category.name, category.id, score, (box[0], box[1], box[2], box[3]))
+            FoundObject(category.name, category.id, score, (box[0], box[1], box[2], box[3]))
             for category, score, box in found
             if score >= threshold
         ),
