@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shufflenet.detection import Category, Detector, detector_config, open_split
+from shufflenet.detection import Category, Detector, build_detector, detector_config, open_split
 
 TINY = {
     "anchor_sizes": ((16,), (32,), (64,), (128,)),
@@ -92,7 +92,7 @@ def make_detector():
         named = tuple(Category(number, name) for number, name in enumerate(categories, start=1))
         defaults = TINY if layout == "fpn" else {"pool_size": 4, "regions_per_picture": 8, "proposals_test": 10}
         torch.manual_seed(0)
-        detector = Detector(
+        detector = build_detector(
             detector_config(backbone, named, layout=layout, short_side=short_side, **{**defaults, **fields})
         )
         settle_batch_norm(detector)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 from shufflenet.detection import Category
 from shufflenet.detection.dataset import DetectionDataset, collate
@@ -31,7 +32,7 @@ def test_a_picture_without_objects(read):
 def test_flipping_moves_the_boxes_with_the_picture(read, box):
     annotations = read([box()])
     plain, _ = DetectionDataset(annotations, CATEGORIES)[0]
-    pixels, target = DetectionDataset(annotations, CATEGORIES, flip=1.0)[0]
+    pixels, target = DetectionDataset(annotations, CATEGORIES, transform=v2.RandomHorizontalFlip(1.0))[0]
     torch.testing.assert_close(pixels, plain.flip(2))
     assert target["boxes"].tolist() == [[60, 20, 90, 60]]
 
@@ -41,7 +42,7 @@ def test_flips_are_drawn_from_seed_epoch_and_index(read, box):
     annotations = read([box(id=i, image_id=i, bbox=[0, 0, 3, 3]) for i in range(1, 25)], images=images)
 
     def flips(seed, epoch):
-        dataset = DetectionDataset(annotations, CATEGORIES, flip=0.5, seed=seed)
+        dataset = DetectionDataset(annotations, CATEGORIES, transform=v2.RandomHorizontalFlip(0.5), seed=seed)
         dataset.set_epoch(epoch)
         torch.rand(1)  # other draws change nothing
         return [int(target["boxes"][0, 0]) for _, target in (dataset[i] for i in range(24))]

@@ -63,10 +63,36 @@ def test_from_scenes_to_boxes(tmp_path):
         (("train", "{here}", "-o", "run"), "give one of --variant"),
         (("train", "{here}", "-o", "run", "--variant", "alexnet", "--set", "batch=3"), "no field 'batch'"),
         (("train", "{here}", "-o", "run", "--variant", "alexnet"), "holds no train split"),
-        (("evaluate", "{here}", "{here}", "--split", "all"), "--split is 'all'"),
+        (("train", "{here}", "-o", "run", "--variant", "alexnet", "--size", "320"), "--size is for the layout ssdlite"),
+        (
+            ("train", "{here}", "-o", "run", "--variant", "alexnet", "--layout", "ssdlite", "--short-side", "320"),
+            "--short-side is for the layouts paper and fpn",
+        ),
         (("predict", "{here}", "a.png"), "has no config.json"),
     ],
 )
 def test_mistakes_are_explained(tmp_path, arguments, complaint):
     with pytest.raises(UserError, match=complaint):
         run(*(argument.format(here=tmp_path) for argument in arguments))
+
+
+def test_a_one_stage_detector_goes_on_past_broken_pictures(tmp_path):
+    scenes, folder = tmp_path / "scenes", tmp_path / "run"
+    run("scenes", scenes, "--train", 4, "--test", 2, "--size", 64)
+    quick = ("--set", "iterations=1", "--set", "batch_size=2", "--set", "workers=0")
+    chosen = ("--variant", "shufflenet_x0_25_g3", "--layout", "ssdlite", "--size", "64x96", *quick)
+    printed = run("train", scenes, *chosen, "-o", folder)
+    assert "multiply-adds at 64×96: backbone" in printed
+    assert json.loads((folder / "result.json").read_text())["size"] == [64, 96]
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    Image.new("RGB", (70, 50), "red").save(shots / "a.png")
+    (shots / "b.png").write_bytes(b"no picture")
+    Image.new("RGB", (40, 90), "blue").save(shots / "c.png")
+    result = CliRunner().invoke(
+        app, ["detect", "predict", str(folder), str(shots), "-o", str(tmp_path / "found"), "--json"]
+    )
+    assert result.exit_code == 1
+    records = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert ["error" in record for record in records] == [False, True, False]
+    assert "b.png is not a picture" in result.stderr

@@ -11,16 +11,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.detection import (
     Category,
-    Detector,
-    DetectorConfig,
+    build_detector,
+    config_from_json,
     detector_config,
     detector_cost,
     load_backbone,
     load_detector,
     save_detector,
 )
+from shufflenet.detection.backbone import backbone_of, preprocessing_of
 from shufflenet.detection.cost import resized
-from shufflenet.detection.detector import backbone_of, preprocessing_of
 from shufflenet.errors import UserError
 from shufflenet.nets import cost, create
 
@@ -72,7 +72,9 @@ def test_every_kind_of_network_learns_and_detects(make_detector, variant, layout
 @pytest.mark.parametrize("variant", ["alexnet", "googlenet", "pvanet"])
 def test_networks_without_maps_of_named_strides(variant):
     with pytest.raises(UserError, match=f"{variant} gives no maps of stride 8, 16 and 32"):
-        Detector(DetectorConfig({"name": variant, "num_classes": 1, "in_channels": 3, "stem": "imagenet"}, CATEGORIES))
+        build_detector(
+            detector_config({"name": variant, "num_classes": 1, "in_channels": 3, "stem": "imagenet"}, CATEGORIES)
+        )
 
 
 def test_strides_of_the_maps(make_detector):
@@ -97,7 +99,7 @@ class TestClassifiersWeights:
 
     def detector(self, net, layout="paper"):
         preprocessing = preprocessing_of(net)
-        detector = Detector(
+        detector = build_detector(
             detector_config(
                 backbone_of(net),
                 CATEGORIES,
@@ -181,7 +183,7 @@ class TestFolder:
         for change, complaint in (
             ({"layout": "paper"}, "anchor_sizes has 4 levels; the paper layout needs 1"),
             ({"head_channels": 65}, "does not fit what config.json describes"),
-            ({"categories": [{"id": 1}]}, "wrong type"),
+            ({"categories": [{"id": 1}]}, "wrong value"),
             ({"short_side": 0}, "short_side is 0"),
             ({"colour": "red"}, "missing or unknown fields: colour"),
         ):
@@ -212,7 +214,7 @@ class TestConfig:
     @pytest.mark.parametrize("layout", ["paper", "fpn"])
     def test_json_and_back(self, layout):
         config = detector_config(self.BACKBONE, CATEGORIES, layout=layout)
-        assert DetectorConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+        assert config_from_json(json.loads(json.dumps(config.to_json()))) == config
 
     @pytest.mark.parametrize(
         ("fields", "complaint"),
@@ -241,7 +243,7 @@ class TestCost:
 
     def test_the_papers_layout(self):
         net = create("shufflenet_x1_0_g3", num_classes=1)
-        detector = Detector(detector_config(net.spec, CATEGORIES, short_side=224))
+        detector = build_detector(detector_config(net.spec, CATEGORIES, short_side=224))
         counted = detector_cost(detector)
         stages = {}
         for layer in cost(net).layers:
@@ -262,7 +264,7 @@ class TestCost:
         counted = detector_cost(detector, (64, 64))
         with FlopCounterMode(display=False) as counter:
             detector.backbone(torch.zeros(1, 3, 64, 64))
-        assert counted.backbone * 2 == counter.get_total_flops()
+        assert (counted.backbone + counted.neck) * 2 == counter.get_total_flops()
         assert counted.head_per_region == 4 * 4 * 32 * 64 + 64 * 64 + 64 * (3 + 4 * 3)
 
     @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from shufflenet.data import open_dataset
-from shufflenet.detection import RECIPES, load_detector, open_split, train_detector
+from shufflenet.detection import load_detector, open_split, recipes_for, train_detector
+from shufflenet.detection.recipe import check_recipe
 from shufflenet.detection.scenes import make_scenes
-from shufflenet.detection.train import check_recipe
 from shufflenet.errors import UserError
 from shufflenet.training.recipe import override
 
 QUICK = override(
-    RECIPES["scratch"],
+    recipes_for("fpn")["scratch"],
     {
         "batch_size": 8,
         "learning_rate": 0.05,
@@ -111,7 +111,7 @@ def test_what_only_classifiers_train_with_is_refused():
     ):
         with pytest.raises(UserError, match=field):
             check_recipe(replace(QUICK, **{field: value}))
-    with pytest.raises(UserError, match="only flipped"):
+    with pytest.raises(UserError, match=r"varied by augmentation\.flip"):
         check_recipe(override(QUICK, {"augmentation": {"erase": 0.5}}))
 
 
@@ -128,14 +128,13 @@ import json, sys
 import torch
 torch.set_num_threads(1)
 from accelerate import PartialState
-from shufflenet.detection import evaluate, load_detector, open_split, train_detector
+from shufflenet.detection import evaluate, load_detector, open_split, recipes_for, train_detector
 from shufflenet.training.recipe import override
-from shufflenet.detection import RECIPES
 detector_folder, scenes, output, settings = sys.argv[1:]
 state = PartialState(cpu=True)
 detector = load_detector(detector_folder)
 scores = evaluate(detector, open_split(scenes, "train"))
-recipe = override(RECIPES["scratch"], json.loads(settings))
+recipe = override(recipes_for("fpn")["scratch"], json.loads(settings))
 from pathlib import Path
 training = train_detector(detector, recipe, open_split(scenes, "train"), open_split(scenes, "test"), output, trackers=())
 if state.is_main_process:
@@ -175,7 +174,7 @@ def test_two_processes_see_every_picture_once_and_learn_as_one(scenes, detector_
     # The backbone's BN saw the four pictures of both processes' batches, as it does in one process.
     alone = train_detector(
         load_detector(tmp_path / "detector"),
-        override(RECIPES["scratch"], settings),
+        override(recipes_for("fpn")["scratch"], settings),
         annotations,
         open_split(scenes, "test"),
         tmp_path / "alone",

@@ -1,0 +1,37 @@
+"""`shufflenet detect export FOLDER FILE`: a detector for other runtimes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shufflenet.cli.detect.options import DetectorFolder
+
+
+def export(
+    folder: DetectorFolder,
+    file: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    backbone: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Only the network, for normalized pictures of this size.")
+    ] = None,
+) -> None:
+    """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out; or its backbone, which compiles.
+
+    Examples:
+
+      shufflenet detect export runs/coco detector.onnx
+
+      shufflenet detect export runs/coco backbone.onnx --backbone 300x400 && shufflenet compile backbone.onnx -o backbone_c
+    """
+    from shufflenet.cli.options import parse_size
+    from shufflenet.cli.terminal import say
+    from shufflenet.detection import export_backbone_onnx, export_onnx, load_detector
+
+    detector = load_detector(folder)
+    if backbone:
+        export_backbone_onnx(detector, file, size=parse_size(backbone))
+        say(f"{file}: picture (float32, {backbone}, normalized) → {', '.join(detector.backbone.taps)}")
+        return
+    export_onnx(detector, file)
+    names = ", ".join(category.name for category in detector.config.categories)
+    say(f"{file}: picture (RGB, float32 [3, h, w] from 0 to 1) → boxes, labels, scores; labels from 1 up are {names}")

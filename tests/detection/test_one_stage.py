@@ -1,0 +1,181 @@
+"""The one-stage layout: its anchors, its cost, and that it is torchvision's SSD."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from shufflenet import create
+from shufflenet.detection import (
+    Category,
+    OneStageConfig,
+    build_detector,
+    config_from_json,
+    detector_cost,
+    detector_for,
+    load_detector,
+    one_stage_config,
+    recipes_for,
+    save_detector,
+)
+from shufflenet.detection.anchors import anchor_grid, choose_anchors, cluster
+from shufflenet.detection.augmentation import training_transform
+from shufflenet.detection.dataset import DetectionDataset
+from shufflenet.errors import UserError
+
+BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
+CATEGORIES = (Category(1, "bowl"), Category(2, "cup"))
+
+
+def config(**fields):
+    defaults = {
+        "backbone": BACKBONE,
+        "categories": CATEGORIES,
+        "size": (64, 96),
+        "strides": (8, 16, 64),
+        "anchors": (((10.0, 12.0), (20.0, 16.0)), ((40.0, 40.0),), ((60.0, 90.0),)),
+        "neck_channels": 16,
+    }
+    return OneStageConfig(**{**defaults, **fields})
+
+
+@pytest.fixture
+def boxes_of(read, box):
+    """Annotations of one picture of 320 × 320 with boxes of these sizes."""
+
+    def make(*sizes):
+        images = [{"id": 1, "file_name": "big.png", "width": 320, "height": 320}]
+        return read([box(id=i, bbox=[0, 0, *size]) for i, size in enumerate(sizes, 1)], images=images)
+
+    return make
+
+
+class TestAnchors:
+    def test_boxes_go_to_the_level_of_their_size_and_unused_levels_are_left_out(self, boxes_of):
+        strides, anchors = choose_anchors(boxes_of((20, 22), (24, 20), (30, 30), (200, 260)), (320, 320))
+        assert strides == (8, 64)
+        assert anchors == (((20.0, 22.0), (24.0, 20.0), (30.0, 30.0)), ((200.0, 260.0),))
+
+    def test_they_are_in_pixels_of_the_resized_picture(self, boxes_of):
+        annotations = boxes_of((40, 40))
+        assert choose_anchors(annotations, (160, 320))[1] == (((40.0, 20.0),),)
+        assert choose_anchors(annotations, (160, 320), letterbox=True)[1] == (((20.0, 20.0),),)
+
+    def test_clusters_are_the_means_of_well_separated_sizes(self):
+        random = np.random.default_rng(0)
+        middles = np.array([[20, 60], [70, 24], [120, 120]])
+        sizes = np.repeat(middles, 50, axis=0) * random.uniform(0.95, 1.05, (150, 2))
+        assert np.abs(cluster(sizes, 3) / middles - 1).max() < 0.05
+
+    def test_the_grid_is_that_of_the_maps(self):
+        chosen = config(size=(72, 100))
+        detector = build_detector(chosen).eval()
+        with torch.inference_mode():
+            maps = detector.backbone(torch.zeros(1, 3, *chosen.padded_size))
+            outputs = detector.head(list(maps.values()))
+        grid = anchor_grid(chosen)
+        assert [tuple(x.shape[2:]) for x in maps.values()] == list(chosen.grids)
+        assert len(grid) == outputs["cls_logits"].shape[1]
+        np.testing.assert_allclose(grid[1], [4 - 10, 4 - 8, 4 + 10, 4 + 8])
+        np.testing.assert_allclose(grid[2], [12 - 5, 4 - 6, 12 + 5, 4 + 6])
+
+    def test_without_boxes(self, read):
+        with pytest.raises(UserError, match="no anchors can be chosen"):
+            choose_anchors(read([]), (64, 64))
+
+
+@pytest.mark.parametrize("categories", [1, 20, 90])
+@pytest.mark.parametrize("variant", ["shufflenet_x0_5_g3", "shufflenet_x1_0_g3"])
+def test_neck_and_head_cost_at_most_three_tenths_of_the_backbone(variant, categories, read, box):
+    named = [{"id": number, "name": str(number)} for number in range(1, categories + 1)]
+    images = [{"id": 1, "file_name": "big.png", "width": 320, "height": 320}]
+    # Every level is called for, each by many shapes.
+    sides = [side * scale for side in (20, 30, 60, 120, 240) for scale in (0.8, 1, 1.2)]
+    boxes = [box(id=i, category_id=1, bbox=[0, 0, side, side * 0.9]) for i, side in enumerate(sides, 1)]
+    annotations = read(boxes, categories=named, images=images)
+    with torch.device("meta"):
+        backbone = create(variant).spec
+    cost = detector_cost(build_detector(one_stage_config({**backbone, "num_classes": 1}, annotations)))
+    assert cost.multiply_adds <= 1.3 * cost.backbone
+
+
+def test_pictures_of_any_size_give_boxes_inside_them():
+    torch.manual_seed(0)
+    detector = build_detector(config(score_threshold=0.0, letterbox=True)).eval()
+    pictures = [torch.rand(3, 33, 200), torch.rand(3, 300, 40), torch.rand(3, 64, 96)]
+    with torch.inference_mode():
+        for picture, output in zip(pictures, detector(pictures), strict=True):
+            height, width = picture.shape[1:]
+            assert len(output["boxes"])
+            assert (output["boxes"] >= 0).all()
+            assert (output["boxes"] <= torch.tensor([width, height, width, height]) + 1e-3).all()
+
+
+def test_saved_and_loaded(tmp_path):
+    detector = build_detector(config()).eval()
+    assert config_from_json(json.loads(json.dumps(detector.config.to_json()))) == detector.config
+    save_detector(detector, tmp_path / "saved")
+    loaded = load_detector(tmp_path / "saved")
+    picture = [torch.rand(3, 50, 70)]
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(picture), detector(picture))
+
+
+def test_a_classifiers_weights_come_over(boxes_of):
+    net = create("shufflenet_x0_25_g3", num_classes=5).eval()
+    detector = detector_for(net, boxes_of((30, 30)), layout="ssdlite", trained=True, size=(64, 64)).eval()
+    x = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(detector.backbone.features(x)["stage4"], net.features(x)["stage4"])
+
+
+def test_training_pictures_have_the_detectors_size_and_their_boxes_lie_inside(read, box):
+    annotations = read([box(), box(id=2, bbox=[60, 5, 30, 30])])
+    recipe = recipes_for("ssdlite")["scratch"]
+    for letterbox in (False, True):
+        chosen = config(letterbox=letterbox)
+        dataset = DetectionDataset(annotations, CATEGORIES, transform=training_transform(recipe, chosen))
+        for epoch in range(20):
+            dataset.set_epoch(epoch)
+            pixels, target = dataset[0]
+            assert pixels.shape[1] <= 64
+            assert pixels.shape[2] <= 96
+            assert pixels.shape[1] == 64 or pixels.shape[2] == 96
+            assert len(target["boxes"]) == len(target["labels"])
+            assert (target["boxes"] <= torch.tensor([96, 64, 96, 64])).all()
+
+
+def test_background_is_not_cropped(read):
+    recipe = recipes_for("ssdlite")["scratch"]
+    dataset = DetectionDataset(read([]), CATEGORIES, transform=training_transform(recipe, config()))
+    for epoch in range(5):
+        dataset.set_epoch(epoch)
+        assert dataset[0][1]["boxes"].shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"size": (16, 64)}, "size is 16×64"),
+        ({"strides": (16, 8, 64)}, "strides is"),
+        ({"strides": (8, 16, 24)}, "strides is"),
+        ({"anchors": (((1.0, 1.0),),)}, "anchors has 1 levels"),
+        ({"anchors": (((1.0, 0.0),),) * 3}, "above 0"),
+        ({"neck_channels": 0}, "neck_channels is 0"),
+        ({"layout": "fpn"}, "layout is 'fpn'"),
+        ({"score_threshold": 1.5}, "score_threshold is 1.5"),
+        ({"detections_per_picture": 0}, "detections_per_picture is 0"),
+    ],
+)
+def test_impossible_configs(fields, complaint):
+    with pytest.raises(UserError, match=complaint):
+        config(**fields)
+
+
+def test_recipes_vary_only_as_far_as_probabilities_go():
+    recipe = recipes_for("ssdlite")["scratch"]
+    assert isinstance(training_transform(recipe, config()), v2.Compose)
+    for name, value in (("photometric", 1.5), ("iou_crop", -1), ("zoom_out", 0.5)):
+        with pytest.raises(UserError, match=name):
+            type(recipe)(**{name: value})
