@@ -63,3 +63,17 @@ def test_whole_columns_go_and_names_stay(columns, left_out):
     assert left_out in output
     assert ("12.5M" in output) == ("multiply-adds" not in left_out)
     assert "…" not in output
+
+
+def test_list_on_a_narrow_terminal_has_every_name():
+    from shufflenet.nets import variants
+
+    output = on_a_terminal("import sys; sys.argv = ['shufflenet', 'list']; from shufflenet.cli import main; main()", 40)
+    assert set(variants()) <= set(output.split())
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["info", "shufflenet_x1_0_g3"], ["list", "--json"]])
+def test_what_is_kept_is_shown_without_torch(arguments):
+    code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom shufflenet.cli import app\ntry: app()\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shufflenet.nets import cost, create
+from shufflenet.nets import VariantError, cost, create
 
 
 def test_table_1_column_of_g3():
@@ -48,3 +48,15 @@ def test_published_parameter_counts_of_megvii_and_pytorchcv_are_ours():
     assert cost(create("shufflenet_x1_0_g3", classifier_bias=False)).parameters == 1_864_728
     assert cost(create("shufflenet_x2_0_g8", classifier_bias=False)).parameters == 6_521_232
     assert cost(create("shufflenet_x0_5_g8", classifier_bias=False, stem_channels=16)).parameters == 1_010_448
+
+
+def test_a_whole_number_is_a_square():
+    net = create("mobilenet_x0_25")
+    assert cost(net, 96) == cost(net, (96, 96))
+    assert cost(net, [64, 96]).size == (64, 96)
+
+
+@pytest.mark.parametrize("size", [0, -3, (224,), (1, 2, 3), 2.5, "224", (0, 5), None])
+def test_what_is_no_size(size):
+    with pytest.raises(VariantError, match="is no picture size; give height and width in whole pixels, or one number"):
+        cost(create("mobilenet_x0_25"), size)

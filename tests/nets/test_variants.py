@@ -7,6 +7,7 @@ import torch
 
 from shufflenet.nets import VariantError, cost, create, variants
 from shufflenet.nets.variants import STAGE2_CHANNELS, stage_widths
+from shufflenet.paper.published import NOTES, printed
 
 
 def blueprint(name, **options):
@@ -20,9 +21,7 @@ def counted(name):
     return cost(blueprint(name), variants()[name].size)
 
 
-PRINTED = [name for name, variant in variants().items() if variant.printed_multiply_adds is not None]
-
-# The bounds in millions, written down again here so that a tolerance loosened in the data shows.
+# Printed millions, and how far ours may be from them: 1.5 for Table 2, 4% for Table 4, 2% for Table 6, 1 elsewhere.
 BOUNDS = {
     **{f"shufflenet_x1_0_g{g}": (printed, 1.5) for g, printed in {1: 143, 2: 140, 3: 137, 4: 133, 8: 137}.items()},
     **{f"shufflenet_x0_5_g{g}": (38, 1.5) for g in (1, 2, 3, 4, 8)},
@@ -44,30 +43,26 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("name", PRINTED)
-def test_complexity_is_the_printed_one(name):
-    variant = variants()[name]
-    millions = counted(name).multiply_adds / 1e6
-    assert abs(millions - variant.printed_multiply_adds) <= variant.tolerance
-
-
 @pytest.mark.parametrize("name", BOUNDS)
 def test_complexity_is_within_the_promised_bound(name):
-    printed, bound = BOUNDS[name]
-    assert variants()[name].printed_multiply_adds == printed
-    assert abs(counted(name).multiply_adds / 1e6 - printed) <= bound
+    expected, bound = BOUNDS[name]
+    assert printed(name).multiply_adds == expected
+    assert abs(counted(name).multiply_adds / 1e6 - expected) <= bound
 
 
-@pytest.mark.parametrize("name", ["googlenet", "pvanet"])
-def test_what_differs_from_the_print_is_explained(name):
-    assert variants()[name].note
+def test_every_printed_complexity_has_a_bound_or_is_explained():
+    complexities = {name for name in variants() if printed(name).multiply_adds is not None}
+    shuffles = {name for name in complexities if name.endswith("_noshuffle")}
+    assert complexities - shuffles - NOTES.keys() == set(BOUNDS)
+    assert set(NOTES) == {"googlenet", "pvanet"}
+    for name in shuffles:
+        assert counted(name).multiply_adds == counted(name.removesuffix("_noshuffle")).multiply_adds
 
 
 @pytest.mark.parametrize("name", variants())
 def test_every_variant_has_logits_at_224_and_at_odd_sizes(name):
-    assert (
-        counted(name).layers[-1].output_shape[0] == 1000
-    )  # a pass at 224×224 (SqueezeNet: 227×227) ended in 1000 logits
+    # A pass at 224×224 (SqueezeNet: 227×227) ended in 1000 logits.
+    assert counted(name).layers[-1].output_shape[0] == 1000
     torch.manual_seed(0)
     net = create(name, num_classes=7, in_channels=4).eval()
     with torch.no_grad():

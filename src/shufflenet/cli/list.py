@@ -17,47 +17,44 @@ def list(  # the verb's name
 
       shufflenet list g8
     """
-    import rich
-    import torch
-    from rich.table import Table
+    from shufflenet.cli.terminal import Column, name, print_json, print_table, say
+    from shufflenet.paper.counted import counted
+    from shufflenet.paper.published import NOTES, printed
 
-    from shufflenet.nets import cost, create, variants
-
-    rows = []
-    for name, variant in variants().items():
-        if pattern in name:
-            with torch.device("meta"):  # counting needs no weights
-                counted = cost(create(name), variant.size)
-            row = {
-                "name": name,
-                "multiply_adds": counted.multiply_adds,
-                "parameters": counted.parameters,
-                "size": variant.size,
-                "printed_multiply_adds_millions": variant.printed_multiply_adds,
-                "printed_top1_error_percent": variant.printed_error,
-                "tables": variant.tables,
-                "note": variant.note,
-            }
-            rows.append(row)
+    found = {variant: cost for variant, cost in counted().items() if pattern in variant}
     if json:
-        rich.print_json(data=rows)
-        return
-    table = Table("variant", box=None, header_style="bold")
-    for heading in ("multiply-adds", "printed", "parameters", "top-1 error, printed", "tables"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            f"{row['multiply_adds'] / 1e6:.1f}M",
-            _or_dash(row["printed_multiply_adds_millions"], "M"),
-            f"{row['parameters']:,}",
-            _or_dash(row["printed_top1_error_percent"], "%"),
-            ", ".join(map(str, row["tables"])),
+        print_json(
+            [
+                {
+                    "name": variant,
+                    "multiply_adds": cost.multiply_adds,
+                    "parameters": cost.parameters,
+                    "size": cost.size,
+                    "printed_multiply_adds_millions": printed(variant).multiply_adds,
+                    "printed_top1_error_percent": printed(variant).error,
+                    "tables": printed(variant).tables,
+                    "note": NOTES.get(variant, ""),
+                }
+                for variant, cost in found.items()
+            ]
         )
-    rich.print(table)
-    for row in rows:
-        if row["note"]:
-            rich.print(f"{row['name']}: {row['note']}.")
+        return
+    headings = ("multiply-adds", "printed", "parameters", "top-1 error, printed", "tables")
+    rows = [
+        (
+            variant,
+            f"{cost.multiply_adds / 1e6:.1f}M",
+            _or_dash(printed(variant).multiply_adds, "M"),
+            f"{cost.parameters:,}",
+            _or_dash(printed(variant).error, "%"),
+            ", ".join(map(str, printed(variant).tables)),
+        )
+        for variant, cost in found.items()
+    ]
+    print_table((name("variant"), *map(Column, headings)), rows)
+    for variant in found:
+        if variant in NOTES:
+            say(f"{variant}: {NOTES[variant]}.")
 
 
 def _or_dash(value: float | None, unit: str) -> str:

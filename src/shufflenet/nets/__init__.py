@@ -4,6 +4,7 @@ from shufflenet.nets.cost import Cost, LayerCost, StageCost, cost
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.network import Network
 from shufflenet.nets.shufflenet import ShuffleNet, ShuffleNetConfig, channel_shuffle
+from shufflenet.nets.size import Size, height_width
 from shufflenet.nets.variants import Variant, create, variants
 
 __all__ = [
@@ -12,11 +13,13 @@ __all__ = [
     "Network",
     "ShuffleNet",
     "ShuffleNetConfig",
+    "Size",
     "StageCost",
     "Variant",
     "VariantError",
     "channel_shuffle",
     "cost",
     "create",
+    "height_width",
     "variants",
 ]

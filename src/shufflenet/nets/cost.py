@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shufflenet.nets.network import Network
+from shufflenet.nets.size import Size, height_width
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,12 @@ def _stages(
     return rows
 
 
-def cost(net: Network, size: tuple[int, int] = (224, 224)) -> Cost:
-    """Count what `net` needs for one picture of `size`. Nothing is computed (meta tensors), and `net` is left as it is."""
+def cost(net: Network, size: Size = (224, 224)) -> Cost:
+    """Count what `net` needs for one picture of `size`: (height, width), or one number for a square.
+
+    Nothing is computed (meta tensors), and `net` is left as it is. Raises VariantError for what is no size.
+    """
+    size = height_width(size)
     layers: list[LayerCost] = []
     shapes: dict[str, tuple[int, ...]] = {}
     strides: dict[str, int] = {}

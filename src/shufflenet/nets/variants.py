@@ -1,4 +1,4 @@
-"""Every network of the paper as data, beside the numbers that the paper prints for it."""
+"""Every network of the paper as data."""
 
 import difflib
 from dataclasses import dataclass, fields, replace
@@ -27,20 +27,14 @@ NETWORKS: dict[type, type[Network]] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A network that the paper names: how to build it, and what is printed about it.
+    """A network that the paper names, and how to build it. What the paper prints of it stands in `shufflenet.paper.published`.
 
-    `printed_multiply_adds` is in millions; `printed_error` is ImageNet's top-1 error in %; None where the paper prints nothing.
-    `tolerance` is how far ours may be from the printed complexity, in millions; `note` says why where it is wide.
+    `size` is the height and width that its printed complexity is about.
     """
 
     name: str
     config: Config
-    printed_multiply_adds: float | None = None
-    printed_error: float | None = None
-    tables: tuple[int, ...] = ()
-    tolerance: float = 1.0
     size: tuple[int, int] = (224, 224)
-    note: str = ""
 
 
 # Table 1: stage-2 channels by groups at 1×; stages 3 and 4 have two and four times as many.
@@ -72,44 +66,21 @@ def _config(scale_name: str, groups: int) -> ShuffleNetConfig:
     )
 
 
-# Table 1 (1×) and the complexities in Tables 2, 5 and 8, in millions of multiply-adds.
-TABLE1 = {1: 143, 2: 140, 3: 137, 4: 133, 8: 137}
-TABLE2_COMPLEXITY = {"0_5": 38, "0_25": 13}
-# Table 2 (and Table 5 for 1.5× and 2×): top-1 error, %.
-ERRORS = {
-    "1_0": {1: 33.6, 2: 32.7, 3: 32.6, 4: 32.8, 8: 32.4},
-    "0_5": {1: 45.1, 2: 44.4, 3: 43.2, 4: 41.6, 8: 42.3},
-    "0_25": {1: 57.1, 2: 56.8, 3: 55.0, 4: 54.2, 8: 52.7},
-    "1_5": {3: 28.5},
-    "2_0": {3: 26.3},
-}
-# Table 3: top-1 error without shuffle, %.
-NOSHUFFLE_ERRORS = {"1_0": {3: 34.5, 8: 37.6}, "0_5": {3: 45.7, 8: 48.1}, "0_25": {3: 56.3, 8: 56.5}}
+# Table 3 compares these with shuffle and without.
+SHUFFLE_COMPARED = {("1_0", 3), ("1_0", 8), ("0_5", 3), ("0_5", 8), ("0_25", 3), ("0_25", 8)}
 
 
 def _shufflenets() -> list[Variant]:
     variants = []
     for scale in SCALES:
         for groups in STAGE2_CHANNELS:
-            complexity, tolerance, tables = None, 1.5, (2,)
-            if scale == "1_0":
-                complexity, tables = TABLE1[groups], (1, 2)
-            elif scale in TABLE2_COMPLEXITY:
-                complexity = TABLE2_COMPLEXITY[scale]
-            elif groups == 3:
-                complexity, tolerance, tables = {"1_5": 292, "2_0": 524}[scale], 1.0, (5,)
-            else:
-                tables = ()
             config = _config(scale, groups)
             name = f"shufflenet_x{scale}_g{groups}"
-            variants.append(Variant(name, config, complexity, ERRORS[scale].get(groups), tables, tolerance))
-            if groups in NOSHUFFLE_ERRORS.get(scale, {}):
-                error = NOSHUFFLE_ERRORS[scale][groups]
-                plain = replace(config, shuffle=False)
-                variants.append(Variant(f"{name}_noshuffle", plain, complexity, error, (3,), tolerance))
+            variants.append(Variant(name, config))
+            if (scale, groups) in SHUFFLE_COMPARED:
+                variants.append(Variant(f"{name}_noshuffle", replace(config, shuffle=False)))
             if groups == 3:
-                printed = (527, 24.7, (5,)) if scale == "2_0" else (None, None, ())
-                variants.append(Variant(f"{name}_se", replace(config, squeeze_reduction=16), *printed))
+                variants.append(Variant(f"{name}_se", replace(config, squeeze_reduction=16)))
     return variants
 
 
@@ -121,68 +92,44 @@ def _shallow() -> Variant:
     config = ShuffleNetConfig(
         groups=3, stage_channels=stage_widths(0.5 * 4 / 3, 3), stem_channels=24, stage_repeats=(2, 4, 2)
     )
-    return Variant("shufflenet_x0_5_g3_shallow", config, 40, 42.8, (5,))
+    return Variant("shufflenet_x0_5_g3_shallow", config)
 
 
-# Table 4: unit → complexity → (stage-4 channels, stem channels, top-1 error in %).
-TABLE4 = {
-    "vgg": {140: (100, 24, 50.7), 38: (50, 12, None)},
-    "resnet": {140: (384, 24, 37.3), 38: (192, 12, 48.8), 13: (96, 12, 63.7)},
-    "resnext": {140: (384, 24, 33.3), 38: (192, 12, 46.0), 13: (96, 12, 65.2)},
+# Table 4: unit → complexity in millions → (stage-4 channels, stem channels).
+RIVALS = {
+    "vgg": {140: (100, 24), 38: (50, 12)},
+    "resnet": {140: (384, 24), 38: (192, 12), 13: (96, 12)},
+    "resnext": {140: (384, 24), 38: (192, 12), 13: (96, 12)},
 }
-# Xception-like is ShuffleNet with one group: the same errors stand in Tables 2 and 4.
-XCEPTION = {140: ("1_0", 33.6), 38: ("0_5", 45.1), 13: ("0_25", 57.1)}
+# Xception-like is ShuffleNet with one group.
+XCEPTION = {140: "1_0", 38: "0_5", 13: "0_25"}
 
 
 def _rivals() -> list[Variant]:
-    variants = []
-    for unit, rows in TABLE4.items():
-        for complexity, (channels, stem_channels, error) in rows.items():
-            config = RivalConfig(unit, (channels // 4, channels // 2, channels), stem_channels)
-            name = f"{unit}_like_{complexity}m"
-            variants.append(Variant(name, config, complexity, error, (4,), tolerance=0.04 * complexity))
-    for complexity, (scale, error) in XCEPTION.items():
-        name = f"xception_like_{complexity}m"
-        variants.append(Variant(name, _config(scale, 1), complexity, error, (4,), tolerance=0.04 * complexity))
-    return variants
-
-
-# Tables 5 and 8: scale → (multiply-adds in millions, top-1 error in %).
-MOBILENETS = {"1_0": (569, 29.4), "0_75": (325, 31.6), "0_5": (149, 36.3), "0_25": (41, 49.4)}
+    rivals = [
+        Variant(
+            f"{unit}_like_{complexity}m", RivalConfig(unit, (channels // 4, channels // 2, channels), stem_channels)
+        )
+        for unit, widths in RIVALS.items()
+        for complexity, (channels, stem_channels) in widths.items()
+    ]
+    xceptions = [Variant(f"xception_like_{complexity}m", _config(scale, 1)) for complexity, scale in XCEPTION.items()]
+    return [*rivals, *xceptions]
 
 
 def _mobilenets() -> list[Variant]:
-    return [
-        Variant(f"mobilenet_x{scale}", MobileNetConfig(float(scale.replace("_", "."))), complexity, error, (5,))
-        for scale, (complexity, error) in MOBILENETS.items()
-    ]
+    scales = ("1_0", "0_75", "0_5", "0_25")
+    return [Variant(f"mobilenet_x{scale}", MobileNetConfig(float(scale.replace("_", ".")))) for scale in scales]
 
 
 def _references() -> list[Variant]:
-    """Table 6's networks. Printed complexities are approximate there, so theirs are held to 2%, or explained."""
+    """Table 6's networks, and PVANET of section 4.3's text."""
     return [
-        Variant("alexnet", references.ALEXNET, 720, 42.8, (6, 8), tolerance=0.02 * 720),
-        Variant("vgg16", references.VGG16, 15300, 28.5, (6,), tolerance=0.02 * 15300),
-        Variant(
-            "googlenet",
-            references.GOOGLENET,
-            1500,
-            31.3,
-            (6,),
-            tolerance=0.02 * 1500,
-            note="the paper's 1500M is BVLC's GoogLeNet, 1583M with 5×5 convolutions; torchvision's has 3×3 in their place",
-        ),
-        Variant("squeezenet", references.SQUEEZENET, 833, 42.5, (6,), tolerance=0.02 * 833, size=(227, 227)),
-        Variant(
-            "pvanet",
-            PVANetConfig(),
-            557,
-            29.7,
-            (),
-            tolerance=60,
-            note="557M stands in section 4.3's text without a classifier: with an average pool it is 515M, with PVANET's own two "
-            "4096-wide layers 613M",
-        ),
+        Variant("alexnet", references.ALEXNET),
+        Variant("vgg16", references.VGG16),
+        Variant("googlenet", references.GOOGLENET),
+        Variant("squeezenet", references.SQUEEZENET, size=(227, 227)),
+        Variant("pvanet", PVANetConfig()),
     ]
 
 

@@ -4,7 +4,9 @@ Errors are ImageNet's top-1 in %, complexities millions of multiply-adds, times 
 the paper's; `variant` is the name here of the network that the row is about.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -188,3 +190,49 @@ TABLE8 = (
 
 # Tables whose rows are networks with a complexity and an error, in blocks.
 BLOCKS = {2: TABLE2, 4: TABLE4, 5: TABLE5, 6: TABLE6}
+
+# Why a network here costs something else than the paper prints.
+NOTES = {
+    "googlenet": "the paper's 1500M is BVLC's GoogLeNet, 1583M with 5×5 convolutions; torchvision's has 3×3 in their place",
+    "pvanet": "557M stands in section 4.3's text without a classifier: with an average pool it is 515M, with PVANET's own two "
+    "4096-wide layers 613M",
+}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """All that the paper prints of one network: millions of multiply-adds, top-1 error in %, and the tables that it stands in."""
+
+    multiply_adds: float | None = None
+    error: float | None = None
+    tables: tuple[int, ...] = ()
+
+
+@cache
+def printed(variant: str) -> Printed:
+    """What the paper prints of a network. Table 1's complexity is its own; the other tables round 1× to a class of 140M."""
+    found = [(number, figures) for number, name, *figures in _everything() if name == variant]
+    return Printed(
+        next((multiply_adds for _, (multiply_adds, _) in found if multiply_adds is not None), None),
+        next((error for _, (_, error) in found if error is not None), None),
+        tuple(sorted({number for number, _ in found if number})),
+    )
+
+
+def _everything() -> Iterator[tuple[int, str, float | None, float | None]]:
+    """Table (0: the text), variant, complexity and error of every row, the most exact first."""
+    for column in TABLE1:
+        yield 1, f"shufflenet_x1_0_g{column.groups}", column.multiply_adds, None
+    complexity = {f"shufflenet_x1_0_g{column.groups}": column.multiply_adds for column in TABLE1}
+    for number, blocks in BLOCKS.items():
+        for row in (row for block in blocks for row in block):
+            complexity.setdefault(row.variant, row.multiply_adds)
+            yield number, row.variant, row.multiply_adds, row.error
+    for shuffle in TABLE3:
+        yield 3, shuffle.variant, None, shuffle.error_with
+        yield 3, f"{shuffle.variant}_noshuffle", complexity[shuffle.variant], shuffle.error_without
+    for row in TABLE7:
+        yield 7, row.variant, None, None
+    for row in TABLE8:
+        yield 8, row.variant, row.multiply_adds, row.error
+    yield 0, PVANET.variant, PVANET.multiply_adds, PVANET.error

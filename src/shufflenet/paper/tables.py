@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-import torch
-
 from shufflenet.errors import UserError
-from shufflenet.nets import cost, create, variants
+from shufflenet.nets import variants
 from shufflenet.paper import published
+from shufflenet.paper.counted import counted as counted_costs
 from shufflenet.paper.measured_tables import detection, speed
 from shufflenet.paper.results import Errors, Experiment, Results
 from shufflenet.paper.view import (
@@ -23,11 +22,9 @@ from shufflenet.paper.view import (
 )
 
 
-@cache
 def counted(variant: str) -> int:
     """Multiply-adds of a network at the size that the paper's tables are about."""
-    with torch.device("meta"):  # counting needs no weights
-        return cost(create(variant), variants()[variant].size).multiply_adds
+    return counted_costs()[variant].multiply_adds
 
 
 @cache
@@ -85,7 +82,7 @@ def _complexity_and_error(number: int, results: Results) -> Table:
 
 
 def _notes(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{name}: {variants()[name].note}." for name in names if variants()[name].note)
+    return tuple(f"{name}: {published.NOTES[name]}." for name in names if name in published.NOTES)
 
 
 def _pair(data: str, how: str, error: Callable[[Any], str], difference: Callable[[Any], str]) -> list[Heading]:
