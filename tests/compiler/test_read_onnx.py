@@ -250,6 +250,14 @@ def test_nodes_in_any_order():
     assert str(read_onnx(model)) == str(ordered)
 
 
+@pytest.mark.parametrize("read", [0, 1, 2])
+@pytest.mark.parametrize("opset", [11, 13])
+def test_a_part_that_is_read_alone(read, opset):
+    """How many parts a tensor is split into does not depend on how many of them are read."""
+    check(built(lambda b: b.node("Relu", b.split("x", [2, 3, 1])[read]), opset=opset))
+    check(built(lambda b: b.node("Relu", b.nodes_of("Split", 3, "x", axis=1)[read]), opset=opset))
+
+
 def test_what_nothing_reads_is_passed_over():
     """Dropout's mask, a pool's indices, and a whole branch of operators that are not compiled."""
     b = Builder()

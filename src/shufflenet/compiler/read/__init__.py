@@ -192,8 +192,8 @@ def _read_node(node: Node, reader: Reader) -> None:
         node.refuse("is an operator that is not compiled", f"the network may use {', '.join(sorted(_HANDLERS))}")
     results = _HANDLERS[node.kind](node, reader)
     given = results if isinstance(results, tuple) else (results,)
-    if len(node.outputs) > len(given):
-        node.refuse(f"gives {node.outputs[-1]!r}, which is read", "only its first output is compiled")
+    if extra := next(filter(None, node.outputs[len(given) :]), None):
+        node.refuse(f"gives {extra!r}, which is read", "only its first output is compiled")
     reader.values |= zip(node.outputs, given, strict=False)
 
 

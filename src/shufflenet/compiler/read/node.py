@@ -27,13 +27,10 @@ class Node:
 
     def with_outputs(self, read: Collection[str]) -> "Node":
         """The node without the names of further outputs that nothing reads: Dropout's mask, MaxPool's indices."""
-        first, *others = self.outputs
-        kept = [name if name in read else "" for name in others]
         if self.kind == "BatchNormalization":  # there the further outputs say that it is in training mode
             return self
-        while kept and not kept[-1]:
-            kept.pop()
-        return replace(self, outputs=(first, *kept))
+        first, *others = self.outputs
+        return replace(self, outputs=(first, *(name if name in read else "" for name in others)))
 
     def refuse(self, what: str, remedy: str) -> NoReturn:
         """Raise the sentence: the node, what it asks for, what would do."""
