@@ -14,6 +14,7 @@ import shufflenet
 from shufflenet.checkpoints import Preprocessing, load
 from shufflenet.compiler import Compiled, Network, Pixels, build_once, compile_onnx
 from shufflenet.compiler import load as load_library
+from shufflenet.compiler.c.source import Preparation
 from shufflenet.compiler.read import load_model
 from shufflenet.compiler.run.build import digest
 from shufflenet.deploy.source import Source
@@ -128,10 +129,26 @@ def _code() -> str:
 
 def pixels_of(preprocessing: Preprocessing) -> Pixels | None:
     """(byte / 255 − mean) / std of each channel as a factor and a term; None where the network takes no RGB pictures."""
-    if preprocessing.channel_order not in ("RGB", "BGR"):
-        return None
+    return _normalization(preprocessing) if preprocessing.channel_order in ("RGB", "BGR") else None
+
+
+def preparation_of(preprocessing: Preprocessing) -> Preparation:
+    """How the compiled network makes its input of any picture. Raises UserError where its input is not a picture's colours."""
+    if preprocessing.channel_order == "other":
+        raise UserError(
+            f"the network takes {preprocessing.channels} channels that are not a picture's; no picture can be made its input"
+        )
+    if preprocessing.interpolation != "bilinear":
+        raise UserError(
+            f"the network's pictures are resized by {preprocessing.interpolation} interpolation; in C there is bilinear only, "
+            "which its config.json could name instead"
+        )
+    return Preparation(_normalization(preprocessing), preprocessing.short_side)
+
+
+def _normalization(preprocessing: Preprocessing) -> Pixels:
     return Pixels(
-        order=(0, 1, 2) if preprocessing.channel_order == "RGB" else (2, 1, 0),
+        order={"RGB": (0, 1, 2), "BGR": (2, 1, 0), "grey": (0,)}[preprocessing.channel_order],
         scale=tuple(1 / (255 * std) for std in preprocessing.std),
         shift=tuple(-mean / std for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)),
     )

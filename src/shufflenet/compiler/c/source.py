@@ -68,3 +68,16 @@ class Source:
     @property
     def name(self) -> str:
         return self.signature.name
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture of any size becomes a network's input, as checkpoints say it: resized, its centre cropped, normalised.
+
+    `pixels` is how bytes become numbers; one channel is grey. The picture's short side becomes `short_side`; with None it is scaled
+    straight to the input's size, bilinearly. `antialias` lets the filter grow with what a pixel covers, as Pillow's does.
+    """
+
+    pixels: Pixels
+    short_side: int | None
+    antialias: bool = True
