@@ -51,10 +51,10 @@ def check_memory(graph: Graph, plan: Plan) -> None:
     for step in plan.steps:
         inside = {member.name for member in step.members if member.output.buffer.place == "scratch"}
         results = [member for member in step.members if member.name not in inside]
-        reads = {name: planes for name, planes in step.operands.items() if not name.endswith("output")}
+        reads = [planes for planes in step.reads if planes.buffer.place == "arena"]
         # What is written, and scratch, must leave the operands alone; a residual may be overwritten by its sum, or row by row.
-        addends = {planes.buffer for name, planes in reads.items() if name.endswith("addend")}
-        added = found([planes for planes in reads.values() if planes.buffer in addends])
+        addends = {planes.buffer for planes in (member.overwrites for member in step.members) if planes}
+        added = found([planes for planes in reads if planes.buffer in addends])
         owner[step.scratch : step.scratch + step.scratch_bytes] = SCRATCH
         for member in results:
             owner[indices(graph, member.output)] = len(names)
@@ -65,7 +65,7 @@ def check_memory(graph: Graph, plan: Plan) -> None:
                 if isinstance(member, Stem) and o.output.tensor == member.output.buffer.name
             ]
             names.append(pooled[0] if pooled else member.name)
-        read = found([planes for planes in reads.values() if planes.buffer not in addends])
+        read = found([planes for planes in reads if planes.buffer not in addends])
         wanted = set().union(*(expected[member.name] for member in step.members if not isinstance(member, Stem)))
         assert read | added == wanted - inside, step.name
     for port in plan.outputs:

@@ -53,7 +53,7 @@ static void step_2(const float *w, float *a) {
   struct product p = {.weights = w + 0, .bias = w + 256, .input = a + 160, .output = a + 176, .to = table_3, .from = table_3, .inner = 8};
   for (int group = 0; group < 1; group++) {
     p.input = a + 160 + group * 8;
-    matrix_times_vector(0, RELU, p, 2);
+    matrix_times_vector(32, 0, RELU, p, 2);
     p.weights += 256;
     p.bias += 32;
     p.to += 2;
@@ -66,7 +66,7 @@ static void step_3(const float *w, float *a) {
   struct product p = {.weights = w + 288, .bias = w + 352, .input = a + 176, .output = a + 288, .to = table_2, .from = table_2, .inner = 2};
   for (int group = 0; group < 1; group++) {
     p.input = a + 176 + group * 2;
-    matrix_times_vector(0, SIGMOID, p, 8);
+    matrix_times_vector(32, 0, SIGMOID, p, 8);
     p.weights += 64;
     p.bias += 32;
     p.to += 8;

@@ -94,7 +94,7 @@ ROUTINE void multiply_4x11_by_4_taps_relu(struct product p) {
 /* relu1: stem: 3×3 convolution, 3 → 4 channels, and max pool, 5×6 */
 static void step_0(const float *w, float *a, const float *input, const uint8_t *pixels, ptrdiff_t row_stride) {
   const struct product p = {.weights = w + 0, .bias = w + 112, .output = a + 1904, .to = table_1, .from = table_1, .taps = table_2, .inner = 27};
-  const struct picture picture = {17, 22, 3, 11, 32, input, table_6, pixels, row_stride, table_3, table_4, table_5};
+  const struct picture picture = {17, 22, 3, 11, 16, 48, 80, 240, 48, 1200, 1792, input, table_6, pixels, row_stride, table_3, table_4, table_5};
   stem_and_pool(picture, 4, 9, 5, 6, multiply_4x11_by_4_taps_relu, p, table_0, a + 32, a + 1904);
 }
 
@@ -108,7 +108,7 @@ static void step_2(const float *w, float *a) {
   struct product p = {.weights = w + 128, .bias = w + 256, .input = a + 32, .output = a + 48, .to = table_8, .from = table_8, .inner = 4};
   for (int group = 0; group < 1; group++) {
     p.input = a + 32 + group * 4;
-    matrix_times_vector(0, NONE, p, 6);
+    matrix_times_vector(32, 0, NONE, p, 6);
     p.weights += 128;
     p.bias += 32;
     p.to += 6;

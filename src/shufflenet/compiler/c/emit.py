@@ -7,7 +7,7 @@ from importlib import resources
 from math import prod
 
 from shufflenet.compiler.c.definitions import Shared, comment
-from shufflenet.compiler.c.functions import StepFunctions, at, input_port, takes_weights
+from shufflenet.compiler.c.functions import StepFunctions, at, input_port
 from shufflenet.compiler.c.source import Output, Pixels, Signature, Source
 from shufflenet.compiler.plan import steps
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
@@ -90,7 +90,11 @@ class _Emitter:
             *self._kernels(),
             self.shared.text(),  # after the functions and runs, which fill it
             *functions,
-            *([_embedded(weights)] if self.signature.embedded and any(map(takes_weights, self.plan.steps)) else []),
+            *(
+                [_embedded(weights)]
+                if self.signature.embedded and any(step.takes_weights for step in self.plan.steps)
+                else []
+            ),
             *runs,
         ]
         return Source(
@@ -170,7 +174,7 @@ class _Emitter:
     def _run(self, kind: str) -> str:
         """NAME_run, NAME_run_rgb8 or NAME_run_timed: the steps in order, then copies of the outputs."""
         lines = [f"{self._prototype(kind)} {{", "  float *const a = aligned(arena);"]
-        if not self.signature.embedded and not any(map(takes_weights, self.plan.steps)):
+        if not self.signature.embedded and not any(step.takes_weights for step in self.plan.steps):
             lines.append("  (void)weights;")
         read = {input_port(step) for step in self.plan.steps}
         inputs = zip(self.plan.inputs, _arguments("input", self.plan.inputs), strict=True)
@@ -192,7 +196,7 @@ class _Emitter:
         return "\n".join([*lines, "}\n"])
 
     def _operands(self, step: Step, kind: str) -> Iterator[str]:
-        if takes_weights(step):
+        if step.takes_weights:
             yield "embedded.numbers" if self.signature.embedded else "weights"
         yield "a"
         port = input_port(step)

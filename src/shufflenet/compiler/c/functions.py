@@ -11,21 +11,12 @@ from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan import steps
-from shufflenet.compiler.plan.alignment import OVERHANG_BYTES
 from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step, Window
-
-AnyProduct = steps.Product | steps.PanelProduct | steps.VectorProduct | steps.Stem
-
-
-def takes_weights(step: Step) -> bool:
-    """Whether a step's function has the parameter `w`."""
-    return any(hasattr(member, "weights") for member in step.members)
 
 
 def input_port(step: Step) -> str | None:
     """The tensor of the network input that a step's function reads, if it reads one."""
-    planes: Planes | None = getattr(step, "input", None)
-    return planes.buffer.name if planes and planes.buffer.place == "port" else None
+    return next((planes.buffer.name for planes in step.reads if planes.buffer.place == "port"), None)
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class StepFunctions:
     shared: Shared
 
     def function(self, name: str, step: Step) -> str:
-        parameters = ["const float *w"] if takes_weights(step) else []
+        parameters = ["const float *w"] if step.takes_weights else []
         parameters += ["float *a"]
         if input_port(step) is not None:
             parameters += ["const float *input"]
@@ -53,9 +44,9 @@ class StepFunctions:
 
     # Products.
 
-    def _product(self, step: AnyProduct, changes: Mapping[str, str | None]) -> str:
+    def _product(self, step: steps.Weighted, changes: Mapping[str, str | None]) -> str:
         """The initializer of kernels/product.c's struct, with some fields other than usual; None leaves a field out."""
-        addend: Planes | None = getattr(step, "addend", None)
+        addend = step.addend
         values = {
             "weights": _weights(step.weights),
             "bias": _weights(step.bias),
@@ -225,7 +216,7 @@ class StepFunctions:
     def _(self, step: steps.VectorProduct) -> Iterator[str]:
         channels = len(step.input.planes) // step.groups
         flags = "ADD" if step.addend else "0"
-        padded = -(-step.rows // 32) * 32
+        padded = -(-step.rows // step.block) * step.block
         yield f"struct product p = {self._product(step, {'inner': str(step.inner)})};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         if step.gather:
@@ -235,7 +226,7 @@ class StepFunctions:
             yield f"  p.input = {_scratch(step)};"
         else:
             yield f"  p.input = {at(step.input, step.input.starts[0])} + group * {step.inner};"
-        yield f"  matrix_times_vector({flags}, {activation_kind(step.activation)}, p, {step.rows});"
+        yield f"  matrix_times_vector({step.block}, {flags}, {activation_kind(step.activation)}, p, {step.rows});"
         yield f"  p.weights += {padded * step.inner};"
         yield f"  p.bias += {padded};"
         yield f"  p.to += {step.rows};"
@@ -244,23 +235,25 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.Stem) -> Iterator[str]:
-        overhang = FLOAT32.count(OVERHANG_BYTES)
-        split = 2 * step.segment + overhang
-        taps = [
-            (y * step.channels + c) * split + (overhang - 1, overhang + step.segment, overhang)[x]
-            for c, y, x in np.ndindex(step.channels, 3, 3)
-        ]
+        layout = step.layout
+        taps = [y * layout.slot + c * layout.split + layout.taps[x] for c, y, x in np.ndindex(step.channels, 3, 3)]
         output = to = self.shared.starts(step.output)
         if not step.in_place:
-            to = self.shared.table("int32_t", [filter * (step.segment + overhang) for filter in range(step.filters)])
+            to = self.shared.table("int32_t", [filter * layout.row for filter in range(step.filters)])
         multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
-        places = self.shared.table("int32_t", taps)
-        changes = {"input": None, "to": to, "from": to, "taps": places, "inner": str(len(taps))}
+        changes = {
+            "input": None,
+            "to": to,
+            "from": to,
+            "taps": self.shared.table("int32_t", taps),
+            "inner": str(len(taps)),
+        }
         yield f"const struct product p = {self._product(step, changes)};"
         source = "NULL, 0, NULL, NULL, NULL"
         if self.pixels:
             source = f"pixels, row_stride, {', '.join(self._normalization(self.pixels, step.input.planes))}"
-        sizes = (*step.size, step.channels, step.convolution_size[1], step.segment)
+        places = (layout.odd, layout.even, layout.split, layout.slot, layout.row, layout.rows, layout.buffer)
+        sizes = (*step.size, step.channels, step.convolution_size[1], *places)
         yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {self._planes(step.input)}, {source}}};"
         kernel, sizes = "stem_rows", (step.filters, step.convolution_size[0], int(step.in_place))
         if step.pooled_size:

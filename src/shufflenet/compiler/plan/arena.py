@@ -1,6 +1,6 @@
 """One arena for all tensors: those that are alive at the same time lie apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shufflenet.compiler.plan.steps import Buffer
@@ -17,6 +17,17 @@ class Lifetime:
 
     def meets(self, other: "Lifetime") -> bool:
         return self.first <= other.last and other.first <= self.last
+
+
+def spans(touched: Sequence[Iterable[Buffer]], kept: Iterable[Buffer]) -> dict[Buffer, tuple[int, int]]:
+    """From the first step to the last that touches each buffer, given what each step touches; `kept` are needed after the last step."""
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for i, buffers in enumerate((*touched, kept)):
+        for buffer in buffers:
+            first.setdefault(buffer, i)
+            last[buffer] = i
+    return {buffer: (start, last[buffer]) for buffer, start in first.items()}
 
 
 ATTEMPTS = 40

@@ -34,12 +34,12 @@ from shufflenet.compiler.plan.blocking import (
     pack_weights,
 )
 from shufflenet.compiler.plan.spare_memory import spare_bytes
-from shufflenet.compiler.plan.stems import find_stems
+from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
 from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
 from shufflenet.compiler.plan.weights import Weights
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
-VECTOR_ROWS = 32  # kernels/vector.c
+VECTOR_ROWS = 32  # of a block of weights that one pixel meets
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
 FAR_BYTES = 1 << 20  # a product that reads and writes more finds little of it in a second-level cache
@@ -124,7 +124,8 @@ class Lowering:
         padded_bias = np.zeros((groups, padded), np.float32)
         padded_bias[:, :rows] = bias.reshape(groups, rows)
         return steps.VectorProduct(
-            **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, gather=gather,
+            **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, block=VECTOR_ROWS,
+            gather=gather,
             scratch_bytes=inner * FLOAT32.bytes + OVERHANG_BYTES if gather else 0,
             weights=self.weights.add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)),
             bias=self.weights.add(padded_bias),
@@ -353,14 +354,13 @@ class Lowering:
         weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         filters, conv_height, conv_width = self.graph.shape(operation.output)
-        overhang = FLOAT32.count(OVERHANG_BYTES)
-        segment = whole_lines(conv_width, FLOAT32) + overhang
+        layout = lay_out_stem(channels, width, filters, conv_width, pooled=pool is not None)
         blocks = cut_rows(filters, conv_width, single_pixels=False)
         usual: dict[str, Any] = self._convolution(operation) | {"input": self.from_port(operation.input)}
         del usual["addend"]
-        pooled_size, slots, rows = None, 3, 1
+        pooled_size = None
         if pool:
-            pooled_size, slots, rows = self.graph.shape(pool.output)[1:], 5, 3
+            pooled_size = self.graph.shape(pool.output)[1:]
             what = f"3×3 convolution, {channels} → {filters} channels, and max pool, {'×'.join(map(str, pooled_size))}"
             usual |= {"output": self.planes(pool.output), "comment": f"stem: {what}"}
         return steps.Stem(
@@ -370,10 +370,9 @@ class Lowering:
             size=(height, width),
             convolution_size=(conv_height, conv_width),
             pooled_size=pooled_size,
-            segment=segment,
+            layout=layout,
             blocks=blocks,
-            scratch_bytes=FLOAT32.bytes * (slots * channels * (2 * segment + overhang)
-                                           + rows * filters * (segment + overhang) + width + 4 * overhang),
+            scratch_bytes=layout.floats * FLOAT32.bytes,
             weights=self.weights.add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
             bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip

@@ -4,12 +4,11 @@
 before and after any plane, so the arena has that margin at both ends.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from shufflenet.compiler.graph.ir import Graph, View
-from shufflenet.compiler.plan import steps
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES, aligned, plane_stride
-from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
+from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place, spans
 from shufflenet.compiler.plan.lowering import Lowering
 from shufflenet.compiler.plan.steps import Buffer, Plan, Planes, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
@@ -53,46 +52,35 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
 
     The steps so changed, and for each buffer that is gone the one in whose place it lives.
     """
-    last = {planes.buffer: i for i, step in enumerate(planned) for planes in step.operands.values()}
-    last |= {Buffer(port.view.tensor): len(planned) for port in graph.outputs}
-    first: dict[Buffer, int] = {}
-    for i, step in enumerate(planned):
-        first.setdefault(step.output.buffer, i)
+    found = spans([step.buffers for step in planned], [Buffer(port.view.tensor) for port in graph.outputs])
     home: dict[Buffer, Buffer] = {}
     for i, step in enumerate(planned):
-        addend: Planes | None = getattr(step, "addend", None)
+        addend, output = step.overwrites, step.output
         if (
-            isinstance(step, steps.Product | steps.PanelProduct | steps.Combine)
-            and addend is not None
-            and addend.planes == step.output.planes
-            and graph.tensors[addend.buffer.name].shape == graph.tensors[step.output.buffer.name].shape
-            and last[addend.buffer] == i == first[step.output.buffer]
-            and all(p.buffer != addend.buffer for name, p in step.operands.items() if name != "addend")
+            addend is not None
+            and addend.planes == output.planes
+            and graph.tensors[addend.buffer.name].shape == graph.tensors[output.buffer.name].shape
+            and found[addend.buffer][1] == i == found[output.buffer][0]
+            and all(p.buffer != addend.buffer for p in (*step.reads, output) if p is not addend)
         ):
-            home[step.output.buffer] = home.get(addend.buffer, addend.buffer)
-
-    moved = (replace(s, **{name: _moved(planes, home) for name, planes in s.operands.items()}) for s in planned)
-    return tuple(moved), home
+            home[output.buffer] = home.get(addend.buffer, addend.buffer)
+    return tuple(step.moved(lambda planes: _moved(planes, home)) for step in planned), home
 
 
 def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, ...]) -> list[Lifetime]:
-    """From the first step that touches a tensor to the last; outputs live to the end."""
-    first: dict[Buffer, int] = {}
-    last: dict[Buffer, int] = {}
-    found = []
-    for i, step in enumerate(planned):
-        if step.scratch_bytes:
-            found.append(Lifetime(Buffer(step.name, "scratch"), aligned(step.scratch_bytes), i, i))
-        for planes in step.operands.values():
-            first.setdefault(planes.buffer, i)
-            last[planes.buffer] = i
-    for planes in outputs:
-        last[planes.buffer] = len(planned)
-    for buffer, start in first.items():
+    """Of all tensors in the arena, and of the steps' scratch; outputs live to the end."""
+    scratch = {step.name: step.scratch_bytes for step in planned}
+
+    def size(buffer: Buffer) -> int:
+        if buffer.place == "scratch":
+            return aligned(scratch[buffer.name])
         tensor = graph.tensors[buffer.name]
-        size = tensor.channels * plane_stride(tensor.height, tensor.width, tensor.element) * tensor.element.bytes
-        found.append(Lifetime(buffer, aligned(size), start, last[buffer]))
-    return found
+        return aligned(
+            tensor.channels * plane_stride(tensor.height, tensor.width, tensor.element) * tensor.element.bytes
+        )
+
+    found = spans([step.buffers for step in planned], [planes.buffer for planes in outputs])
+    return [Lifetime(buffer, size(buffer), *span) for buffer, span in found.items()]
 
 
 def _pixels(graph: Graph, view: View) -> int:
@@ -106,12 +94,5 @@ def _placed(planes: Planes, offsets: dict[Buffer, int]) -> Planes:
 
 def _resolve(step: Step, offsets: dict[Buffer, int]) -> Step:
     """The step with every offset filled in."""
-    found = {f.name: getattr(step, f.name) for f in fields(step)}
-    changes: dict[str, Planes | Step | int] = {
-        name: _placed(value, offsets) if isinstance(value, Planes) else _resolve(value, offsets)
-        for name, value in found.items()
-        if isinstance(value, Planes | Step)
-    }
-    if step.scratch_bytes:
-        changes["scratch"] = offsets[Buffer(step.name, "scratch")]
-    return replace(step, **changes)
+    placed = step.moved(lambda planes: _placed(planes, offsets))
+    return replace(placed, scratch=offsets[Buffer(step.name, "scratch")]) if step.scratch_bytes else placed

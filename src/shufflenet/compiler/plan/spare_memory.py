@@ -1,7 +1,7 @@
 """How much memory a step may take for itself: what is free anyway, beside the tensors that are alive."""
 
 from shufflenet.compiler.graph.ir import Graph, Pool
-from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound
+from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound, spans
 from shufflenet.compiler.plan.steps import Buffer
 
 
@@ -13,14 +13,14 @@ def spare_bytes(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
     pools = {name: pool for name, pool in stems.items() if pool}
     fused = {pool.name for pool in pools.values()}
     operations = [operation for operation in graph.operations if operation.name not in fused]
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for i, operation in enumerate(operations):
-        read = () if operation.name in stems else operation.inputs
-        for view in (pools.get(operation.name, operation).output, *read):
-            first.setdefault(view.tensor, i)
-            last[view.tensor] = i
-    last |= {port.view.tensor: len(operations) for port in graph.outputs}
-    lifetimes = [Lifetime(Buffer(name), graph.tensors[name].bytes, i, last[name]) for name, i in first.items()]
+    touched = [
+        [pools.get(operation.name, operation).output, *(() if operation.name in stems else operation.inputs)]
+        for operation in operations
+    ]
+    found = spans(
+        [[Buffer(view.tensor) for view in views] for views in touched],
+        [Buffer(port.view.tensor) for port in graph.outputs],
+    )
+    lifetimes = [Lifetime(buffer, graph.tensors[buffer.name].bytes, *span) for buffer, span in found.items()]
     arena = lower_bound(lifetimes) * 12 // 11
     return {operation.name: arena - alive(lifetimes, i) for i, operation in enumerate(operations)}

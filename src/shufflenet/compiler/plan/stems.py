@@ -1,6 +1,10 @@
-"""Which convolutions of a network's picture kernels/stem.c can make in one pass, each with its max-pool."""
+"""Which convolutions of a network's picture kernels/stem.c can make in one pass, each with its max-pool, and in what scratch."""
 
+from dataclasses import dataclass
+
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Pool, output_size
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, whole_lines
 
 MOST_CHANNELS = 4  # of a picture: a panel of so few rows takes as long to pack as to multiply
 
@@ -41,3 +45,39 @@ def _pool(graph: Graph, convolution: Convolution, readers: list[Operation]) -> P
             within = output_size((size[0], size[1]), kernel, stride, padding, dilation)
             return pool if graph.shape(pool.output)[1:] == within else None  # in ceil mode, windows may overhang
     return None
+
+
+@dataclass(frozen=True)
+class StemLayout:
+    """A stem's scratch, in floats: rows of the picture split into odd and even columns, convolution rows, a row of the picture.
+
+    A slot holds one row of the picture, a split row for each channel; in that, `odd` and `even` are where the columns begin.
+    """
+
+    odd: int
+    even: int
+    split: int  # from one channel's split row to the next one's
+    slot: int  # from one slot to the next
+    row: int  # from one filter's convolution row to the next one's
+    rows: int  # where convolution rows begin
+    buffer: int  # where the row of the picture begins
+    floats: int
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Where in a split row what each column of the kernel meets begins."""
+        return self.odd - 1, self.even, self.odd
+
+
+def lay_out_stem(channels: int, width: int, filters: int, columns: int, *, pooled: bool) -> StemLayout:
+    """For pictures `width` wide and convolution rows of `columns`. Five rows of a picture make two of the convolution for a pool."""
+    slots, rows = (5, 3) if pooled else (3, 1)
+    overhang = FLOAT32.count(OVERHANG_BYTES)
+    segment = whole_lines(columns, FLOAT32) + overhang
+    split, row = 2 * segment + overhang, segment + overhang
+    first_row = slots * channels * split
+    buffer = first_row + rows * filters * row + overhang
+    return StemLayout(
+        odd=overhang, even=overhang + segment, split=split, slot=channels * split, row=row, rows=first_row,
+        buffer=buffer, floats=buffer + width + 3 * overhang,
+    )  # fmt: skip

@@ -1,14 +1,16 @@
 """The plan of a network: its steps, each a function of the C source with every number decided, and where all data lies."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
+from shufflenet.compiler.plan.stems import StemLayout
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Layout, Transform
 
@@ -83,7 +85,7 @@ class Chunks:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One function of the C source. `work` is in multiply-adds; `weights` and `bias` are offsets in the plan's weights, in bytes."""
+    """One function of the C source. `work` is in multiply-adds."""
 
     name: str
     comment: str
@@ -99,49 +101,106 @@ class Step:
         return (self,)
 
     @property
-    def operands(self) -> dict[str, Planes]:
-        """What it reads and writes in the arena, but for scratch, by field."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value for name, value in found.items() if isinstance(value, Planes) and value.buffer.place != "port"
-        }
+    def reads(self) -> tuple[Planes, ...]:
+        """What it reads, but for its own scratch."""
+        raise NotImplementedError
+
+    @property
+    def writes(self) -> tuple[Planes, ...]:
+        """What it writes, but for its own scratch."""
+        return (self.output,)
+
+    @property
+    def overwrites(self) -> Planes | None:
+        """An operand that the output may lie over: each number is read before the one in its place is written."""
+        return None
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether it reads the plan's weights."""
+        return False
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Whose memory in the arena it touches."""
+        found = [planes.buffer for planes in (*self.reads, *self.writes) if planes.buffer.place == "arena"]
+        return (*found, Buffer(self.name, "scratch")) if self.scratch_bytes else tuple(found)
+
+    def moved(self, move: Callable[[Planes], Planes]) -> "Step":
+        """The same step with every operand moved."""
+        changes: dict[str, Any] = {}
+        for field in fields(self):
+            match getattr(self, field.name):
+                case Planes() as planes:
+                    changes[field.name] = move(planes)
+                case Step() as step:
+                    changes[field.name] = step.moved(move)
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Product(Step):
+class OneInput(Step):
+    """A step that reads one operand."""
+
+    input: Planes
+
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(OneInput):
+    """A convolution, in whatever way; `weights` and `bias` are offsets in the plan's weights, in bytes."""
+
+    weights: int
+    bias: int
+    addend: Planes | None = None
+
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return (self.input, self.addend) if self.addend else (self.input,)
+
+    @property
+    def takes_weights(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Weighted):
     """A 1×1 convolution: in each group and chunk of pixels, weights × the input's planes, read where they are, `part` of them at a time.
 
     Weights are packed [group][part of inner][block][inner][row]. `far`: its planes are more than a cache holds, so they are fetched ahead.
     """
 
-    input: Planes
-    addend: Planes | None
     groups: int
     inner: int
     part: int
     chunks: tuple[Chunks, ...]
     far: bool
-    weights: int
-    bias: int
+
+    @property
+    def overwrites(self) -> Planes | None:
+        return self.addend
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelProduct(Step):
+class PanelProduct(Weighted):
     """Any convolution: panels of at most `panel_inner` rows are packed into scratch, a chunk of pixels at a time, and multiplied.
 
     Weights are packed [group][part of inner][block][inner][row].
     """
 
-    input: Planes
-    addend: Planes | None
     window: Window
     groups: int
     inner: int
     panel_inner: int
     panel_stride: int
     chunks: tuple[Chunks, ...]
-    weights: int
-    bias: int
+
+    @property
+    def overwrites(self) -> Planes | None:
+        return self.addend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,30 +219,26 @@ class WinogradProduct(PanelProduct):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorProduct(Step):
-    """A convolution whose output planes are one number: a matrix times a vector. `gather`: the vector is packed into scratch first."""
+class VectorProduct(Weighted):
+    """A convolution whose output planes are one number: a matrix times a vector. `gather`: the vector is packed into scratch first.
 
-    input: Planes
-    addend: Planes | None
+    Weights are packed [group][block of `block` rows][inner][row].
+    """
+
     window: Window
     groups: int
     inner: int
     rows: int
+    block: int
     gather: bool
-    weights: int
-    bias: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Depthwise(Step):
+class Depthwise(Weighted):
     """A convolution of each plane by itself; `direct` is the vectorised 3×3 with padding 1."""
 
-    input: Planes
-    addend: Planes | None
     window: Window
     direct: bool
-    weights: int
-    bias: int
 
 
 @dataclass(frozen=True)
@@ -217,28 +272,32 @@ class Strips(Step):
         return tuple(step for step in steps if step)
 
     @property
-    def operands(self) -> dict[str, Planes]:
-        found = {f"{i} {name}": planes for i, m in enumerate(self.members) for name, planes in m.operands.items()}
-        return {name: planes for name, planes in found.items() if planes.buffer.place == "arena"}
+    def reads(self) -> tuple[Planes, ...]:
+        return tuple(planes for m in self.members for planes in m.reads if planes.buffer.place != "scratch")
+
+    @property
+    def writes(self) -> tuple[Planes, ...]:
+        return tuple(planes for m in self.members for planes in m.writes if planes.buffer.place != "scratch")
+
+    @property
+    def takes_weights(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stem(Step):
+class Stem(Weighted):
     """Convolution 3×3/2, and max-pool 3×3/2 if `pooled_size` is not None, in one pass over a network input.
 
-    Scratch holds split rows, convolution rows, and a row of a picture.
+    Scratch holds what `layout` says.
     """
 
-    input: Planes
     channels: int
     filters: int
     size: tuple[int, int]
     convolution_size: tuple[int, int]
     pooled_size: tuple[int, int] | None
-    segment: int  # floats of the even, or the odd, columns of a split row
+    layout: StemLayout
     blocks: tuple[Block, ...]  # of one convolution row
-    weights: int
-    bias: int
 
     @property
     def in_place(self) -> bool:
@@ -247,39 +306,40 @@ class Stem(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolPlanes(Step):
+class PoolPlanes(OneInput):
     """A pool; a mean is the sum times row_scale[y] times column_scale[x]."""
 
     largest: bool
-    input: Planes
     window: Window
     row_scale: tuple[float, ...]
     column_scale: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reduce(Step):
+class Reduce(OneInput):
     """The largest or mean number of every plane of `size` numbers."""
 
     largest: bool
-    input: Planes
     size: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResamplePlanes(Step):
+class ResamplePlanes(OneInput):
     """Every plane as a product of matrices: weights × plane (`from_left`) or plane × weights; (rows, inner) × (inner, columns).
 
     `bands`: first and end of what is not 0 in each row of the weights.
     """
 
-    input: Planes
     bands: tuple[int, ...]
     from_left: bool
     rows: int
     inner: int
     columns: int
     weights: int
+
+    @property
+    def takes_weights(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,20 +353,26 @@ class Combine(Step):
     addend: Planes | None
     size: int
 
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return (self.left, self.right, self.addend) if self.addend else (self.left, self.right)
+
+    @property
+    def overwrites(self) -> Planes | None:
+        return self.addend
+
 
 @dataclass(frozen=True, kw_only=True)
-class ActivatePlanes(Step):
+class ActivatePlanes(OneInput):
     """An activation alone."""
 
-    input: Planes
     size: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalResponse(Step):
+class LocalResponse(OneInput):
     """input / (bias + scale · Σ input²) ** beta, over `before` channels before and `after` after."""
 
-    input: Planes
     size: int
     before: int
     after: int
@@ -316,28 +382,25 @@ class LocalResponse(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxPlanes(Step):
+class SoftmaxPlanes(OneInput):
     """Softmax over the channels."""
 
-    input: Planes
     size: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class PadPlanes(Step):
+class PadPlanes(OneInput):
     """A border (top, left, bottom, right) of `value`."""
 
-    input: Planes
     size: tuple[int, int]
     padding: tuple[int, int, int, int]
     value: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class CopyPlanes(Step):
+class CopyPlanes(OneInput):
     """Planes of `size` numbers, from the arena or a network input."""
 
-    input: Planes
     size: int
 
 

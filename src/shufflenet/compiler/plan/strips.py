@@ -44,7 +44,7 @@ def _alone(unit: Unit, steps: Sequence[Step], kept: set[Buffer]) -> bool:
     """Whether nobody else sees what lies between the unit's steps."""
     compress, depthwise, expand, _ = unit
     between = {compress.output.buffer, depthwise.output.buffer}
-    seen = kept | {planes.buffer for step in steps if step not in unit for planes in step.operands.values()}
+    seen = kept | {buffer for step in steps if step not in unit for buffer in step.buffers}
     return not between & (seen | ({expand.addend.buffer} if expand.addend else set()))
 
 

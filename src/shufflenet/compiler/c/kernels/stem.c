@@ -4,7 +4,10 @@
 struct picture {
   int height, width, channels;
   int columns;                  /* of the convolution's output */
-  int segment;                  /* floats of the even, or the odd, columns of a split row */
+  int odd, even;                /* where in a split row the odd and the even columns begin */
+  int split, slot;              /* floats from one split row to the next, and from all channels' to the next row's */
+  int row, rows;                /* from one filter's convolution row to the next one's, and where in scratch they begin */
+  int buffer;                   /* where a row of the picture has room */
   const float *input;
   const int32_t *from;          /* where in input each channel's plane starts */
   const uint8_t *pixels;        /* if not null, these stand in for `input` */
@@ -27,16 +30,13 @@ KERNEL void split_row(const float *row, int width, float *even, float *odd, int 
   odd[-1] = 0;
 }
 
-/* Floats of a split row of all channels: odd columns from 16 on, then even ones. */
-KERNEL int slot_floats(const struct picture p) { return p.channels * (2 * p.segment + 16); }
-
 /* Rows y, y + 1, ... of the picture, split into slots [slot, end). A row beyond the picture is zero. */
 KERNEL void split_rows(const struct picture p, int y, int slot, int end, float *slots, float *buffer) {
   for (; slot < end; slot++, y++)
     for (int c = 0; c < p.channels; c++) {
-      float *const odd = slots + slot * slot_floats(p) + c * (2 * p.segment + 16) + 16, *const even = odd + p.segment;
+      float *const odd = slots + slot * p.slot + c * p.split + p.odd, *const even = odd + (p.even - p.odd);
       if (y < 0 || y >= p.height) {
-        memset(odd - 1, 0, sizeof(float) * (p.segment + p.columns + 1));
+        memset(odd - 1, 0, sizeof(float) * (p.even - p.odd + p.columns + 1));
       } else if (p.pixels) {
         unpack_row(p.pixels + y * p.row_stride, p.width, p.order[c], p.scales[c], p.shifts[c], buffer);
         split_row(buffer, p.width, even, odd, p.columns);
@@ -77,9 +77,9 @@ KERNEL void stem_pool_row(const float *const rows[3], int count, const int width
    the plane, in scratch. */
 KERNEL void stem_rows(const struct picture picture, const int filters, const int height, const int in_place,
                       void (*convolution_row)(struct product), struct product p, const int32_t *to, float *scratch, float *output) {
-  const int slot = slot_floats(picture);
-  const ptrdiff_t kept = picture.segment + 16; /* a row of one filter */
-  float *const slots = scratch, *const rows = scratch + 3 * slot, *const buffer = rows + filters * kept + 16;
+  const int slot = picture.slot;
+  const ptrdiff_t kept = picture.row;
+  float *const slots = scratch, *const rows = scratch + picture.rows, *const buffer = scratch + picture.buffer;
   for (int y = 0; y < height; y++, output += picture.columns) {
     /* Picture rows 2y − 1 ... 2y + 1; the first is the last one of before. */
     if (y > 0) memcpy(slots, slots + 2 * slot, sizeof(float) * slot);
@@ -97,9 +97,9 @@ KERNEL void stem_rows(const struct picture picture, const int filters, const int
 KERNEL void stem_and_pool(const struct picture picture, const int filters, const int convolution_height, const int output_height,
                           const int output_width, void (*convolution_row)(struct product), struct product p, const int32_t *to,
                           float *scratch, float *output) {
-  const int slot = slot_floats(picture);
-  const ptrdiff_t kept = picture.segment + 16; /* a row of one filter */
-  float *const slots = scratch, *const rows = scratch + 5 * slot, *const buffer = rows + 3 * filters * kept + 16;
+  const int slot = picture.slot;
+  const ptrdiff_t kept = picture.row;
+  float *const slots = scratch, *const rows = scratch + picture.rows, *const buffer = scratch + picture.buffer;
   for (int y = 0; y < output_height; y++) {
     /* Picture rows 4y − 1 ... 4y + 3; the first is the last one of before. */
     if (y > 0) memcpy(slots, slots + 4 * slot, sizeof(float) * slot);
