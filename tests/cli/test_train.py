@@ -14,10 +14,14 @@ from shufflenet.errors import UserError
 SHORT = ("--recipe", "quickstart", "--set", "epochs=null", "--set", "iterations=3", "--set", "batch_size=4")
 
 
-def run(*arguments):
+def invoke(*arguments):
     result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return result
+
+
+def run(*arguments):
+    return invoke(*arguments).stdout
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,27 @@ def test_what_cannot_be_is_told_before_training(arguments, match, flowers, tmp_p
         run("train", flowers, *arguments, "-o", tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_small_pictures_need_no_flag_and_the_first_lines_say_what_happens(flowers, tmp_path):
+    folder = tmp_path / "run"
+    settings = ("--set", "batch_size=4", "--set", "iterations=3")
+    result = invoke("train", flowers, "--variant", "shufflenet_x0_25_g8", *settings, "-o", folder)
+    assert "taken at their own size, 40×36" in result.stderr
+    assert "recipe scratch-small" in result.stderr
+    assert "learns 2 classes from 18 pictures at 40×36: 3 iterations of 4" in " ".join(result.stdout.split())
+    assert "to go, evaluations apart" in result.stdout
+    net = shufflenet.load(folder)
+    assert net.metadata.preprocessing.size == (40, 36)
+    assert net.spec["stem"] == "small"
+
+
+def test_the_size_is_kept_in_the_checkpoint(flowers, tmp_path):
+    folder = tmp_path / "run"
+    result = invoke("train", flowers, "--variant", "shufflenet_x0_25_g8", *SHORT, "--size", "96x128", "-o", folder)
+    assert "pictures are enlarged 2.7 times to 96×128" in result.stderr
+    assert shufflenet.load(folder).metadata.preprocessing.size == (96, 128)
+    assert json.loads(run("evaluate", folder, flowers, "--json"))["pictures"] == 20
 
 
 def test_quickstart_trains_shows_and_begins_anew(tmp_path):

@@ -231,7 +231,9 @@ def test_a_classifier_s_rows_go_by_the_classes_names(run, make_recipe, training_
 
 
 def test_batches_that_cannot_be_made_are_refused(run):
-    with pytest.raises(UserError, match="batch_size is 512 and the data set has 256 pictures"):
+    with pytest.raises(
+        UserError, match="batch_size is 512 and the data set has 256 pictures; give --set batch_size=256"
+    ):
         run(batch_size=512)
     with pytest.raises(UserError, match="batch_size 32 cannot be dealt evenly to 1 processes in 3 parts"):
         run(accumulation=3)

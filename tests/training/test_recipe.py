@@ -65,7 +65,10 @@ def test_what_will_not_do_is_refused_by_name(setting, complaint):
 
 
 def test_unknown_recipes_and_files(tmp_path):
-    with pytest.raises(UserError, match="no recipe 'papr'; take paper, megvii, finetune, quickstart or a YAML file"):
+    with pytest.raises(
+        UserError,
+        match="no recipe 'papr'; take paper, megvii, finetune, scratch, scratch-small, quickstart or a YAML file",
+    ):
         read_recipe("papr")
     with pytest.raises(UserError, match=r"recipe .*none.yaml cannot be read: No such file"):
         read_recipe(tmp_path / "none.yaml")

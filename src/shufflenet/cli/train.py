@@ -27,14 +27,25 @@ def train(
         typer.Option("--from", help="Start from this trained network (a folder or Hub id) instead of a variant."),
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="paper, megvii, finetune, quickstart, or a YAML file that changes fields of one.")
-    ] = "paper",
+        str | None,
+        typer.Option(
+            help="paper, megvii, finetune, scratch, scratch-small, quickstart, or a YAML file that changes fields of one. Default: "
+            "paper from 100,000 pictures on, below that finetune with --from, else scratch or scratch-small."
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="The network's input, such as 128 or 96x160. Default: 224, or the pictures' own size up to 64."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
     ] = None,
     stem: Annotated[
-        Stem, typer.Option(help="imagenet (stride 4), or small (stride 1) for pictures of 28 to 64 pixels.")
-    ] = Stem.imagenet,
+        Stem | None,
+        typer.Option(help="imagenet (stride 4), or small (stride 1), the default for inputs of up to 64 pixels."),
+    ] = None,
     held_out: Annotated[
         float, typer.Option(help="Where the data has no test split: the share of each class that is held out for it.")
     ] = 0.1,
@@ -56,6 +67,8 @@ def train(
 
       shufflenet train ~/flowers --from user/shufflenet --recipe finetune -o runs/flowers
 
+      shufflenet train ~/flowers --variant shufflenet_x0_5_g3 --size 160 -o runs/flowers
+
       shufflenet train fashion-mnist --variant shufflenet_x0_5_g3 --stem small --recipe quickstart --set epochs=20 -o runs/clothes
 
       shufflenet train /data/imagenet --recipe paper --set mixed_precision=bf16 -o runs/imagenet --resume
@@ -65,18 +78,31 @@ def train(
     from rich.table import Table
 
     from shufflenet.checkpoints import load
+    from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import say
     from shufflenet.data import describe, open_dataset
+    from shufflenet.data.small import decode_small
     from shufflenet.training import read_recipe
     from shufflenet.training import train as run
+    from shufflenet.training.defaults import choose, rare_classes
     from shufflenet.training.recipe import merge, parse_setting
 
-    chosen = read_recipe(recipe, merge(*map(parse_setting, settings or ())))
+    overrides = merge(*map(parse_setting, settings or ()))
+    if recipe is not None:
+        read_recipe(recipe, overrides)
+    start = load(weights) if weights else variant
     training_set, test_set = (open_dataset(data, split, held_out=held_out) for split in ("train", "test"))
     if PartialState().is_main_process:
         say(f"to train on: {describe(training_set)}", stderr=True)
         say(f"to test on: {describe(test_set)}", stderr=True)
-    start = load(weights) if weights else variant
+    asked = {"size": parse_size(size) if size else None, "stem": stem.value if stem else None, "recipe": recipe}
+    choice = choose(training_set, trained=None if isinstance(start, str) else start.metadata.preprocessing, **asked)
+    chosen = read_recipe(choice.recipe, overrides)
+    training_set, test_set = (decode_small(part, choice.preprocessing.size) for part in (training_set, test_set))
+    rare = rare_classes(training_set.labels, training_set.classes)
+    if PartialState().is_main_process:
+        for remark in (*choice.remarks, *([rare] if rare else [])):
+            say(remark, stderr=True)
     console = Console()
     training = run(
         chosen,
@@ -84,7 +110,8 @@ def train(
         test_set,
         start,
         output,
-        stem=stem.value,
+        stem=choice.stem,
+        preprocessing=choice.preprocessing,
         resume=resume,
         trackers=tuple(trackers or ("tensorboard",)),
         console=None if json else console,

@@ -109,7 +109,8 @@ def count_iterations(recipe: Recipe, pictures: int, processes: int) -> int:
     """How many iterations the recipe takes on so many pictures. Raises UserError if its batch cannot be made."""
     if recipe.batch_size > pictures:
         raise UserError(
-            f"batch_size is {recipe.batch_size} and the data set has {pictures} pictures; set batch_size to that or less"
+            f"batch_size is {recipe.batch_size} and the data set has {pictures} pictures; "
+            f"give --set batch_size={pictures} or less, or another --recipe"
         )
     parts = recipe.accumulation * processes
     if recipe.batch_size % parts:

@@ -21,6 +21,8 @@ class Terminal:
         self.batch_size = recipe.batch_size
         self.epochs = iterations * recipe.batch_size / pictures
         self.pictures = pictures
+        self.iterations = iterations
+        self.said_time = False
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]:.2f}/{task.fields[epochs]:.4g}"),
             BarColumn(),
@@ -44,6 +46,13 @@ class Terminal:
         self.bar.stop()
 
     def logged(self, progress: RunProgress, figures: Mapping[str, float]) -> None:
+        if not self.said_time:
+            self.said_time = True
+            left = (self.iterations - progress.iteration) * self.batch_size / max(progress.images_per_second, 1e-9)
+            self.bar.console.print(
+                f"{progress.images_per_second:.0f} images/s: about {_duration(left)} to go, evaluations apart",
+                highlight=False,
+            )
         # A line has 80 columns: a loss's parts are the trackers' affair.
         shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items() if name in ("loss", "error"))
         self.bar.update(
@@ -57,6 +66,11 @@ class Terminal:
         epoch = progress.evaluations[-1]["epoch"]
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
         self.bar.console.print(f"epoch {epoch:.4g}: {shown}", highlight=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} seconds" if minutes < 2 else f"{minutes:.0f} minutes" if hours < 2 else f"{hours:.1f} hours"
 
 
 class Trackers:

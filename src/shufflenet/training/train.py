@@ -80,6 +80,7 @@ def train(
     with ExitStack() as stack:
         watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
         if console and accelerator.is_main_process:
+            _say_what_will_happen(net, recipe, len(training_set), iterations, accelerator, console)
             _say_learning_rate(recipe, console)
             watching.append(stack.enter_context(Terminal(recipe, len(training_set), iterations, console)))
         result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
@@ -145,6 +146,24 @@ def _with_classes(net: Network, classes: tuple[str, ...]) -> Network:
     twin.load_state_dict(state)
     twin.metadata = replace(net.metadata, classes=classes)
     return twin
+
+
+def _say_what_will_happen(
+    net: Network, recipe: Recipe, pictures: int, iterations: int, accelerator: Accelerator, console: Console
+) -> None:
+    height, width = net.metadata.preprocessing.size
+    device = (
+        torch.cuda.get_device_name()
+        if accelerator.device.type == "cuda"
+        else f"{torch.get_num_threads()} processor threads"
+    )
+    epochs = iterations * recipe.batch_size / pictures
+    console.print(
+        f"{net.spec['name']} learns {len(net.metadata.classes)} classes from {pictures:,} pictures at {height}×{width}: "
+        f"{iterations:,} iterations of {recipe.batch_size} ({epochs:.3g} epochs) on {accelerator.num_processes} × {device}",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _say_learning_rate(recipe: Recipe, console: Console) -> None:
