@@ -46,6 +46,12 @@ def train(
         Stem | None,
         typer.Option(help="imagenet (stride 4), or small (stride 1), the default for inputs of up to 64 pixels."),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from this trained network's probabilities too: a folder or Hub id that knows the same classes."
+        ),
+    ] = None,
     held_out: Annotated[
         float, typer.Option(help="Where the data has no test split: the share of each class that is held out for it.")
     ] = 0.1,
@@ -98,11 +104,11 @@ def train(
     asked = {"size": parse_size(size) if size else None, "stem": stem.value if stem else None, "recipe": recipe}
     choice = choose(training_set, trained=None if isinstance(start, str) else start.metadata.preprocessing, **asked)
     chosen = read_recipe(choice.recipe, overrides)
-    training_set, test_set = (decode_small(part, choice.preprocessing.size) for part in (training_set, test_set))
     rare = rare_classes(training_set.labels, training_set.classes)
     if PartialState().is_main_process:
         for remark in (*choice.remarks, *([rare] if rare else [])):
             say(remark, stderr=True)
+    training_set, test_set = (decode_small(part, choice.preprocessing.size) for part in (training_set, test_set))
     console = Console()
     training = run(
         chosen,
@@ -112,6 +118,7 @@ def train(
         output,
         stem=choice.stem,
         preprocessing=choice.preprocessing,
+        teacher=load(teacher) if teacher else None,
         resume=resume,
         trackers=tuple(trackers or ("tensorboard",)),
         console=None if json else console,

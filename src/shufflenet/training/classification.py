@@ -15,6 +15,7 @@ from shufflenet import checkpoints
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import PictureDataset, augment, prepare
 from shufflenet.nets import Network
+from shufflenet.training.distillation import Teacher, distillation_loss
 from shufflenet.training.evaluate import Evaluation, evaluate_inputs
 from shufflenet.training.recipe import Recipe
 
@@ -26,7 +27,15 @@ class Classification:
     best_figure = "top1_error"
     higher_is_better = False
 
-    def __init__(self, net: Network, recipe: Recipe, training_set: PictureDataset, test_set: PictureDataset) -> None:
+    def __init__(
+        self,
+        net: Network,
+        recipe: Recipe,
+        training_set: PictureDataset,
+        test_set: PictureDataset,
+        teacher: Network | None = None,
+    ) -> None:
+        self.teacher = Teacher(teacher, net.metadata) if teacher else None
         self.net = net
         self.recipe = recipe
         preprocessing = net.metadata.preprocessing
@@ -46,8 +55,14 @@ class Classification:
         """The loss to minimise, and what to show beside it: the share of the batch's pictures that were wrong, in %."""
         images, labels = batch
         images, targets = self.mix(images, labels)
-        logits = net(images.contiguous(memory_format=self.memory_format))
+        images = images.contiguous(memory_format=self.memory_format)
+        logits = net(images)
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
+        if self.teacher is not None:
+            share = self.recipe.distillation_share
+            wanted = self.teacher.to(images.device)(images)
+            apart = distillation_loss(logits, wanted, self.recipe.distillation_temperature)
+            loss = (1 - share) * loss + share * apart
         return loss, {"error": 100 * (logits.detach().argmax(1) != labels).float().mean()}
 
     def evaluate(self, net: nn.Module, accelerator: Accelerator) -> dict[str, float]:

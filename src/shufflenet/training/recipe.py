@@ -28,6 +28,8 @@ class Recipe:
     For small data: `ema_decay` keeps a running average of the weights, which then is what is evaluated and saved; `mixup` and
     `cutmix` are the alphas of arXiv 1710.09412 and 1905.04899 (0: off; with both, one is drawn each iteration); `freeze` names
     modules that stay as they are ("stem", "stage2", …); `freeze_batch_norm` keeps BN's statistics.
+    With a teacher, `distillation_share` of the loss is the distance to its probabilities at `distillation_temperature`
+    (arXiv 1503.02531); without one both are passed over.
     `training_side_share` makes training crops smaller than the network's input: a random crop shows objects larger than the centre
     crop does, so 0.8 (128 for an input of 160) costs no accuracy and a third of the time (arXiv 1906.06423).
     After the last iteration, `bn_reestimation_iterations` batches take BN's statistics anew at the final weights.
@@ -52,6 +54,8 @@ class Recipe:
     )
     mixup: float = 0.0
     cutmix: float = 0.0
+    distillation_temperature: float = 4.0
+    distillation_share: float = 0.5
     ema_decay: float | None = None
     freeze: tuple[str, ...] = ()
     freeze_batch_norm: bool = False
@@ -80,6 +84,7 @@ class Recipe:
             "checkpoint_iterations",
             "keep_checkpoints",
             "gradient_clip",
+            "distillation_temperature",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -95,6 +100,8 @@ class Recipe:
         ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must not be below 0")
+        if not 0 <= self.distillation_share <= 1:
+            raise UserError(f"distillation_share is {self.distillation_share}; it is a share of the loss, from 0 to 1")
         if not 0 < self.training_side_share <= 1:
             raise UserError(f"training_side_share is {self.training_side_share}; it is above 0 and at most 1")
         for name in ("momentum", "label_smoothing", "ema_decay"):

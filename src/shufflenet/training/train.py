@@ -47,6 +47,7 @@ def train(
     *,
     stem: Stem = "imagenet",
     preprocessing: Preprocessing | None = None,
+    teacher: Network | None = None,
     resume: bool = False,
     trackers: tuple[str, ...] = ("tensorboard",),
     console: Console | None = None,
@@ -56,6 +57,7 @@ def train(
     """Train a network of `variant` by the recipe, into a run folder: what `load` reads, result.json, report.html, checkpoints/, best/.
 
     `variant` may be a trained network to start from. Its classifier's rows go by the classes' names: new classes get new rows.
+    `teacher` is a network that knows the same classes, whose probabilities are learned beside the labels.
     `preprocessing` is by default the network's, else the data set's. `resume` goes on from the last checkpoint in the folder, or begins.
     `trackers` are any that Accelerate knows, for the accelerator that is made where none is given. Progress is shown on `console`. Under
     `accelerate launch` every process calls this. Raises UserError for a folder that holds another run, and whatever `fit` raises.
@@ -71,12 +73,13 @@ def train(
         "variant": net.spec["name"],
         "classes": list(net.metadata.classes),
         "size": list(net.metadata.preprocessing.size),
+        **({"teacher": teacher.spec["name"]} if teacher else {}),
         **to_dict(recipe),
     }
     if accelerator.is_main_process:
         open_run(folder, net, settings, recipe, resume=resume)
     accelerator.wait_for_everyone()
-    task = Classification(net, recipe, training_set, test_set)
+    task = Classification(net, recipe, training_set, test_set, teacher)
     with ExitStack() as stack:
         watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
         if console and accelerator.is_main_process:

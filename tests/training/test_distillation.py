@@ -1,0 +1,54 @@
+"""A student learns what its teacher says, whatever the order of the teacher's classes and its normalisation."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from shufflenet.errors import UserError
+from shufflenet.training import train
+from shufflenet.training.distillation import Teacher, distillation_loss
+
+
+def test_the_loss_is_hinton_s():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 7), torch.randn(5, 7)
+    p, q = (teacher / 3).softmax(1), (student / 3).softmax(1)
+    expected = 9 * sum((p[i, k] * (p[i, k] / q[i, k]).log()).item() for i in range(5) for k in range(7)) / 5
+    assert distillation_loss(student, teacher, 3.0).item() == pytest.approx(expected, rel=1e-5)
+    assert distillation_loss(teacher, teacher, 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_answers_for_the_student_s_classes_and_inputs(make_net):
+    net = make_net().eval()
+    torch.nn.init.normal_(net.classifier.weight)
+    student = replace(
+        net.metadata,
+        classes=tuple(reversed(net.metadata.classes)),
+        preprocessing=replace(net.metadata.preprocessing, mean=(0.5,), std=(0.25,)),
+    )
+    pixels = torch.rand(3, 1, 28, 28)
+    own = net.metadata.preprocessing
+    expected = net((pixels - own.mean[0]) / own.std[0]).flip(1)
+    found = Teacher(net, student)((pixels - 0.5) / 0.25)
+    assert torch.allclose(found, expected, atol=1e-4)
+    with pytest.raises(UserError, match="the teacher does not know unicorn"):
+        Teacher(net, replace(student, classes=("unicorn", "coat")))
+
+
+def test_a_student_comes_closer_to_its_teacher(make_net, make_recipe, training_set, test_set, tmp_path):
+    """By the teacher alone, without labels: it ends nearer to it than it began."""
+    teacher = train(
+        make_recipe(iterations=40), training_set, test_set, make_net(), tmp_path / "teacher", trackers=()
+    ).net
+    inputs = (test_set.images.float() / 255 - 0.286) / 0.353
+
+    def apart(net):
+        with torch.no_grad():
+            return distillation_loss(net.eval()(inputs), teacher.eval()(inputs), 4.0).item()
+
+    recipe = make_recipe(iterations=40, distillation_share=1.0)
+    start = make_net(stage_channels=(8, 16, 32))
+    before = apart(start)
+    student = train(recipe, training_set, test_set, start, tmp_path / "student", teacher=teacher, trackers=()).net
+    assert apart(student) < 0.7 * before
