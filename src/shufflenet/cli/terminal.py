@@ -1,5 +1,6 @@
 """How every verb prints: text as it is, square brackets and all, and tables whose names are never cut."""
 
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,5 +87,5 @@ def _width(table: Table) -> int:
 def print_what_bytes_allow() -> None:
     """Let names that are not UTF-8 come out as the bytes that they are, instead of ending in an error."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

@@ -140,12 +140,14 @@ def open_class_folders(root: Path, *, single_class: bool = False) -> FileDataset
     passed_over: Counter[str] = Counter()
     for label, folders in enumerate(classes.values()):
         found = []
+        passed_over_here: Counter[str] = Counter()
         for folder in folders:
             listing = list_pictures(root / folder)
             found += [os.path.join(folder, path) for path in listing.pictures]
-            passed_over += listing.passed_over
+            passed_over_here += listing.passed_over
+        passed_over += passed_over_here
         if not found:
-            there = describe_passed_over(listing.passed_over)
+            there = describe_passed_over(passed_over_here)
             raise UserError(
                 f"class folder {root / folders[0]} has no pictures ({', '.join(sorted(SUFFIXES))}"
                 f"{f'; {there}' if there else ''}); fill it or remove it"

@@ -85,11 +85,11 @@ def choose_anchors(
     kept = np.flatnonzero(shares >= min(SMALLEST_SHARE, shares.max()))
     nearest = kept[np.abs(wanted[:, None] - kept).argmin(1)]
     anchors = []
-    for level in kept:
+    for level in kept.tolist():
         own = boxes[nearest == level]
         clusters = cluster(own, min(per_level, len(np.unique(own, axis=0))))
         anchors.append(tuple((round(float(width), 1), round(float(height), 1)) for width, height in clusters))
-    return tuple(strides[level] for level in kept), tuple(anchors)
+    return tuple(strides[level] for level in kept.tolist()), tuple(anchors)
 
 
 def anchor_grid(config: OneStageConfig) -> np.ndarray:

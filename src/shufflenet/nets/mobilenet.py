@@ -63,7 +63,7 @@ class MobileNet(Network):
             layers = []
         self.stem, self.stage2, self.stage3, self.stage4 = stages
         self.classifier = nn.Linear(previous_channels, num_classes)
-        self.feature_channels = {
+        self.feature_channels: dict[str, int] = {
             name: int(blocks[-1][0] * config.scale) for name, blocks in zip(self.intermediates, BLOCKS, strict=True)
         }
         self.feature_strides = {name: (1 if small else 4) * 2**i for i, name in enumerate(self.intermediates)}

@@ -176,7 +176,9 @@ class Skeleton(Network):
         )
         self.stage2, self.stage3, self.stage4 = stages
         self.classifier = nn.Linear(stage_channels[-1], num_classes, bias=classifier_bias)
-        self.feature_channels = dict(zip(self.intermediates, (stem_channels, *stage_channels), strict=True))
+        self.feature_channels: dict[str, int] = dict(
+            zip(self.intermediates, (stem_channels, *stage_channels), strict=True)
+        )
         self.feature_strides = {name: (1 if small else 4) * 2**i for i, name in enumerate(self.intermediates)}
         initialize(self)
 

@@ -74,6 +74,7 @@ def train(
     from shufflenet.cli.terminal import print_json, say
     from shufflenet.detection import detector_cost, detector_for, open_split, recipes_for, train_detector
     from shufflenet.detection.coco import dataset_name
+    from shufflenet.detection.recipe import DetectionRecipe
     from shufflenet.errors import UserError
     from shufflenet.nets import create
     from shufflenet.training.recipe import merge, parse_setting, read_recipe
@@ -84,6 +85,7 @@ def train(
         raise UserError(f"{data} is one split; name the annotations to evaluate on with --test")
     overrides = merge(*map(parse_setting, settings or ()))
     chosen = read_recipe(recipe or ("finetune" if weights else "scratch"), overrides, recipes_for(layout))
+    assert isinstance(chosen, DetectionRecipe)
     fields: dict[str, Any] = merge(*map(parse_setting, detector_settings or ()))
     if layout == "ssdlite":
         if short_side is not None:

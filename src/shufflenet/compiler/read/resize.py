@@ -135,10 +135,12 @@ def transposed_convolution(node: Node, reader: Reader) -> Value:
 def _transposed_window(node: Node, kernel: Pair, size: Pair) -> tuple[Pair, Pair, tuple[list[int], list[int]]]:
     """Stride, dilation, and what is cut off the whole result before and after; a negative cut adds rows of nothing."""
     attributes = node.attributes
-    stride, dilation, extra = (
-        tuple(attributes.get(name) or (default, default))
-        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
-    )
+
+    def pair(name: str, default: int) -> Pair:
+        rows, columns = attributes.get(name) or (default, default)
+        return rows, columns
+
+    stride, dilation, extra = pair("strides", 1), pair("dilations", 1), pair("output_padding", 0)
     whole = [stride[a] * (size[a] - 1) + dilation[a] * (kernel[a] - 1) + 1 for a in (0, 1)]
     wanted = attributes.get("output_shape")
     automatic = attributes.get("auto_pad", "NOTSET")

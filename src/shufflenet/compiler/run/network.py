@@ -73,7 +73,7 @@ class Network:
             raise ValueError(f"the network does not keep {count} pictures apart; give it one at a time")
         return [np.empty((count, *output.shape), np.float32) for output in self.signature.outputs]
 
-    def run_rgb8(self, pixels: np.ndarray) -> np.ndarray:
+    def run_rgb8(self, pixels: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """The output for one picture: uint8 (height, width, 3), RGB, of the network's size; its rows may lie apart."""
         if self._run_rgb8 is None:
             raise ValueError("the network was compiled without preprocessing; give compile_onnx its `pixels`")
