@@ -207,7 +207,7 @@ class TestDamagedFolders:
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
-        ({"size": (0, 4)}, "size is"),
+        ({"size": (0, 4)}, "is no picture size"),
         ({"short_side": 100}, "too small to crop 224×224"),
         ({"mean": (0.5,)}, "has 1 means and 3 deviations"),
         ({"channel_order": "grey"}, "grey input has 1 channels"),
@@ -235,3 +235,7 @@ def test_metadata_survives_json(size, spare, order, value, classes):
     preprocessing = Preprocessing(size, short_side, (value,) * channels, (value,) * channels, order)
     metadata = Metadata(preprocessing, tuple(classes), {"value": value})
     assert Metadata.from_json(json.loads(json.dumps(metadata.to_json()))) == metadata
+
+
+def test_a_whole_number_is_a_square():
+    assert Preprocessing(96, 112) == Preprocessing((96, 96), 112)

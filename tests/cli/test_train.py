@@ -119,7 +119,7 @@ def test_the_size_is_kept_in_the_checkpoint(flowers, tmp_path):
 def test_quickstart_trains_shows_and_begins_anew(tmp_path):
     folder = tmp_path / "quickstart"
     output = run("quickstart", "-o", folder, "--set", "epochs=0.05")
-    assert "of the 1,000 test pictures told right" in output
+    assert "of the 1,000 test pictures classified correctly" in output
     assert output.count("%") >= 18  # six pictures, three guesses each
     record = json.loads(run("quickstart", "-o", folder, "--set", "epochs=0.05", "--json"))
     assert record["training_pictures"] == 6000

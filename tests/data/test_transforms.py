@@ -60,7 +60,7 @@ def test_channel_orders(photo):
 
 
 def test_bgr_from_0_to_255_without_normalisation(photo):
-    """Megvii's checkpoints (PAPER.md's table)."""
+    """Megvii's checkpoints (converters/megvii.py)."""
     megvii = Preprocessing((32, 32), 32, (0.0,) * 3, (1 / 255,) * 3, "BGR")
     picture = photo(32, 32)
     expected = np.asarray(picture)[:, :, ::-1].transpose(2, 0, 1)

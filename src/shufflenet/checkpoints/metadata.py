@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from shufflenet.errors import UserError
+from shufflenet.nets import VariantError, height_width
 
 ChannelOrder = Literal["RGB", "BGR", "grey", "other"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -15,10 +16,10 @@ PICTURE_CHANNELS = {"RGB": 3, "BGR": 3, "grey": 1}
 class Preprocessing:
     """How a picture becomes the network's input; the defaults are ImageNet's, as the paper evaluates (section 4).
 
-    The picture is resized so that its shorter side is `short_side` pixels and its centre is cropped to `size` (height, width);
-    with `short_side=None` it is resized straight to `size`. Then (value - mean) / std for each channel, with values from 0 to 1, in
-    the network's `channel_order`. "other" stands for inputs that no picture file holds (depth, more than three bands), whose
-    order is the caller's own. Raises UserError for values that cannot be.
+    The picture is resized so that its shorter side is `short_side` pixels and its centre is cropped to `size`: (height, width), or
+    one number for a square. With `short_side=None` it is resized straight to `size`. Then (value - mean) / std for each channel,
+    with values from 0 to 1, in the network's `channel_order`. "other" stands for inputs that no picture file holds (depth, more
+    than three bands), whose order is the caller's own. Raises UserError for values that cannot be.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -29,8 +30,10 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise UserError(f"preprocessing size is {self.size}; it is (height, width), each at least 1")
+        try:
+            object.__setattr__(self, "size", height_width(self.size))
+        except VariantError as error:
+            raise UserError(f"preprocessing size: {error}") from error
         if self.short_side is not None and self.short_side < max(self.size):
             raise UserError(
                 f"preprocessing short_side is {self.short_side}, too small to crop {self.size[0]}×{self.size[1]} from; "

@@ -74,11 +74,9 @@ def bench(
     import json as json_module
     from contextlib import nullcontext
 
-    import rich
-    from rich.console import Console
-
     from shufflenet.atomic import write_text, writing
     from shufflenet.cli.options import parse_size
+    from shufflenet.cli.terminal import console, print_json, print_whole
     from shufflenet.errors import UserError
 
     if table8 == bool(src):
@@ -95,7 +93,7 @@ def bench(
     if plot and plot.suffix not in PLOTS:
         raise UserError(f"{plot} cannot be drawn; a plot's name ends in {', '.join(PLOTS)}")
     pictures = parse_size(size) if size else None
-    with nullcontext() if json else Console(stderr=True).status("starting") as status:
+    with nullcontext() if json else console(stderr=True).status("starting") as status:
         progress: Progress = status.update if status else lambda _: None
         if table8:
             result = _measure_table8(runtimes, threads, rounds, progress)
@@ -109,18 +107,16 @@ def bench(
         with writing(plot) as temporary:
             result.plot(temporary)
     if json:
-        rich.print_json(data=result.record)
+        print_json(result.record)
         return
     for part in result.shown:
-        rich.print(part)
+        print_whole(part)
 
 
 def _measure_network(
     src: str, runtimes: str, size: tuple[int, int] | None, threads: int, rounds: int, progress: Progress
 ) -> Result:
     from functools import partial
-
-    from rich.markup import escape
 
     from shufflenet.deploy.bench import bench as measure
     from shufflenet.deploy.bench import select
@@ -133,7 +129,7 @@ def _measure_network(
     done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
     if not done.rows:
         raise UserError(f"nothing was measured; {'; '.join(absent.reason for absent in done.absent)}")
-    notes = [f"not measured: {absent.runtime}: {escape(absent.reason)}" for absent in done.absent]
+    notes = [f"not measured: {absent.runtime}: {absent.reason}" for absent in done.absent]
     return Result(done.to_json(), [_table(done), *notes], partial(plot_bench, done))
 
 
@@ -206,7 +202,6 @@ def _table(done: "Bench") -> "Table":
 
 
 def _layer_table(done: "Layers") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -228,7 +223,7 @@ def _layer_table(done: "Layers") -> "Table":
         table.add_column(heading, footer=footer, justify="right")
     table.add_column("step", footer="all", overflow="fold")
     for step in done.steps:
-        table.add_row(*cells(step), escape(step.comment))
+        table.add_row(*cells(step), step.comment)
     return table
 
 

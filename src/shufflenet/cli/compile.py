@@ -38,10 +38,9 @@ def compile(
     """
     import shutil
 
-    import rich
-
     from shufflenet.atomic import writing_into
     from shufflenet.cli.options import parse_size
+    from shufflenet.cli.terminal import print_json, say
     from shufflenet.compiler.c.emit import main_program
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
@@ -49,7 +48,8 @@ def compile(
     from shufflenet.errors import UserError
 
     if build:
-        compile_command(build)  # an unknown target is refused before anything is written
+        # An unknown target is refused before anything is written.
+        compile_command(build)
     compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
     source, plan = compiled.source, compiled.plan
     names = [f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c"]
@@ -74,8 +74,8 @@ def compile(
         "multiply_adds": plan.multiply_adds,
     }
     if json:
-        rich.print_json(data={"files": [str(path) for path in written], **figures})
+        print_json({"files": [str(path) for path in written], **figures})
         return
-    rich.print(f"wrote {', '.join(map(str, written))}")
-    rich.print(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")
-    rich.print(f"weights {plan.weights.nbytes:,} bytes, {plan.multiply_adds:,} multiply-adds")
+    say(f"wrote {', '.join(map(str, written))}")
+    say(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")
+    say(f"weights {plan.weights.nbytes:,} bytes, {plan.multiply_adds:,} multiply-adds")

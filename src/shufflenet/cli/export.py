@@ -43,13 +43,12 @@ def export(
 
       shufflenet export runs/flowers --format ncnn -o exported --with-preprocessing
     """
+    import json as json_format
     from contextlib import nullcontext
-
-    import rich
-    from rich.console import Console
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.options import parse_size
+    from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.deploy.export import export as write
     from shufflenet.deploy.source import Source
 
@@ -61,16 +60,16 @@ def export(
         open_size=open_size,
         fold_batch_norm=fold_batch_norm or format != "onnx",  # the other converters would do it themselves
     )
-    with nullcontext() if json else Console(stderr=True).status("starting") as status:
+    with nullcontext() if json else console(stderr=True).status("starting") as status:
         progress = status.update if status else lambda _: None
         done = write(source, format, output, overwrite=overwrite, progress=progress)
     if json:
-        rich.print_json(done.record.read_text(encoding="utf-8"))
+        print_json(json_format.loads(done.record.read_text(encoding="utf-8")))
         return
     parity = done.parity
-    rich.print(f"wrote {', '.join(map(str, done.files))}: {done.bytes:,} bytes")
-    rich.print(
+    say(f"wrote {', '.join(map(str, done.files))}: {done.bytes:,} bytes")
+    say(
         f"{done.runtime} on {parity.pictures} pictures: largest difference from torch {parity.max_relative_difference:.1e} of the "
         f"largest result, same best class for {parity.top1_agreement:.0%}"
     )
-    rich.print(f"its input, preprocessing and classes are in {done.record}")
+    say(f"its input, preprocessing and classes are in {done.record}")

@@ -31,26 +31,26 @@ def table(
 
       shufflenet paper table 8 --json
     """
-    import rich
     from rich.table import Table
 
+    from shufflenet.cli.terminal import print_json, print_whole, say
     from shufflenet.paper.results import read_results
     from shufflenet.paper.tables import table as make_table
 
     view = make_table(number, read_results(results))
     if json:
-        rich.print_json(data=view.to_json())
+        print_json(view.to_json())
         return
     shown = Table(title=view.title, box=None, header_style="bold", title_justify="left", pad_edge=False)
     for index, heading in enumerate(view.headings):
-        shown.add_column(heading.text, justify="right" if index else "left", vertical="bottom")
+        shown.add_column(heading.text, justify="right" if index else "left", vertical="bottom", no_wrap=not index)
     for block in view.written():
         for row in block:
             shown.add_row(*row)
         shown.add_section()
-    rich.print(shown)
+    print_whole(shown)
     for note in view.notes:
-        rich.print(note)
+        say(note)
 
 
 @app.command("report")
@@ -71,13 +71,12 @@ def report(
 
       shufflenet paper report -o paper.html --markdown docs/paper.md
     """
-    import rich
-
+    from shufflenet.cli.terminal import say
     from shufflenet.paper.report import write_report
     from shufflenet.paper.results import read_results
 
     write_report(read_results(results), output, markdown)
-    rich.print(f"wrote {output}" + (f" and {markdown}" if markdown else ""))
+    say(f"wrote {output}" + (f" and {markdown}" if markdown else ""))
 
 
 @app.command("run")
@@ -112,9 +111,8 @@ def run(
 
       shufflenet paper run table3 --data fashion-mnist --recipe experiments/fashion-mnist.yaml --stem small --rows '*x0_25*'
     """
-    import rich
-
     from shufflenet.cli.options import parse_paper_table
+    from shufflenet.cli.terminal import print_json, say
     from shufflenet.paper.run import Experiment, read_record, run_here, run_jobs, select_rows
     from shufflenet.training.recipe import parse_setting
 
@@ -125,12 +123,12 @@ def run(
         for text in cluster_parameters or []:
             parameters |= parse_setting(text)
         jobs = run_jobs(experiment, chosen, range(seeds), cluster=cluster, parameters=parameters)
-        rich.print(f"{len(jobs)} jobs of {len(chosen)} rows: {', '.join(job.job_id for job in jobs) or 'all are done'}")
+        say(f"{len(jobs)} jobs of {len(chosen)} rows: {', '.join(job.job_id for job in jobs) or 'all are done'}")
         if cluster == "local":
             for job in jobs:
                 job.result()
-    elif not run_here(experiment, chosen, range(seeds), (lambda _: None) if json else rich.print):
-        rich.print("stopped; the same command goes on from here")
+    elif not run_here(experiment, chosen, range(seeds), (lambda _: None) if json else say):
+        say("stopped; the same command goes on from here")
         return
     if json:
-        rich.print_json(data=[read_record(experiment, variant) for variant in chosen])
+        print_json([read_record(experiment, variant) for variant in chosen])

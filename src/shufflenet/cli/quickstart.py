@@ -32,11 +32,12 @@ def quickstart(
     from pathlib import Path
 
     import torch
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.halfblocks import half_blocks
+    from shufflenet.cli.terminal import console, print_json, print_whole, say
     from shufflenet.data import open_dataset, prepare
     from shufflenet.errors import UserError
     from shufflenet.training import read_recipe, train
@@ -47,15 +48,15 @@ def quickstart(
         if not (folder / "recipe.yaml").exists():
             raise UserError(f"{folder} is not a folder of `shufflenet quickstart`; choose another with -o")
         shutil.rmtree(folder)
-    console = Console()
+    shown_on = console()
     recipe = read_recipe("quickstart", merge(*map(parse_setting, settings or ())))
     training_set, test_set = open_dataset(DATA, "train"), open_dataset(DATA, "test")
-    training = train(recipe, training_set, test_set, VARIANT, folder, stem="small", console=None if json else console)
+    training = train(recipe, training_set, test_set, VARIANT, folder, stem="small", console=None if json else shown_on)
     if not training.finished:
-        console.print("stopped; call it again to begin anew")
+        say("stopped; call it again to begin anew")
         return
     if json:
-        console.print_json(data=training.record)
+        print_json(training.record)
         return
     assert training.evaluation is not None
     net = load(folder)
@@ -67,14 +68,13 @@ def quickstart(
         with torch.inference_mode():
             best = net(inputs[number][0][None]).softmax(1)[0].topk(3)
         guesses = [(test_set.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
-        mark = "[green]✓[/green]" if guesses[0][0] == test_set.classes[label] else "[red]✗[/red]"
+        mark = Text("✓", "green") if guesses[0][0] == test_set.classes[label] else Text("✗", "red")
         words = "\n".join(f"{name} {probability:.1%}" for name, probability in guesses)
         # Without colours the blocks would be so many bars.
-        shown = half_blocks(picture) if console.color_system else test_set.name(number)
-        table.add_row(shown, f"{mark} {test_set.classes[label]}\n\n{words}")
-    console.print(table)
-    console.print(
-        f"{100 - training.evaluation.top1_error:.1f}% of the 1,000 test pictures told right. The network is in {folder}, "
-        f"what became of it in {folder}/report.html; `shufflenet predict {folder} PICTURE...` tells more.",
-        highlight=False,
+        shown = half_blocks(picture) if shown_on.color_system else test_set.name(number)
+        table.add_row(shown, Text.assemble(mark, f" {test_set.classes[label]}\n\n{words}"))
+    print_whole(table)
+    say(
+        f"{100 - training.evaluation.top1_error:.1f}% of the 1,000 test pictures classified correctly. The network is in {folder}, "
+        f"its report in {folder}/report.html; `shufflenet predict {folder} PICTURE...` classifies your own pictures."
     )

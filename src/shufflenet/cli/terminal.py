@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -68,6 +68,14 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, tit
     console(width=max(out.width, _width(table))).print(table, crop=False)
     if left_out := [column.heading for number, column in enumerate(columns) if number not in shown]:
         say(f"left out, for want of room: {', '.join(left_out)}; a wider terminal or --json shows all", stderr=True)
+
+
+def print_whole(renderable: RenderableType) -> None:
+    """Print a table as it was made: columns that may wrap do, on lines of at least the width at which nothing is cut."""
+    out, wide = console(), console(width=WIDE)
+    measured = Measurement.get(wide, wide.options, renderable)
+    width = max(out.width, measured.minimum) if out.is_terminal else measured.maximum
+    console(width=width).print(renderable, crop=False, no_wrap=False, soft_wrap=False)
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Sequence[int], title: str | None) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.onnx.symbolic_helper import parse_args
 
 from shufflenet import atomic
 from shufflenet.detection.detector import Detector
@@ -73,6 +74,19 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     )
 
 
+@parse_args("v", "i")
+def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
+    """The operator that the exporter which traces lacks. It knows no size of `x`, [n, c, h, w], so the shapes do without."""
+
+    def reshape(value: Any, *shape: int) -> Any:
+        return graph.op("Reshape", value, graph.op("Constant", value_t=torch.tensor(shape)))
+
+    pixels = graph.op("Transpose", reshape(x, 0, 0, -1), perm_i=[0, 2, 1])
+    dealt = graph.op("Transpose", reshape(pixels, 0, 0, groups, -1), perm_i=[0, 1, 3, 2])
+    channels = graph.op("Transpose", reshape(dealt, 0, 0, -1), perm_i=[0, 2, 1])
+    return graph.op("Reshape", channels, graph.op("Shape", x))
+
+
 def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: Any) -> Path:
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it")
@@ -82,6 +96,7 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
         warnings.simplefilter("ignore")
         try:
             # torchvision registers its operators with the exporter that traces.
+            torch.onnx.register_custom_op_symbolic("aten::channel_shuffle", _channel_shuffle, OPSET)
             torch.onnx.export(model, (example,), temporary, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error

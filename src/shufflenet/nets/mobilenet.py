@@ -1,12 +1,10 @@
 """MobileNet v1 (arXiv 1704.04861), the paper's main rival (Tables 5, 7 and 8)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from shufflenet.nets.network import Network
-from shufflenet.nets.shufflenet import Stem, convolution, initialize
+from shufflenet.nets.shufflenet import Staged, Stem, convolution, initialize
 
 # Output channels and stride of each depthwise separable block at 1.0×: arXiv 1704.04861, Table 1.
 BLOCKS = (
@@ -34,14 +32,12 @@ def separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
     )
 
 
-class MobileNet(Network):
-    """[n, in_channels, h, w] → logits [n, num_classes].
+class MobileNet(Staged):
+    """[n, in_channels, h, w] → logits [n, num_classes]. Its features are the maps before each change of resolution.
 
     `stem="small"` starts at stride 1 and leaves out the first stride-2 block's stride, so that the last map has stride 8, as in a
     ShuffleNet with the small stem.
     """
-
-    intermediates: ClassVar = ("stem", "stage2", "stage3", "stage4")
 
     def __init__(
         self, config: MobileNetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
@@ -68,15 +64,3 @@ class MobileNet(Network):
         }
         self.feature_strides = {name: (1 if small else 4) * 2**i for i, name in enumerate(self.intermediates)}
         initialize(self)
-
-    def features(self, x: Tensor) -> dict[str, Tensor]:
-        """The maps before each change of resolution, by ShuffleNet's names: strides 4, 8, 16, 32."""
-        outputs = {}
-        for name in self.intermediates:
-            x = self.get_submodule(name)(x)
-            outputs[name] = x
-        return outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stage4(self.stage3(self.stage2(self.stem(x))))
-        return self.classifier(x.mean((2, 3)))

@@ -24,13 +24,11 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     [n, c, h, w] → [n, c, h, w]: output channel j·groups + i is input channel i·(c/groups) + j. `channel_shuffle(y, c // groups)`
     undoes it. Raises VariantError if `groups` does not divide c.
     """
-    channels, height, width = x.shape[1:]
+    channels = x.shape[1]
     if channels % groups:
         raise VariantError(f"{channels} channels cannot be shuffled in {groups} groups; choose a divisor of {channels}")
-    if torch.onnx.is_in_onnx_export():  # the exporter that traces lacks the operator
-        x = x.reshape(-1, groups, channels // groups, height, width)
-        return x.transpose(1, 2).reshape(-1, channels, height, width)
-    return F.channel_shuffle(x, groups)  # the same in one pass, whatever the memory format
+    # Reshape, transpose, reshape in one pass, whatever the memory format.
+    return F.channel_shuffle(x, groups)
 
 
 @dataclass(frozen=True)
@@ -147,14 +145,36 @@ class Unit(nn.Module):
         return torch.cat((shortcut, y) if self.shortcut_first else (y, shortcut), dim=1)
 
 
-class Skeleton(Network):
+class Staged(Network):
+    """What a stem, three stages and a linear classifier compute, whatever they are made of.
+
+    [n, in_channels, h, w] → logits [n, num_classes].
+    """
+
+    intermediates: ClassVar = ("stem", "stage2", "stage3", "stage4")
+    feature_channels: dict[str, int]
+    feature_strides: dict[str, int]
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """The named intermediates, each [n, feature_channels[name], ⌈h / stride⌉, ⌈w / stride⌉]."""
+        outputs = {}
+        for name in self.intermediates:
+            x = self.get_submodule(name)(x)
+            outputs[name] = x
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in self.intermediates:
+            x = self.get_submodule(name)(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+class Skeleton(Staged):
     """Table 1's frame, which ShuffleNet and its rivals of Table 4 share: stem, three stages of units, classifier.
 
     `stem="imagenet"` is the paper's (3×3 at stride 2, then max-pool: stride 4); `stem="small"` is 3×3 at stride 1, for pictures of
     28–64 pixels. [n, in_channels, h, w] → logits [n, num_classes].
     """
-
-    intermediates: ClassVar = ("stem", "stage2", "stage3", "stage4")
 
     def __init__(
         self,
@@ -181,18 +201,6 @@ class Skeleton(Network):
         )
         self.feature_strides = {name: (1 if small else 4) * 2**i for i, name in enumerate(self.intermediates)}
         initialize(self)
-
-    def features(self, x: Tensor) -> dict[str, Tensor]:
-        """The named intermediates, each [n, feature_channels[name], ⌈h / stride⌉, ⌈w / stride⌉]."""
-        outputs = {}
-        for name in self.intermediates:
-            x = self.get_submodule(name)(x)
-            outputs[name] = x
-        return outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stage4(self.stage3(self.stage2(self.stem(x))))
-        return self.classifier(x.mean((2, 3)))
 
 
 class ShuffleNet(Skeleton):
