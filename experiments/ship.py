@@ -1,6 +1,8 @@
 """Make a checkpoint that ships with the package from a training run: half-precision weights, with what that costs in its config.json.
 
-    python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8 [NOTE]
+    python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8 [NOTE [DATA]]
+
+DATA is where the data set lies, if the first part of the name is not what `open_dataset` calls it.
 
 Rounding moves the maps a little, so that batch normalization's statistics are taken anew at the rounded weights, over training data.
 
@@ -48,12 +50,13 @@ def in_half_precision(net: Network, data: str) -> Network:
         return checkpoints.load(checkpoints.save(half, Path(folder) / "half", dtype="float16"))
 
 
-def main(run: str, name: str, note: str = "") -> None:
+def main(run: str, name: str, note: str = "", place: str = "") -> None:
     data = name.partition("/")[0]
-    test_set = open_dataset(data, "test")
+    place = place or data
+    test_set = open_dataset(place, "test")
     net = checkpoints.load(run)
     full = evaluate(net, test_set)
-    net = in_half_precision(net, data)
+    net = in_half_precision(net, place)
     half = evaluate(net, test_set)
     print(f"{full.top1_error:.2f}% wrong of {full.pictures} in float32, {half.top1_error:.2f}% in float16")
     if half.top1_error > full.top1_error:
