@@ -23,19 +23,34 @@ from shufflenet.compiler.graph.elements import ELEMENTS, Element
 
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
-ElementType = Literal["float32"]
+ElementType = Literal["float32", "u8"]
 Batch = int | Literal["stacked", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
+class Quantization:
+    """What codes of one byte stand for: code q is the number (q − zero_point) · scale. `scale` is a float32 number."""
+
+    scale: float
+    zero_point: int
+
+    def __str__(self) -> str:
+        return f"(q − {self.zero_point}) · {self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
-    """`channels` planes of `height` × `width` numbers; a vector of n numbers is n planes of 1 × 1."""
+    """`channels` planes of `height` × `width` numbers; a vector of n numbers is n planes of 1 × 1.
+
+    A u8 tensor holds codes, and its quantization says of which numbers; a float32 tensor has none.
+    """
 
     name: str
     channels: int
     height: int
     width: int
     dtype: ElementType = "float32"
+    quantization: Quantization | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -137,6 +152,10 @@ class Convolution(Operation):
     `weight` names a constant (output channels, input channels / groups, kernel height, kernel width), `bias` one of (output
     channels,). `addend`, a residual, has the output's shape; it is added before the activation. A fully connected layer on C
     planes of H × W is the convolution whose kernel is H × W; a scale and shift of each channel is a depthwise one of 1 × 1.
+
+    `weight_scale` names a constant (output channels,): weights are whole multiples of it, none further than 128 from 0. Where the
+    input is codes, the weights are codes too (int8) and the bias is int32, in units of the input's scale times the weight's. Then
+    `rounded` is the quantization to which a sum is rounded before an addend is added.
     """
 
     input: View
@@ -148,6 +167,8 @@ class Convolution(Operation):
     groups: int = 1
     addend: View | None = None
     activation: Activation | None = None
+    weight_scale: str | None = None
+    rounded: Quantization | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,6 +263,28 @@ class Pad(Operation):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Quantize(Operation):
+    """The code nearest to each number, by the output's quantization; of a NaN, 0."""
+
+    input: View
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dequantize(Operation):
+    """The number that each code stands for."""
+
+    input: View
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lookup(Operation):
+    """Any function of one code: `table` names a constant, uint8 (256,), with the output's code for each of the input's."""
+
+    input: View
+    table: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Copy(Operation):
     """The channels of all `pieces`, one after the other. As read it is a concatenation; after simplify only what is no address."""
 
@@ -264,8 +307,8 @@ class Port:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Operations in an order in which they can run. `constants` are read-only float32 arrays (scales and shifts that simplify
-    has yet to fold are float64).
+    """Operations in an order in which they can run. `constants` are read-only arrays: float32 (scales and shifts that simplify
+    has yet to fold, and biases, may be float64), or int8, int32 and uint8 where an operation works on codes.
 
     An input port's tensor belongs to it alone, whole, and is written by nobody. An output port reads what an operation wrote,
     never an input.
@@ -290,11 +333,16 @@ class Graph:
 
     def __str__(self) -> str:
         lines = [f"input {p.name} {list(p.shape)} = {p.view}" for p in self.inputs]
-        lines += [f"tensor {t.name} {t.channels} × {t.height} × {t.width} {t.dtype}" for t in self.tensors.values()]
+        lines += [_format_tensor(tensor) for tensor in self.tensors.values()]
         lines += [f"constant {name} {list(array.shape)}" for name, array in self.constants.items()]
         lines += [format_operation(operation) for operation in self.operations]
         lines += [f"output {p.name} {list(p.shape)} = {p.view}" for p in self.outputs]
         return "\n".join(lines) + "\n"
+
+
+def _format_tensor(tensor: Tensor) -> str:
+    codes = f" {tensor.quantization}" if tensor.quantization else ""
+    return f"tensor {tensor.name} {tensor.channels} × {tensor.height} × {tensor.width} {tensor.dtype}{codes}"
 
 
 def format_operation(operation: Operation) -> str:

@@ -1,6 +1,7 @@
 """What a graph computes, in plain numpy: the executable meaning of every operation. Clear, not fast.
 
 Sums are taken in float64 and rounded to float32 when a tensor is written. A NaN or an infinity goes through as IEEE 754 says.
+On codes (u8 tensors) sums are whole numbers, exact in float64 too, and what is written is exact: kernels give the same bytes.
 """
 
 from collections.abc import Mapping
@@ -8,19 +9,32 @@ from functools import singledispatch
 
 import numpy as np
 
+from shufflenet.compiler.graph.integers import (
+    addition,
+    dequantize,
+    holds_codes,
+    limits,
+    quantization,
+    quantize,
+    requantization,
+    sum_scale,
+)
 from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,
     Copy,
+    Dequantize,
     Elementwise,
     GlobalPool,
     Graph,
     LocalResponseNormalization,
+    Lookup,
     Operation,
     Pad,
     Padding,
     Pool,
+    Quantize,
     Resample,
     Softmax,
     View,
@@ -37,7 +51,10 @@ def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
 def execute(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Memory:
     """Every tensor as the operations leave it. No plane is written twice, so `read` finds every value of the run in it."""
-    memory = {name: np.full(tensor.shape, np.nan, np.float32) for name, tensor in graph.tensors.items()}
+    memory = {
+        name: np.zeros(tensor.shape, np.uint8) if tensor.quantization else np.full(tensor.shape, np.nan, np.float32)
+        for name, tensor in graph.tensors.items()
+    }
     for port in graph.inputs:
         memory[port.view.tensor][...] = np.asarray(inputs[port.name], np.float32).reshape(graph.shape(port.view))
     with np.errstate(all="ignore"):
@@ -54,7 +71,7 @@ def read(memory: Mapping[str, np.ndarray], view: View) -> np.ndarray:
 
 @singledispatch
 def compute(operation: Operation, graph: Graph, memory: Memory) -> np.ndarray:
-    """What `operation` writes, (channels, height, width) in float64."""
+    """What `operation` writes, (channels, height, width): in float64, or codes."""
     raise NotImplementedError(type(operation).__name__)
 
 
@@ -64,7 +81,7 @@ def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
     out, height, width = graph.shape(operation.output)
     groups, kernel = operation.groups, weight.shape[2:]
     weight = weight.reshape(groups, out // groups, -1, *kernel)
-    padded = _padded(read(memory, operation.input), operation.padding, 0.0)
+    padded = _padded(_less_zero_point(operation.input, graph, memory), operation.padding, 0.0)
     total = np.zeros((groups, out // groups, height * width))
     for y, x in np.ndindex(*kernel):
         pixels = _tap(padded, y, x, operation.stride, operation.dilation, (height, width))
@@ -72,6 +89,12 @@ def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
     total = total.reshape(out, height, width)
     if operation.bias is not None:
         total += graph.constants[operation.bias].reshape(out, 1, 1)
+    if holds_codes(graph, operation.input):
+        if not holds_codes(graph, operation.output):
+            return activate(total.astype(np.float32) * sum_scale(graph, operation), operation.activation)
+        codes = requantization(graph, operation)(total)
+        addend = operation.addend
+        return codes if addend is None else addition(graph, operation)(codes, read(memory, addend))
     if operation.addend is not None:
         total += read(memory, operation.addend)
     return activate(total, operation.activation)
@@ -81,7 +104,7 @@ def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
 def _(operation: Pool, graph: Graph, memory: Memory) -> np.ndarray:
     _, *size = graph.shape(operation.output)
     nothing = -np.inf if operation.kind == "max" else 0.0
-    pixels = _padded(read(memory, operation.input), operation.padding, nothing)
+    pixels = _padded(_less_zero_point(operation.input, graph, memory), operation.padding, nothing)
     counted = np.full(graph.shape(operation.input), 1.0)
     counted = _padded(counted, operation.padding, float(operation.counts_padding))
     # Rows and columns beyond the padding, for windows that overhang in ceil mode to stand on.
@@ -99,15 +122,19 @@ def _(operation: Pool, graph: Graph, memory: Memory) -> np.ndarray:
         result = np.max([_tap(pixels, y, x, *window) for y, x in taps], axis=0)
     else:
         result = np.sum([_tap(pixels, y, x, *window) for y, x in taps], axis=0)
+        if holds_codes(graph, operation.input):
+            return requantization(graph, operation)(result)
         result /= np.sum([_tap(counted, y, x, *window) for y, x in taps], axis=0)
-    return activate(result, operation.activation)
+    return _activated(result, operation, graph)
 
 
 @compute.register
 def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
-    pixels = read(memory, operation.input).astype(np.float64)
+    pixels = _less_zero_point(operation.input, graph, memory)
+    if operation.kind == "average" and holds_codes(graph, operation.input):
+        return requantization(graph, operation)(pixels.sum(axis=(1, 2), keepdims=True))
     reduce = np.max if operation.kind == "max" else np.mean
-    return activate(reduce(pixels, axis=(1, 2), keepdims=True), operation.activation)
+    return _activated(reduce(pixels, axis=(1, 2), keepdims=True), operation, graph)
 
 
 @compute.register
@@ -126,7 +153,11 @@ def _(operation: Resample, graph: Graph, memory: Memory) -> np.ndarray:
 
 @compute.register
 def _(operation: Elementwise, graph: Graph, memory: Memory) -> np.ndarray:
-    left, right = (read(memory, view).astype(np.float64) for view in (operation.left, operation.right))
+    if holds_codes(graph, operation.output) and operation.kind == "add":
+        return addition(graph, operation)(read(memory, operation.left), read(memory, operation.right))
+    left, right = (_less_zero_point(view, graph, memory) for view in (operation.left, operation.right))
+    if holds_codes(graph, operation.output):
+        return requantization(graph, operation)(left * right)
     result = left + right if operation.kind == "add" else left * right
     if operation.addend is not None:
         result = result + read(memory, operation.addend)
@@ -135,7 +166,7 @@ def _(operation: Elementwise, graph: Graph, memory: Memory) -> np.ndarray:
 
 @compute.register
 def _(operation: Activate, graph: Graph, memory: Memory) -> np.ndarray:
-    return activate(read(memory, operation.input).astype(np.float64), operation.activation)
+    return _activated(_less_zero_point(operation.input, graph, memory), operation, graph)
 
 
 @compute.register
@@ -155,7 +186,25 @@ def _(operation: Softmax, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
+def _(operation: Quantize, graph: Graph, memory: Memory) -> np.ndarray:
+    return quantize(read(memory, operation.input), quantization(graph, operation.output))
+
+
+@compute.register
+def _(operation: Dequantize, graph: Graph, memory: Memory) -> np.ndarray:
+    return dequantize(read(memory, operation.input), quantization(graph, operation.input))
+
+
+@compute.register
+def _(operation: Lookup, graph: Graph, memory: Memory) -> np.ndarray:
+    return graph.constants[operation.table][read(memory, operation.input)]
+
+
+@compute.register
 def _(operation: Pad, graph: Graph, memory: Memory) -> np.ndarray:
+    if holds_codes(graph, operation.output):
+        value = int(quantize(np.array(operation.value), quantization(graph, operation.output)))
+        return _padded(read(memory, operation.input), operation.padding, value)
     return _padded(read(memory, operation.input), operation.padding, operation.value)
 
 
@@ -182,6 +231,20 @@ def activate(x: np.ndarray, activation: Activation | None) -> np.ndarray:
             return np.minimum(np.maximum(alpha * x + beta, 0), 1)
         case "hard_swish":
             return x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1)
+
+
+def _less_zero_point(view: View, graph: Graph, memory: Memory) -> np.ndarray:
+    """The numbers of a view in float64; of codes, how far each is from the zero point."""
+    pixels = read(memory, view).astype(np.float64)
+    return pixels - quantization(graph, view).zero_point if holds_codes(graph, view) else pixels
+
+
+def _activated(x: np.ndarray, operation: Pool | GlobalPool | Activate, graph: Graph) -> np.ndarray:
+    """The activation of numbers; the codes of what was less its zero point, within the activation's limits."""
+    if not holds_codes(graph, operation.output):
+        return activate(x, operation.activation)
+    to = quantization(graph, operation.output)
+    return np.clip(x + to.zero_point, *limits(operation.activation, to))
 
 
 def _padded(pixels: np.ndarray, padding: Padding, value: float) -> np.ndarray:

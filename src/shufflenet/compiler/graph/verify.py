@@ -6,24 +6,30 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.graph.integers import has_limits, holds_codes
 from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
     Copy,
+    Dequantize,
     Elementwise,
     GlobalPool,
     Graph,
     LocalResponseNormalization,
+    Lookup,
     Operation,
     Pad,
     Pool,
     Port,
+    Quantize,
     Resample,
     Softmax,
     View,
     every_window_touches,
     output_size,
 )
+
+_CONSTANT_TYPES = ("float32", "float64", "int8", "int32", "uint8")
 
 
 def verify(graph: Graph) -> Graph:
@@ -33,15 +39,17 @@ def verify(graph: Graph) -> Graph:
     """
     for name, tensor in graph.tensors.items():
         _require(name == tensor.name and min(tensor.shape) > 0, "tensor", repr(name), "is", tensor)
+        _require((tensor.dtype == "u8") == (tensor.quantization is not None), "tensor", repr(name), "is", tensor)
     for name, array in graph.constants.items():
-        fits = array.dtype in (np.float32, np.float64) and not array.flags.writeable
-        _require(fits, "constant", repr(name), "is not a read-only array of floats")
+        fits = array.dtype in _CONSTANT_TYPES and not array.flags.writeable
+        _require(fits, "constant", repr(name), "is not a read-only array of", *_CONSTANT_TYPES)
     written = {name: np.zeros(tensor.channels, bool) for name, tensor in graph.tensors.items()}
     for port in graph.inputs:
         label = f"input {port.name!r}"
         _check_view(graph, port.view, label)
         _require(port.view == graph.tensors[port.view.tensor].whole, label, "is only a part of", port.view.tensor)
         _require(_fits(graph, port), label, list(port.shape), "does not fit", graph.shape(port.view))
+        _require(not holds_codes(graph, port.view), label, "holds codes")
         _write(written, port.view, label)
     names: set[str] = set()
     for operation in graph.operations:
@@ -54,6 +62,7 @@ def verify(graph: Graph) -> Graph:
         _check_view(graph, operation.output, label)
         _write(written, operation.output, label)
         _check_shapes(operation, graph, label)
+        _check_elements(operation, graph, label)
     inputs = {port.view.tensor for port in graph.inputs}
     for port in graph.outputs:
         label = f"output {port.name!r}"
@@ -61,6 +70,7 @@ def verify(graph: Graph) -> Graph:
         _require(_all_written(written, port.view), label, "is", port.view, "which is not all written")
         _require(port.view.tensor not in inputs, label, "is an input")
         _require(_fits(graph, port), label, list(port.shape), "does not fit", graph.shape(port.view))
+        _require(not holds_codes(graph, port.view), label, "holds codes")
     return graph
 
 
@@ -112,6 +122,10 @@ def _(operation: Convolution, graph: Graph, label: str) -> None:
     if operation.addend is not None:
         same = graph.shape(operation.addend) == (out, *out_size)
         _require(same, label, "adds", graph.shape(operation.addend), "to", (out, *out_size))
+    if operation.weight_scale is not None:
+        scale = graph.constants.get(operation.weight_scale)
+        fits = scale is not None and scale.shape == (out,)
+        _require(fits, label, "has scales of weights", repr(operation.weight_scale), "for", out, "channels")
     window = (weight[2], weight[3]), operation.stride, operation.padding, operation.dilation
     expected = output_size((size[0], size[1]), *window)
     _require(expected == tuple(out_size), label, "makes", size, "into", expected, "not", out_size, "by", window)
@@ -156,7 +170,14 @@ def _(operation: Elementwise, graph: Graph, label: str) -> None:
 @_check_shapes.register(Activate)
 @_check_shapes.register(LocalResponseNormalization)
 @_check_shapes.register(Softmax)
-def _(operation: Activate | LocalResponseNormalization | Softmax, graph: Graph, label: str) -> None:
+@_check_shapes.register(Quantize)
+@_check_shapes.register(Dequantize)
+@_check_shapes.register(Lookup)
+def _(
+    operation: Activate | LocalResponseNormalization | Softmax | Quantize | Dequantize | Lookup,
+    graph: Graph,
+    label: str,
+) -> None:
     before, after = graph.shape(operation.input), graph.shape(operation.output)
     _require(before == after, label, "makes", before, "into", after)
 
@@ -176,3 +197,46 @@ def _(operation: Copy, graph: Graph, label: str) -> None:
     shapes = [graph.shape(piece) for piece in operation.pieces]
     fits = sum(shape[0] for shape in shapes) == channels and all(list(shape[1:]) == size for shape in shapes)
     _require(fits, label, "makes", shapes, "into", (channels, *size))
+
+
+def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
+    """Whether what is read and written are codes where they have to be, and of one quantization where nothing changes it."""
+    made = holds_codes(graph, operation.output)
+    read = [holds_codes(graph, view) for view in operation.inputs]
+    match operation:
+        case Quantize():
+            fits = made and not any(read)
+        case Dequantize():
+            fits = not made and all(read)
+        case Lookup():
+            table = graph.constants.get(operation.table)
+            fits = made and all(read) and table is not None and (table.dtype, table.shape) == (np.uint8, (256,))
+        case Convolution() if read[0]:
+            fits = _has_integer_constants(operation, graph)
+            fits = fits and (operation.addend is None or (made and all(read) and operation.rounded is not None))
+        case Resample() | Softmax() | LocalResponseNormalization():
+            fits = not made and not any(read)
+        case _:
+            fits = (not made and not any(read)) or (made and all(read))
+    _require(
+        fits, label, "makes", _elements(graph, operation.output), "of", *(_elements(graph, v) for v in operation.inputs)
+    )
+    if not made:
+        return
+    if isinstance(operation, Activate | Copy | Pad) or (
+        isinstance(operation, Pool | GlobalPool) and operation.kind == "max"
+    ):
+        of = {graph.tensors[view.tensor].quantization for view in (*operation.inputs, operation.output)}
+        _require(len(of) == 1, label, "changes a quantization:", *map(str, of))
+    activation = getattr(operation, "activation", None)
+    _require(has_limits(activation), label, "makes codes by", activation)
+    _require(not isinstance(operation, Elementwise) or operation.addend is None, label, "adds three codes")
+
+
+def _has_integer_constants(operation: Convolution, graph: Graph) -> bool:
+    types = [graph.constants[name].dtype for name in (operation.weight, operation.bias) if name in graph.constants]
+    return types == [np.int8, np.int32] and operation.weight_scale is not None
+
+
+def _elements(graph: Graph, view: View) -> str:
+    return graph.tensors[view.tensor].dtype

@@ -37,13 +37,14 @@ from shufflenet.compiler.read.arithmetic import (
 from shufflenet.compiler.read.batch import with_batches
 from shufflenet.compiler.read.node import Node
 from shufflenet.compiler.read.order import needed_nodes
+from shufflenet.compiler.read.quantization import dequantize, quantize
 from shufflenet.compiler.read.reader import Reader
 from shufflenet.compiler.read.reductions import reduction
 from shufflenet.compiler.read.resize import resize, transposed_convolution
 from shufflenet.compiler.read.values import Value
 from shufflenet.compiler.read.windows import convolution, pad, pool
 
-_HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
+_HANDLERS: dict[str, Callable[[Node, Reader], np.ndarray | Value | tuple[Value, ...]]] = {
     "Add": arithmetic,
     "AveragePool": pool,
     "BatchNormalization": batch_normalization,
@@ -52,6 +53,7 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Concat": concat,
     "Conv": convolution,
     "ConvTranspose": transposed_convolution,
+    "DequantizeLinear": dequantize,
     "Div": arithmetic,
     "Dropout": identity,
     "Expand": expand,
@@ -73,6 +75,7 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Neg": negation,
     "PRelu": activation,
     "Pad": pad,
+    "QuantizeLinear": quantize,
     "ReduceMax": reduction,
     "ReduceMean": reduction,
     "Relu": activation,
@@ -89,6 +92,11 @@ _HANDLERS: dict[str, Callable[[Node, Reader], Value | tuple[Value, ...]]] = {
     "Unsqueeze": unsqueeze,
     "Upsample": resize,
 }
+
+# What may stand between a QuantizeLinear and a DequantizeLinear.
+_TAKE_CODES = {
+    "DequantizeLinear", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+}  # fmt: skip
 
 _OLDEST_OPSET = 7
 
@@ -185,7 +193,11 @@ def _read_node(node: Node, reader: Reader) -> None:
         reader.values[node.output] = part if node.kind == "Shape" else np.array(shape.prod())
         return
     constants = [operand for operand in operands if isinstance(operand, np.ndarray)]
-    if len(constants) == len(operands) and _is_pure(node):
+    if node.kind not in _TAKE_CODES:
+        for name, operand in zip(filter(None, node.inputs), operands, strict=True):
+            if isinstance(operand, Value) and reader.tensors[operand.view.tensor].quantization:
+                node.refuse(f"reads {name!r}, codes of 8 bits, as they are", "put a DequantizeLinear before it")
+    if len(constants) == len(operands) and _is_pure(node) and node.kind != "DequantizeLinear":
         reader.values |= _evaluate(node, reader)
         return
     if node.kind not in _HANDLERS:
@@ -222,6 +234,8 @@ def _read_output(name: str, reader: Reader) -> Port:
     value = reader.values.get(name)
     if not isinstance(value, Value):
         raise CompileError(f"output {name!r} does not depend on the network's input; take it out of the file.")
+    if reader.tensors[value.view.tensor].quantization:
+        raise CompileError(f"output {name!r} is codes of 8 bits; let the network end with a DequantizeLinear.")
     if value.elements is not None:
         raise CompileError(
             f"output {name!r} {list(value.shape)} has the numbers of its {value.view.channels} planes of "

@@ -148,11 +148,12 @@ def fully_connected(node: Node, reader: Reader) -> Value:
         return _resample(node, reader, reader.planes(node, 1), reader.constant(node, 0), "rows")
     value = reader.value(node)
     weight = reader.constant(node, 1)
-    bias = None
+    bias, columns, alpha = None, weight.ndim - 1, 1.0
     if node.kind == "Gemm":
         if node.attributes.get("transA", 0):
             node.refuse("transposes its input", "only its weights may be transposed")
-        weight = weight.T if node.attributes.get("transB", 0) else weight
+        if node.attributes.get("transB", 0):
+            weight, columns = weight.T, 0
         if (alpha := node.attributes.get("alpha", 1.0)) != 1:
             weight = weight * np.float32(alpha)
         if reader.has(node, 2):
@@ -179,7 +180,8 @@ def fully_connected(node: Node, reader: Reader) -> Value:
             output=output,
             input=value.view,
             weight=reader.keep(f"{node.output}.weight", kernel),
-            bias=None if bias is None else reader.keep(f"{node.output}.bias", bias.astype(np.float32)),
+            bias=None if bias is None else reader.keep(f"{node.output}.bias", bias),
+            weight_scale=reader.keep_scale(node, f"{node.output}.weight_scale", columns) if alpha == 1 else None,
         )
     )
     result = Value(output, size, (count, size[0] * size[1]))

@@ -4,20 +4,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shufflenet.compiler.graph.ir import Copy, Graph, Operation, Pair, Port, Tensor, View
+from shufflenet.compiler.graph.ir import Copy, Graph, Operation, Pair, Port, Quantization, Tensor, View
 from shufflenet.compiler.read.node import Node
 from shufflenet.compiler.read.values import Value
 
 
 @dataclass
 class Reader:
-    """What the nodes so far have come to. `values` holds every ONNX value by name: a constant, or numbers of the network."""
+    """What the nodes so far have come to. `values` holds every ONNX value by name: a constant, or numbers of the network.
+
+    `scales` has, for constants that a DequantizeLinear made, what their numbers are whole multiples of, ready to be broadcast.
+    """
 
     opset: int
     values: dict[str, np.ndarray | Value] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
+    scales: dict[str, np.ndarray] = field(default_factory=dict)
 
     def has(self, node: Node, index: int) -> bool:
         """Whether the node has this optional input."""
@@ -63,15 +67,23 @@ class Reader:
         found = node.attributes.get(attribute)
         return None if found is None else list(found)
 
-    def tensor(self, name: str, channels: int, size: Pair) -> View:
-        """A new tensor, all of it."""
-        self.tensors[name] = Tensor(name, channels, *size)
+    def tensor(self, name: str, channels: int, size: Pair, quantization: Quantization | None = None) -> View:
+        """A new tensor, all of it: of codes, if it has a quantization."""
+        self.tensors[name] = Tensor(name, channels, *size, "u8" if quantization else "float32", quantization)
         return self.tensors[name].whole
 
     def keep(self, name: str, array: np.ndarray) -> str:
         """Keep a constant, and its name."""
         self.constants[name] = np.ascontiguousarray(array, np.float64 if array.dtype == np.float64 else np.float32)
         return name
+
+    def keep_scale(self, node: Node, name: str, axis: int) -> str | None:
+        """Keep the scale of the node's weights, one number an output channel, which lie along `axis`; its name, or None without one."""
+        scale = self.scales.get(node.inputs[1])
+        weight = self.constant(node, 1)
+        if scale is None or scale.size not in (1, weight.shape[axis]) or (scale.size > 1 and scale.shape[axis] == 1):
+            return None
+        return self.keep(name, np.broadcast_to(scale.reshape(-1), weight.shape[axis]).astype(np.float32))
 
     def output(self, name: str, value: Value) -> Port:
         """An output of the network; what is an input too, is copied."""

@@ -45,6 +45,7 @@ def convolution(node: Node, reader: Reader) -> Value:
             padding=padding,
             dilation=dilation,
             groups=groups,
+            weight_scale=reader.keep_scale(node, f"{node.output}.weight_scale", 0),
         )
     )
     return Value(output, size, (1, output.channels, *size))

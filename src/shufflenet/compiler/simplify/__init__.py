@@ -22,6 +22,15 @@ from shufflenet.compiler.simplify.fuse import (
     name_hard_swish,
 )
 from shufflenet.compiler.simplify.order import sort_channels
+from shufflenet.compiler.simplify.quantize import (
+    add_to_convolution,
+    compute_on_codes,
+    forget_scales,
+    limit_codes,
+    multiply_codes,
+    quantize_before_copy,
+    requantize,
+)
 from shufflenet.compiler.simplify.rewrite import Rule, remove_unused, rewrite
 from shufflenet.compiler.simplify.views import share_buffers
 
@@ -42,9 +51,8 @@ def stages(graph: Graph) -> Iterator[tuple[str, Graph]]:
 
 def _round(graph: Graph) -> Graph:
     """Scales and shifts that found nothing to fold into become float32."""
-    return replace(
-        graph, constants={name: array.astype(np.float32, copy=False) for name, array in graph.constants.items()}
-    )
+    rounded = {name: array.astype(np.float32) for name, array in graph.constants.items() if array.dtype == np.float64}
+    return replace(graph, constants={**graph.constants, **rounded})
 
 
 def _by(*rules: Rule) -> Callable[[Graph], Graph]:
@@ -62,6 +70,9 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "name_operations": _by(name_global_pool, name_hard_swish),
     "fold_scales": _by(fold_scale_back, scale_before_copy, fold_scale_back, fold_scale_forward),
     "fuse_activations": _by(drop_activation, activation_before_copy, fuse_activation, drop_activation),
+    "quantize": _by(quantize_before_copy, compute_on_codes, requantize, multiply_codes),
+    "limit_codes": _by(limit_codes, fuse_activation, add_to_convolution),
+    "forget_scales": lambda graph: remove_unused(forget_scales(graph)),
     "fuse_additions": _by(fuse_addition),
     "round_constants": _round,
     "share_buffers": share_buffers,

@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
+
+from shufflenet.compiler.graph.integers import dequantize, quantization
 from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
     Convolution,
     Copy,
+    Dequantize,
     Elementwise,
     GlobalPool,
     Graph,
@@ -26,6 +30,10 @@ def bounds(graph: Graph) -> dict[str, Bounds]:
     found: dict[str, Bounds] = {port.view.tensor: _ANYTHING for port in graph.inputs}
     for operation in graph.operations:
         read = [found[view.tensor] for view in operation.inputs]
+        if isinstance(operation, Dequantize):
+            low, high = (float(x) for x in dequantize(np.array([0, 255]), quantization(graph, operation.input)))
+            found[operation.output.tensor] = low, high
+            continue
         found[operation.output.tensor] = _activated(_before_activation(operation, read), _activation(operation))
     return found
 

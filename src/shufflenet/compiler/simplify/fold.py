@@ -52,6 +52,9 @@ def fold_scale_back(operation: Operation, wiring: Wiring) -> Edit | None:
     )
     precision = np.float64 if is_scale(before, graph) else np.float32
     constants = {folded.weight: weight.astype(precision), f"{operation.name}.bias": bias.astype(precision)}
+    if before.weight_scale is not None:
+        folded = replace(folded, weight_scale=f"{operation.name}.weight_scale")
+        constants[f"{operation.name}.weight_scale"] = (graph.constants[before.weight_scale] * scale).astype(np.float32)
     return Edit({before.name: (folded,), operation.name: ()}, constants)
 
 
@@ -77,6 +80,7 @@ def fold_scale_forward(operation: Operation, wiring: Wiring) -> Edit | None:
     folded = replace(
         operation,
         input=before.input.select(tuple(channel)),
+        weight_scale=None,
         weight=f"{operation.name}.weight",
         bias=f"{operation.name}.bias",
     )

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from shufflenet.compiler.graph.integers import holds_codes
 from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
@@ -87,6 +88,8 @@ def fuse_addition(operation: Operation, wiring: Wiring) -> Edit | None:
         return None
     if wiring.graph.shape(operation.left) != wiring.graph.shape(operation.right):
         return None
+    if holds_codes(wiring.graph, operation.output):
+        return None
     candidates: list[tuple[int, Convolution | Elementwise, View, View]] = []
     for own, other in ((operation.left, operation.right), (operation.right, operation.left)):
         before = wiring.producer(own)
@@ -96,7 +99,7 @@ def fuse_addition(operation: Operation, wiring: Wiring) -> Edit | None:
             or before.addend is not None
         ):
             continue
-        if wiring.only_read_by(own, operation):
+        if wiring.only_read_by(own, operation) and not holds_codes(wiring.graph, before.inputs[0]):
             candidates.append((wiring.position[before.name], before, own, other))
     if not candidates:
         return None

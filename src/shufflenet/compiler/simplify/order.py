@@ -8,12 +8,15 @@ from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
     Copy,
+    Dequantize,
     Elementwise,
     GlobalPool,
     Graph,
+    Lookup,
     Operation,
     Pad,
     Pool,
+    Quantize,
     Resample,
 )
 from shufflenet.compiler.simplify.rewrite import with_views
@@ -24,7 +27,17 @@ def is_channelwise(operation: Operation) -> bool:
     match operation:
         case Convolution():
             return operation.groups == operation.input.channels == operation.output.channels
-        case Pool() | GlobalPool() | Resample() | Elementwise() | Activate() | Pad():
+        case (
+            Pool()
+            | GlobalPool()
+            | Resample()
+            | Elementwise()
+            | Activate()
+            | Pad()
+            | Quantize()
+            | Dequantize()
+            | Lookup()
+        ):
             return True
         case Copy():
             return len(operation.pieces) == 1
@@ -69,8 +82,9 @@ def _sorted_convolution(operation: Convolution, constants: dict[str, np.ndarray]
     weight = constants[operation.weight].reshape(*written.shape, read.shape[1], *constants[operation.weight].shape[2:])
     weight = weight[group[..., None], rows[:, :, None], columns[:, None, :]]
     constants[operation.weight] = np.ascontiguousarray(weight.reshape(constants[operation.weight].shape))
-    if operation.bias is not None:
-        constants[operation.bias] = constants[operation.bias][outputs]
+    for name in (operation.bias, operation.weight_scale):
+        if name is not None:
+            constants[name] = constants[name][outputs]
     order = tuple(outputs.tolist())
     return replace(
         operation,

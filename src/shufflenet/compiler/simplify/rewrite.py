@@ -91,7 +91,7 @@ def remove_unused(graph: Graph) -> Graph:
             kept.append(operation)
             needed.update(view.tensor for view in operation.inputs)
     needed.update(port.view.tensor for port in graph.inputs)
-    named = {getattr(operation, f, None) for operation in kept for f in ("weight", "bias")}
+    named = {getattr(operation, f, None) for operation in kept for f in ("weight", "bias", "weight_scale", "table")}
     return replace(
         graph,
         operations=tuple(reversed(kept)),

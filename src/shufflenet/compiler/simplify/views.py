@@ -7,7 +7,7 @@ order in which its most demanding reader wants them, so that a shuffle is done b
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from shufflenet.compiler.graph.ir import Convolution, Copy, Graph, Operation, Port, Tensor, View
+from shufflenet.compiler.graph.ir import Convolution, Copy, Graph, Operation, Port, View
 from shufflenet.compiler.simplify.order import is_channelwise
 from shufflenet.compiler.simplify.rewrite import with_views
 
@@ -51,7 +51,7 @@ def share_buffers(graph: Graph) -> Graph:
     tensors = {name: graph.tensors[name] for name in inputs}
     for name, planes in members.items():
         like = graph.tensors[planes[0][0]]
-        tensors[name] = Tensor(name, len(planes), like.height, like.width, like.dtype)
+        tensors[name] = replace(like, name=name, channels=len(planes))
     return replace(
         graph,
         operations=tuple(with_views(operation, address) for operation in kept),

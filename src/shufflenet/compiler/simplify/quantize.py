@@ -1,0 +1,261 @@
+"""QDQ becomes arithmetic on codes: what stands between DequantizeLinear and QuantizeLinear works on the codes themselves.
+
+An operation that has no form on codes stays as it is, in float32 between a Dequantize and a Quantize.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from shufflenet.compiler.graph.integers import dequantize, has_limits, holds_codes, quantization, quantize, sum_scale
+from shufflenet.compiler.graph.ir import (
+    Activate,
+    Activation,
+    Convolution,
+    Copy,
+    Dequantize,
+    Elementwise,
+    GlobalPool,
+    Graph,
+    Lookup,
+    Operation,
+    Pad,
+    Pool,
+    Quantization,
+    Quantize,
+    View,
+)
+from shufflenet.compiler.graph.reference import activate
+from shufflenet.compiler.simplify.rewrite import Edit, Wiring, channel_order
+
+_CODES = np.arange(256)
+_LARGEST_SUM = 2**31 - 1
+
+
+def quantize_before_copy(operation: Operation, wiring: Wiring) -> Edit | None:
+    """The codes of a concatenation, as a concatenation of codes; an activation before them goes along."""
+    if not isinstance(operation, Quantize):
+        return None
+    chain = [operation]
+    copy = wiring.producer(operation.input)
+    if isinstance(copy, Activate) and wiring.only_read_by(operation.input, operation):
+        chain.insert(0, copy)
+        copy = wiring.producer(copy.input)
+    if not isinstance(copy, Copy) or not wiring.only_read_by(chain[0].input, chain[0]):
+        return None
+    operations, tensors, pieces = [], [], []
+    for index, piece in enumerate(copy.pieces):
+        read = piece
+        for link in chain:
+            like = wiring.graph.tensors[link.output.tensor]
+            tensor = replace(like, name=f"{link.name}.{index}", channels=piece.channels)
+            tensors.append(tensor)
+            operations.append(replace(link, name=tensor.name, input=read, output=tensor.whole))
+            read = tensor.whole
+        pieces.append(read)
+    output = copy.output
+    for link in chain:
+        output = link.output.select(tuple(channel_order(output, link.input)))
+    joint = replace(copy, name=operation.name, output=output, pieces=tuple(pieces))
+    gone = {link.name: () for link in chain}
+    return Edit({copy.name: (), **gone, operation.name: (*operations, joint)}, tensors=tuple(tensors))
+
+
+def compute_on_codes(operation: Operation, wiring: Wiring) -> Edit | None:
+    """An operation whose operands are all dequantized and whose result is quantized, and that alone."""
+    if not isinstance(operation, Quantize):
+        return None
+    before, graph = wiring.producer(operation.input), wiring.graph
+    if before is None or not wiring.only_read_by(operation.input, operation):
+        return None
+    if not all(isinstance(wiring.producer(view), Dequantize) for view in before.inputs):
+        return None
+    to = quantization(graph, operation.output)
+    output = operation.output.select(tuple(channel_order(before.output, operation.input)))
+    usual = {"name": operation.name, "output": output}
+    constants: dict[str, np.ndarray] = {}
+    match before:
+        case Convolution() if _is_limited(before) and before.addend is None:
+            integers = _integer_constants(before, operation.name, wiring)
+            if integers is None:
+                return None
+            constants, names = integers
+            made = replace(before, **usual, **names, input=_codes(before.input, wiring))
+        case Pool() | GlobalPool() if _is_limited(before) and (
+            before.kind == "average" or _source(before.input, wiring) == to
+        ):
+            made = replace(before, **usual, input=_codes(before.input, wiring))
+        case Elementwise() if _is_limited(before) and before.addend is None:
+            left, right = _codes(before.left, wiring), _codes(before.right, wiring)
+            same = graph.shape(before.left) == graph.shape(before.right)
+            if before.kind == "add" and not same:
+                return None
+            made = replace(before, **usual, left=left, right=right)
+        case Pad() if _source(before.input, wiring) == to:
+            made = replace(before, **usual, input=_codes(before.input, wiring))
+        case Activate() if _is_limited(before) and _source(before.input, wiring) == to:
+            made = replace(before, **usual, input=_codes(before.input, wiring))
+        case Activate():
+            table = _table(_source(before.input, wiring), before.activation, to)
+            constants = {f"{operation.name}.table": table}
+            made = Lookup(**usual, input=_codes(before.input, wiring), table=f"{operation.name}.table")
+        case _:
+            return None
+    return Edit({before.name: (), operation.name: (made,)}, constants)
+
+
+def requantize(operation: Operation, wiring: Wiring) -> Edit | None:
+    """Codes that are dequantized and quantized again: the same codes, or, by a table, those of another scale.
+
+    A largest value or a padding whose scale changes, is of the old scale first.
+    """
+    if not isinstance(operation, Quantize):
+        return None
+    before, graph = wiring.producer(operation.input), wiring.graph
+    to = quantization(graph, operation.output)
+    if isinstance(before, Dequantize):
+        codes = _codes(operation.input, wiring)
+        if quantization(graph, codes) == to:
+            order = channel_order(View("", tuple(range(operation.output.channels))), operation.output)
+            return Edit({operation.name: ()}, aliases={operation.output.tensor: codes.select(tuple(order))})
+        table = f"{operation.name}.table"
+        lookup = Lookup(name=operation.name, output=operation.output, input=codes, table=table)
+        return Edit({operation.name: (lookup,)}, {table: _table(quantization(graph, codes), None, to)})
+    if isinstance(before, Pool | GlobalPool) and before.kind == "max" and _is_limited(before):
+        if not isinstance(wiring.producer(before.input), Dequantize):
+            return None
+        if not wiring.only_read_by(operation.input, operation) or _source(before.input, wiring) == to:
+            return None
+        like = graph.tensors[before.output.tensor]
+        tensor = replace(like, name=f"{operation.name}.max", dtype="u8", quantization=_source(before.input, wiring))
+        pool = replace(
+            before,
+            name=tensor.name,
+            input=_codes(before.input, wiring),
+            output=View(tensor.name, before.output.planes),
+        )
+        table = f"{operation.name}.table"
+        lookup = Lookup(
+            name=operation.name,
+            output=operation.output,
+            input=View(tensor.name, operation.input.planes),
+            table=table,
+        )
+        values = _table(_source(before.input, wiring), None, to)
+        return Edit({before.name: (), operation.name: (pool, lookup)}, {table: values}, (tensor,))
+    return None
+
+
+def multiply_codes(operation: Operation, wiring: Wiring) -> Edit | None:
+    """A convolution whose input alone is codes: from int8 weights, numbers."""
+    if (
+        not isinstance(operation, Convolution)
+        or operation.addend is not None
+        or holds_codes(wiring.graph, operation.input)
+    ):
+        return None
+    if not isinstance(wiring.producer(operation.input), Dequantize):
+        return None
+    integers = _integer_constants(operation, operation.name, wiring)
+    if integers is None:
+        return None
+    constants, names = integers
+    return Edit({operation.name: (replace(operation, **names, input=_codes(operation.input, wiring)),)}, constants)
+
+
+def limit_codes(operation: Operation, wiring: Wiring) -> Edit | None:
+    """Limits that codes are kept in: those of the operation that makes them, or else a table."""
+    if not isinstance(operation, Activate) or not holds_codes(wiring.graph, operation.output):
+        return None
+    before = wiring.producer(operation.input)
+    takes = isinstance(before, Convolution | Pool | GlobalPool | Elementwise) and before.activation is None
+    if takes and wiring.only_read_by(operation.input, operation):
+        return None  # fuse_activation's
+    to = quantization(wiring.graph, operation.output)
+    table = f"{operation.name}.table"
+    lookup = Lookup(name=operation.name, output=operation.output, input=operation.input, table=table)
+    return Edit({operation.name: (lookup,)}, {table: _table(to, operation.activation, to)})
+
+
+def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
+    """A residual's codes, into the convolution whose codes it is added to, which are rounded first all the same."""
+    graph = wiring.graph
+    if not isinstance(operation, Elementwise) or operation.kind != "add" or not holds_codes(graph, operation.output):
+        return None
+    candidates = []
+    for own, other in ((operation.left, operation.right), (operation.right, operation.left)):
+        before = wiring.producer(own)
+        if isinstance(before, Convolution) and before.activation is None and before.addend is None:
+            if wiring.only_read_by(own, operation):
+                candidates.append((wiring.position[before.name], before, own, other))
+    if not candidates:
+        return None
+    _, before, own, other = max(candidates, key=lambda candidate: candidate[0])
+    order = tuple(channel_order(before.output, own))
+    fused = replace(
+        before,
+        name=operation.name,
+        output=operation.output.select(order),
+        addend=other.select(order),
+        activation=operation.activation,
+        rounded=quantization(graph, before.output),
+    )
+    return Edit({before.name: (), operation.name: (fused,)})
+
+
+def _is_limited(operation: Convolution | Pool | GlobalPool | Elementwise | Activate) -> bool:
+    return has_limits(operation.activation)
+
+
+def _codes(view: View, wiring: Wiring) -> View:
+    """The codes of dequantized numbers."""
+    before = wiring.producer(view)
+    assert isinstance(before, Dequantize)
+    channel = {plane: index for index, plane in enumerate(before.output.planes)}
+    return before.input.select(tuple(channel[plane] for plane in view.planes))
+
+
+def _source(view: View, wiring: Wiring) -> Quantization:
+    return quantization(wiring.graph, _codes(view, wiring))
+
+
+def _table(of: Quantization, activation: Activation | None, to: Quantization) -> np.ndarray:
+    """The code of each code's number, or of its activation."""
+    numbers = activate(dequantize(_CODES, of).astype(np.float64), activation)
+    return quantize(numbers.astype(np.float32), to)
+
+
+def _integer_constants(
+    operation: Convolution, name: str, wiring: Wiring
+) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+    """Weights and bias as codes, and the fields that name them; None where they are no codes or a sum may leave int32."""
+    graph = wiring.graph
+    if operation.weight_scale is None:
+        return None
+    scale = graph.constants[operation.weight_scale].astype(np.float64)
+    coded = replace(operation, input=_codes(operation.input, wiring))
+    unit = sum_scale(graph, coded).reshape(-1).astype(np.float64)
+    bias = np.zeros(len(unit)) if operation.bias is None else graph.constants[operation.bias].astype(np.float64)
+    with np.errstate(all="ignore"):
+        weight = np.nan_to_num(np.rint(graph.constants[operation.weight] / scale.reshape(-1, 1, 1, 1)))
+        bias = np.nan_to_num(np.rint(bias / unit))
+    largest = np.abs(weight).sum(axis=(1, 2, 3)) * 255 + np.abs(bias)
+    if weight.min() < -128 or weight.max() > 127 or largest.max() > _LARGEST_SUM:
+        return None
+    names = {"weight": f"{name}.weight_codes", "bias": f"{name}.bias_codes", "weight_scale": f"{name}.weight_scale"}
+    constants = {
+        names["weight"]: weight.astype(np.int8),
+        names["bias"]: bias.astype(np.int32),
+        names["weight_scale"]: graph.constants[operation.weight_scale],
+    }
+    return constants, names
+
+
+def forget_scales(graph: Graph) -> Graph:
+    """Without the scales of weights that stayed numbers."""
+    operations: list[Operation] = []
+    for operation in graph.operations:
+        if isinstance(operation, Convolution) and not holds_codes(graph, operation.input):
+            operation = replace(operation, weight_scale=None)
+        operations.append(operation)
+    return replace(graph, operations=tuple(operations))
