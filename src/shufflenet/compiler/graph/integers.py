@@ -22,7 +22,7 @@ from shufflenet.compiler.graph.ir import (
 )
 
 LARGEST_CODE = 255
-_LARGEST_FACTOR = 32767  # int16
+LARGEST_FACTOR = 32767  # int16
 _LARGEST_SHIFT = 22  # a code shifted by so much, and all products with factors, fit int32
 
 
@@ -107,18 +107,14 @@ def sum_scale(graph: Graph, operation: Convolution) -> np.ndarray:
 
 
 def requantization(graph: Graph, operation: Convolution | Elementwise | GlobalPool | Pool) -> Requantization:
-    """How an operation's sums become codes: those of its output, or with an addend, those that are added.
+    """How an operation's sums become codes.
 
     The sums are of weights times codes, of products of two codes, or of the codes of a window, each code less its zero point.
     """
     to = quantization(graph, operation.output)
-    activation = operation.activation
     with np.errstate(over="ignore"):
         match operation:
             case Convolution():
-                if operation.addend is not None:
-                    assert operation.rounded is not None
-                    to, activation = operation.rounded, None
                 scale = sum_scale(graph, operation) / np.float32(to.scale)
             case Elementwise():
                 left, right = quantization(graph, operation.left), quantization(graph, operation.right)
@@ -126,23 +122,33 @@ def requantization(graph: Graph, operation: Convolution | Elementwise | GlobalPo
             case GlobalPool() | Pool():
                 counts = window_counts(graph, operation)
                 scale = (quantization(graph, operation.input).scale / (to.scale * counts)).astype(np.float32)
-    return Requantization(np.asarray(scale, np.float32), to.zero_point, *limits(activation, to))
+    return Requantization(np.asarray(scale, np.float32), to.zero_point, *limits(operation.activation, to))
 
 
-def addition(graph: Graph, operation: Convolution | Elementwise) -> Addition:
-    """How codes are added: left and right, or a convolution's rounded sum and its addend."""
+def addend_factors(graph: Graph, operation: Convolution) -> np.ndarray:
+    """What an addend's codes, less their zero point, are multiplied by to be in units of the sum: whole numbers (channels, 1, 1)."""
+    assert operation.addend is not None
+    unit = sum_scale(graph, operation).astype(np.float64)
+    with np.errstate(all="ignore"):
+        factors = np.rint(quantization(graph, operation.addend).scale / unit)
+    return np.nan_to_num(factors, posinf=2**31, neginf=-(2**31)).astype(np.int64)
+
+
+def are_factors(factors: np.ndarray) -> bool:
+    """Whether an addend's factors fit int16 and are large enough to be exact to a hundredth."""
+    size = np.abs(factors)
+    return bool(size.min() >= 64 and size.max() <= LARGEST_FACTOR)
+
+
+def addition(graph: Graph, operation: Elementwise) -> Addition:
+    """How two codes are added."""
     to = quantization(graph, operation.output)
-    if isinstance(operation, Convolution):
-        assert operation.addend is not None
-        assert operation.rounded is not None
-        left, right = operation.rounded, quantization(graph, operation.addend)
-    else:
-        left, right = quantization(graph, operation.left), quantization(graph, operation.right)
+    left, right = quantization(graph, operation.left), quantization(graph, operation.right)
     ratios = left.scale / to.scale, right.scale / to.scale
     shift = 0
-    while shift < _LARGEST_SHIFT and round(max(ratios) * 2 ** (shift + 1)) <= _LARGEST_FACTOR:
+    while shift < _LARGEST_SHIFT and round(max(ratios) * 2 ** (shift + 1)) <= LARGEST_FACTOR:
         shift += 1
-    factors = [min(round(ratio * 2**shift), _LARGEST_FACTOR) for ratio in ratios]
+    factors = [min(round(ratio * 2**shift), LARGEST_FACTOR) for ratio in ratios]
     offset = (to.zero_point << shift) - left.zero_point * factors[0] - right.zero_point * factors[1]
     half = (1 << shift) >> 1
     return Addition(factors[0], factors[1], offset + half, shift, *limits(operation.activation, to))

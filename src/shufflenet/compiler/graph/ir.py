@@ -23,8 +23,8 @@ from shufflenet.compiler.graph.elements import ELEMENTS, Element
 
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
-ElementType = Literal["float32", "u8"]
 Batch = int | Literal["stacked", "mixed"]
+ElementType = Literal["float32", "uint8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Quantization:
 class Tensor:
     """`channels` planes of `height` × `width` numbers; a vector of n numbers is n planes of 1 × 1.
 
-    A u8 tensor holds codes, and its quantization says of which numbers; a float32 tensor has none.
+    A uint8 tensor holds codes, and its quantization says of which numbers; a float32 tensor has none.
     """
 
     name: str
@@ -154,8 +154,8 @@ class Convolution(Operation):
     planes of H × W is the convolution whose kernel is H × W; a scale and shift of each channel is a depthwise one of 1 × 1.
 
     `weight_scale` names a constant (output channels,): weights are whole multiples of it, none further than 128 from 0. Where the
-    input is codes, the weights are codes too (int8) and the bias is int32, in units of the input's scale times the weight's. Then
-    `rounded` is the quantization to which a sum is rounded before an addend is added.
+    input is codes, the weights are codes too (int8) and the bias is int32, in units of the input's scale times the weight's; an
+    addend's codes are brought to those units by int16 factors, so that the sum is rounded once.
     """
 
     input: View
@@ -168,7 +168,6 @@ class Convolution(Operation):
     addend: View | None = None
     activation: Activation | None = None
     weight_scale: str | None = None
-    rounded: Quantization | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

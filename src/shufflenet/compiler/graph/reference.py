@@ -10,6 +10,7 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.graph.integers import (
+    addend_factors,
     addition,
     dequantize,
     holds_codes,
@@ -92,9 +93,9 @@ def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
     if holds_codes(graph, operation.input):
         if not holds_codes(graph, operation.output):
             return activate(total.astype(np.float32) * sum_scale(graph, operation), operation.activation)
-        codes = requantization(graph, operation)(total)
-        addend = operation.addend
-        return codes if addend is None else addition(graph, operation)(codes, read(memory, addend))
+        if operation.addend is not None:
+            total += addend_factors(graph, operation) * _less_zero_point(operation.addend, graph, memory)
+        return requantization(graph, operation)(total)
     if operation.addend is not None:
         total += read(memory, operation.addend)
     return activate(total, operation.activation)

@@ -6,7 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.graph.integers import has_limits, holds_codes
+from shufflenet.compiler.graph.integers import addend_factors, are_factors, has_limits, holds_codes
 from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
@@ -39,7 +39,7 @@ def verify(graph: Graph) -> Graph:
     """
     for name, tensor in graph.tensors.items():
         _require(name == tensor.name and min(tensor.shape) > 0, "tensor", repr(name), "is", tensor)
-        _require((tensor.dtype == "u8") == (tensor.quantization is not None), "tensor", repr(name), "is", tensor)
+        _require((tensor.dtype == "uint8") == (tensor.quantization is not None), "tensor", repr(name), "is", tensor)
     for name, array in graph.constants.items():
         fits = array.dtype in _CONSTANT_TYPES and not array.flags.writeable
         _require(fits, "constant", repr(name), "is not a read-only array of", *_CONSTANT_TYPES)
@@ -213,7 +213,8 @@ def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
             fits = made and all(read) and table is not None and (table.dtype, table.shape) == (np.uint8, (256,))
         case Convolution() if read[0]:
             fits = _has_integer_constants(operation, graph)
-            fits = fits and (operation.addend is None or (made and all(read) and operation.rounded is not None))
+            if fits and operation.addend is not None:
+                fits = made and all(read) and are_factors(addend_factors(graph, operation))
         case Resample() | Softmax() | LocalResponseNormalization():
             fits = not made and not any(read)
         case _:

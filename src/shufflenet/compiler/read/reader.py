@@ -69,7 +69,7 @@ class Reader:
 
     def tensor(self, name: str, channels: int, size: Pair, quantization: Quantization | None = None) -> View:
         """A new tensor, all of it: of codes, if it has a quantization."""
-        self.tensors[name] = Tensor(name, channels, *size, "u8" if quantization else "float32", quantization)
+        self.tensors[name] = Tensor(name, channels, *size, "uint8" if quantization else "float32", quantization)
         return self.tensors[name].whole
 
     def keep(self, name: str, array: np.ndarray) -> str:

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from shufflenet.compiler.graph.integers import dequantize, has_limits, holds_codes, quantization, quantize, sum_scale
+from shufflenet.compiler.graph.integers import (
+    LARGEST_FACTOR,
+    addend_factors,
+    are_factors,
+    dequantize,
+    has_limits,
+    holds_codes,
+    quantization,
+    quantize,
+    sum_scale,
+)
 from shufflenet.compiler.graph.ir import (
     Activate,
     Activation,
@@ -29,7 +39,7 @@ from shufflenet.compiler.graph.reference import activate
 from shufflenet.compiler.simplify.rewrite import Edit, Wiring, channel_order
 
 _CODES = np.arange(256)
-_LARGEST_SUM = 2**31 - 1
+_LARGEST_SUM = 2**31 - 1 - 255 * LARGEST_FACTOR  # an addend may be added
 
 
 def quantize_before_copy(operation: Operation, wiring: Wiring) -> Edit | None:
@@ -127,7 +137,7 @@ def requantize(operation: Operation, wiring: Wiring) -> Edit | None:
         if not wiring.only_read_by(operation.input, operation) or _source(before.input, wiring) == to:
             return None
         like = graph.tensors[before.output.tensor]
-        tensor = replace(like, name=f"{operation.name}.max", dtype="u8", quantization=_source(before.input, wiring))
+        tensor = replace(like, name=f"{operation.name}.max", dtype="uint8", quantization=_source(before.input, wiring))
         pool = replace(
             before,
             name=tensor.name,
@@ -178,28 +188,33 @@ def limit_codes(operation: Operation, wiring: Wiring) -> Edit | None:
 
 
 def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
-    """A residual's codes, into the convolution whose codes it is added to, which are rounded first all the same."""
+    """A residual's codes, into the sum that they are added to: it is rounded once, where the file rounds twice.
+
+    Their factors must be int16 and not so small that rounding them tells; else the addition stays by itself.
+    """
     graph = wiring.graph
     if not isinstance(operation, Elementwise) or operation.kind != "add" or not holds_codes(graph, operation.output):
         return None
-    candidates = []
+    candidates: list[tuple[int, Convolution, Convolution]] = []
     for own, other in ((operation.left, operation.right), (operation.right, operation.left)):
         before = wiring.producer(own)
-        if isinstance(before, Convolution) and before.activation is None and before.addend is None:
-            if wiring.only_read_by(own, operation):
-                candidates.append((wiring.position[before.name], before, own, other))
+        if not isinstance(before, Convolution) or before.activation is not None or before.addend is not None:
+            continue
+        if not wiring.only_read_by(own, operation):
+            continue
+        order = tuple(channel_order(before.output, own))
+        fused = replace(
+            before,
+            name=operation.name,
+            output=operation.output.select(order),
+            addend=other.select(order),
+            activation=operation.activation,
+        )
+        if are_factors(addend_factors(graph, fused)):
+            candidates.append((wiring.position[before.name], before, fused))
     if not candidates:
         return None
-    _, before, own, other = max(candidates, key=lambda candidate: candidate[0])
-    order = tuple(channel_order(before.output, own))
-    fused = replace(
-        before,
-        name=operation.name,
-        output=operation.output.select(order),
-        addend=other.select(order),
-        activation=operation.activation,
-        rounded=quantization(graph, before.output),
-    )
+    _, before, fused = max(candidates, key=lambda candidate: candidate[0])
     return Edit({before.name: (), operation.name: (fused,)})
 
 
