@@ -78,7 +78,7 @@ def _dequantize_constant(node: Node, reader: Reader) -> np.ndarray:
         shape[axis] = scale.size
         scale, zero = scale.reshape(shape), zero.reshape(shape)
     reader.scales[node.output] = scale
-    return ((codes - zero) * scale).astype(np.float64 if codes.dtype == np.int32 else np.float32)
+    return np.asarray((codes - zero) * scale, np.float64 if codes.dtype == np.int32 else np.float32)
 
 
 def _refuse_blocks(node: Node) -> None:
