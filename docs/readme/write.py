@@ -16,7 +16,7 @@ import yaml
 from shufflenet import cost, create
 from shufflenet.checkpoints import load
 from shufflenet.checkpoints.hub import shipped
-from shufflenet.nets import variants
+from shufflenet.paper.published import printed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -51,7 +51,7 @@ def _formats() -> dict[str, Any]:
     return {
         "millions": lambda name: f"{counted(name).multiply_adds / 1e6:.1f}M",
         "parameters": lambda name: f"{counted(name).parameters:,}",
-        "printed": lambda name: f"{variants()[name].printed_error:.1f}%",
+        "printed": lambda name: f"{printed(name).error:.1f}%",
         "shipped": lambda name: f"{errors[name]:.1f}%" if name in errors else "–",
         "ms": lambda milliseconds: f"{milliseconds:.2f}",
         "ratio": lambda theirs, ours: f"{theirs / ours:.2f}",

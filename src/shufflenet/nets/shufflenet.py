@@ -152,6 +152,7 @@ class Staged(Network):
     """
 
     intermediates: ClassVar = ("stem", "stage2", "stage3", "stage4")
+    classifier: nn.Linear
     feature_channels: dict[str, int]
     feature_strides: dict[str, int]
 
