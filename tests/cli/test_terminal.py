@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,15 @@ def test_what_is_kept_is_shown_without_torch(arguments):
     code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom shufflenet.cli import app\ntry: app()\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_no_verb_prints_in_another_way():
+    import shufflenet.cli
+
+    folder = Path(shufflenet.cli.__file__).parent
+    for path in folder.rglob("*.py"):
+        if path.name != "terminal.py":
+            text = path.read_text(encoding="utf-8")
+            assert "rich.print(" not in text, path
+            assert "rich.console" not in text, path
+            assert "rich.markup" not in text, path

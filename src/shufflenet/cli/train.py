@@ -80,11 +80,11 @@ def train(
       shufflenet train /data/imagenet --recipe paper --set mixed_precision=bf16 -o runs/imagenet --resume
     """
     from accelerate import PartialState
-    from rich.console import Console
     from rich.table import Table
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.options import parse_size
+    from shufflenet.cli.terminal import console as terminal
     from shufflenet.cli.terminal import say
     from shufflenet.data import describe, open_dataset
     from shufflenet.data.small import decode_small
@@ -109,7 +109,7 @@ def train(
         for remark in (*choice.remarks, *([rare] if rare else [])):
             say(remark, stderr=True)
     training_set, test_set = (decode_small(part, choice.preprocessing.size) for part in (training_set, test_set))
-    console = Console()
+    console = terminal()
     training = run(
         chosen,
         training_set,

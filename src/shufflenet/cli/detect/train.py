@@ -66,12 +66,11 @@ def train(
     """
     import torch
     from accelerate import PartialState
-    from rich.console import Console
 
     from shufflenet.checkpoints import load
     from shufflenet.cli.detect.scores import print_scores
     from shufflenet.cli.options import parse_size
-    from shufflenet.cli.terminal import print_json, say
+    from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.detection import detector_cost, detector_for, open_split, recipes_for, train_detector
     from shufflenet.detection.coco import dataset_name
     from shufflenet.detection.recipe import DetectionRecipe
@@ -118,7 +117,7 @@ def train(
         output,
         dataset=dataset_name(data),
         resume=resume,
-        console=None if json else Console(),
+        console=None if json else console(),
     )
     if not PartialState().is_main_process:
         return
