@@ -19,6 +19,7 @@ ALLOWED = {
     "training": {"nets", "checkpoints", "data"},
     "detection": {"nets", "checkpoints", "data", "training"},
     "deploy": {"nets", "checkpoints", "data", "training", "detection", "compiler"},
+    "web": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler"},
     "paper": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler"},
 }
 THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}

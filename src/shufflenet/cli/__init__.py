@@ -20,6 +20,7 @@ VERBS = (
     "convert",
     "export",
     "compile",
+    "web",
     "bench",
     "detect",
     "paper",

@@ -47,7 +47,7 @@ def _x86(level: int, **features: str) -> Target:
 
 
 def _wasm(features: str) -> Target:
-    return Target(("-target", "wasm32-wasi", f"-mcpu={features}", "-mexec-model=reactor"), executable=True)
+    return Target(("-target", "wasm32-wasi", f"-mcpu={features}", "-mexec-model=reactor", "-s"), executable=True)
 
 
 TARGETS = {
