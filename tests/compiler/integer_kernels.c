@@ -7,7 +7,10 @@
 #include <string.h>
 
 #include "vectors.c"
+#include "activation.c"
+#include "panels.c"
 #include "integer_vectors.c"
+#include "integer_planes.c"
 #include "integer_product.c"
 #include "integer_depthwise.c"
 
@@ -118,6 +121,84 @@ static void depthwise(void (*kernel)(struct integer_depthwise, const int8_t *, i
   }
 }
 
+/* Two planes of `size` codes and numbers, in the other order in memory, through all of integer_planes.c. */
+static void planes(const int size) {
+  const int zero = draw(256), from[2] = {0, size}, to[2] = {size, 0};
+  const float scale = (float)(1 + draw(1000)) * 1e-3f;
+  float *numbers = room(8 * (size_t)size), *back = room(8 * (size_t)size);
+  uint8_t *x = room(2 * (size_t)size), *z = room(2 * (size_t)size), *y = room(2 * (size_t)size), table[256];
+  const struct integer_addition a = {draw(32768), draw(32768), draw(1 << 22) - (1 << 22), 5 + draw(12), draw(20), 200 + draw(56)};
+  for (int i = 0; i < 256; i++) table[i] = (uint8_t)draw(256);
+  for (int i = 0; i < 2 * size; i++) {
+    x[i] = (uint8_t)draw(256), z[i] = (uint8_t)draw(256);
+    numbers[i] = (float)(draw(1025) - 512) * 0.5f * scale; /* many halves */
+  }
+  numbers[0] = NAN, numbers[size - 1] = size > 1 ? INFINITY : NAN, numbers[size] = -1e38f;
+  quantize_planes(size, 2, numbers, from, y, to, scale, zero);
+  for (int i = 0; i < 2 * size; i++) {
+    volatile float quotient = numbers[i] / scale;
+    const double code = nearbyint((double)quotient) + zero;
+    check("quantize", zero, i, y[(i + size) % (2 * size)], isnan(code) || code < 0 ? 0 : code > 255 ? 255 : (int)code);
+  }
+  dequantize_planes(size, 2, x, from, back, to, scale, zero);
+  for (int i = 0; i < 2 * size; i++) {
+    volatile float number = (float)(x[i] - zero) * scale;
+    check("dequantize", zero, i, back[(i + size) % (2 * size)] == number, 1);
+  }
+  look_up_planes(size, 2, x, from, y, to, table);
+  for (int i = 0; i < 2 * size; i++) check("look up", 0, i, y[(i + size) % (2 * size)], table[x[i]]);
+  add_code_planes(size, 2, x, from, z, from, y, to, a);
+  for (int i = 0; i < 2 * size; i++) {
+    const double sum = floor(((double)x[i] * a.left_factor + (double)z[i] * a.right_factor + a.offset) / (double)(1 << a.shift));
+    check("add", a.shift, i, y[(i + size) % (2 * size)], sum < a.low ? a.low : sum > a.high ? a.high : (int)sum);
+  }
+  for (int number = 0; number < 2; number++) {
+    multiply_code_planes(number, size, 2, x, from, zero, z, from, 7, y, to, scale * 1e-2f, 100, 3, 250);
+    for (int i = 0; i < 2 * size; i++) {
+      const int32_t product = (x[i] - zero) * (z[number ? i / size * size : i] - 7);
+      check("multiply", number, i, y[(i + size) % (2 * size)], requantized(product, scale * 1e-2f, 100, 3, 250));
+    }
+  }
+  uint8_t *one = room(2);
+  const int places[2] = {1, 0};
+  for (int largest = 0; largest < 2; largest++) {
+    reduce_code_planes(largest, size, 2, x, from, zero, one, places, scale / (float)size, 128, 1, 254);
+    for (int plane = 0; plane < 2; plane++) {
+      int32_t sum = 0, most = 1;
+      for (int i = 0; i < size; i++) sum += x[plane * size + i] - zero, most = x[plane * size + i] > most ? x[plane * size + i] : most;
+      const int mean = requantized(sum, scale / (float)size, 128, 1, 254);
+      check("reduce", largest, plane, one[1 - plane], largest ? (most > 254 ? 254 : most) : mean);
+    }
+  }
+  for (int i = 0; i < REACH; i++) check("beside planes", size, i, y[2 * size + i] + y[-1 - i], 2 * UNTOUCHED);
+}
+
+/* 3×3 over 7×size at stride 2, padding 1, and 2×2 at stride 1, without. */
+static void pools(const int width) {
+  const struct window windows[2] = {{7, width, (width + 1) / 2, 3, 3, 2, 2, 1, 1, 1, 1, 0, 0}, {7, width, width - 1, 2, 2, 1, 1, 0, 0, 1, 1, 0, 0}};
+  for (int kind = 0; kind < 4; kind++) {
+    const struct window w = windows[kind & 1];
+    const int largest = kind >> 1, height = kind & 1 ? 6 : 4, count = height * w.output_width, zero = draw(256), from = 0;
+    uint8_t *x = room((size_t)(7 * width)), *y = room((size_t)count);
+    float *scales = room(4 * (size_t)count);
+    for (int i = 0; i < 7 * width; i++) x[i] = (uint8_t)draw(256);
+    for (int i = 0; i < count; i++) scales[i] = (float)(1 + draw(100)) * 1e-2f;
+    pool_code_planes(largest, w, height, 1, x, &from, zero, y, &from, scales, 90, 2, 251);
+    for (int i = 0; i < count; i++) {
+      int32_t sum = 0, most = 2;
+      for (int tap = 0; tap < w.kernel_height * w.kernel_width; tap++) {
+        const int row = i / w.output_width * w.stride_y - w.top + tap / w.kernel_width;
+        const int column = i % w.output_width * w.stride_x - w.left + tap % w.kernel_width;
+        if (row < 0 || row >= 7 || column < 0 || column >= width) continue;
+        const int code = x[row * width + column];
+        sum += code - zero, most = code > most ? code : most;
+      }
+      check("pool", kind, i, y[i], largest ? (most > 251 ? 251 : most) : requantized(sum, scales[i], 90, 2, 251));
+    }
+    for (int i = 0; i < REACH; i++) check("beside a pool", kind, i, y[count + i] + y[-1 - i], 2 * UNTOUCHED);
+  }
+}
+
 #define SHAPES(SHAPE) \
   SHAPE(1, 1, 1) SHAPE(1, 1, 9) SHAPE(1, 7, 7) SHAPE(1, 5, 3) SHAPE(1, 14, 14) SHAPE(1, 28, 28) SHAPE(1, 3, 67) \
   SHAPE(2, 1, 1) SHAPE(2, 2, 9) SHAPE(2, 7, 7) SHAPE(2, 14, 14) SHAPE(2, 28, 27) SHAPE(2, 5, 130)
@@ -136,6 +217,10 @@ int main(void) {
       product(20, 24, sizes[i], add, 0);
       product(4, 13, sizes[i], add, 1);
     }
+  for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++) {
+    planes(sizes[i]);
+    if (sizes[i] > 1) pools(sizes[i]);
+  }
   SHAPES(TEST)
   printf("depth %d, %d lanes: %d wrong\n", DEPTH, LANES, wrong);
   return wrong != 0;

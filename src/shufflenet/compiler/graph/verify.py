@@ -235,7 +235,8 @@ def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
 
 
 def _has_integer_constants(operation: Convolution, graph: Graph) -> bool:
-    types = [graph.constants[name].dtype for name in (operation.weight, operation.bias) if name in graph.constants]
+    names = operation.weight, operation.bias
+    types = [graph.constants[name].dtype for name in names if name is not None and name in graph.constants]
     return types == [np.int8, np.int32] and operation.weight_scale is not None
 
 

@@ -46,7 +46,7 @@ def quantize_before_copy(operation: Operation, wiring: Wiring) -> Edit | None:
     """The codes of a concatenation, as a concatenation of codes; an activation before them goes along."""
     if not isinstance(operation, Quantize):
         return None
-    chain = [operation]
+    chain: list[Quantize | Activate] = [operation]
     copy = wiring.producer(operation.input)
     if isinstance(copy, Activate) and wiring.only_read_by(operation.input, operation):
         chain.insert(0, copy)
