@@ -1,6 +1,8 @@
 """Imports flow one way between the rooms, as docs/decisions.md says."""
 
 import ast
+from collections.abc import Collection
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,8 @@ ALLOWED = {
     "data": {"nets", "checkpoints"},
     "training": {"nets", "checkpoints", "data"},
     "detection": {"nets", "checkpoints", "data", "training"},
-    "deploy": {"nets", "checkpoints", "data", "training", "detection", "compiler"},
-    "web": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler"},
+    "deploy": {"nets", "checkpoints", "data", "compiler"},
+    "web": {"nets", "checkpoints", "data", "deploy", "compiler"},
     "paper": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler"},
 }
 THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}
@@ -62,3 +64,26 @@ def test_the_compiler_stands_alone():
     for path in (SOURCE / "compiler").rglob("*.py"):
         roots = {name.split(".")[0] for name in imported(path)} - {"shufflenet", *sys.stdlib_module_names}
         assert roots <= THIRD_PARTY_OF_COMPILER, f"{path.relative_to(SOURCE)} imports {roots - THIRD_PARTY_OF_COMPILER}"
+
+
+def _files_imported(path: Path, files: Collection[str]) -> set[str]:
+    """The modules that a file imports; of a package from which it takes a module, only that."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            within = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {name if name in files else str(node.module) for name in within}
+    return found & set(files)
+
+
+def test_no_circles_of_files():
+    """Nor lazy ones: a file's imports, followed as far as they go, never lead back to it."""
+    files = {
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCE.rglob("*.py")
+    }
+    del files["shufflenet"]  # the front door, which opens a room when it is asked for
+    names = {module: _files_imported(path, files.keys()) - {module} for module, path in files.items()}
+    TopologicalSorter(names).prepare()  # raises CycleError, which names the circle

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from shufflenet.compiler.run.profile import StepTime
     from shufflenet.deploy.bench import Bench
     from shufflenet.deploy.layers import Layers
-    from shufflenet.nets import Network
 
 Progress = Callable[[str], None]
 PLOTS = (".png", ".svg", ".pdf")
@@ -31,7 +30,9 @@ class Result:
 def bench(
     src: Annotated[
         str | None,
-        typer.Argument(help="A variant (random weights), a checkpoint folder or a Hub id; an ONNX file with --layers."),
+        typer.Argument(
+            help="A variant (random weights), a checkpoint folder, a shipped name or a Hub id; an ONNX file with --layers."
+        ),
     ] = None,
     runtimes: Annotated[
         str,
@@ -121,10 +122,11 @@ def _measure_network(
     from shufflenet.deploy.bench import bench as measure
     from shufflenet.deploy.bench import select
     from shufflenet.deploy.plot import plot_bench
+    from shufflenet.deploy.resolve import resolve_network
     from shufflenet.errors import UserError
 
     chosen = select(runtimes)
-    net = _network(src, size)
+    net = resolve_network(src, size)
     pictures = size or net.metadata.preprocessing.size
     done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
     if not done.rows:
@@ -136,9 +138,9 @@ def _measure_network(
 def _measure_layers(src: str, size: tuple[int, int] | None, rounds: int, progress: Progress) -> Result:
     from shufflenet.deploy.bench import RUNS_PER_ROUND
     from shufflenet.deploy.layers import bench_layers
+    from shufflenet.deploy.resolve import resolve
 
-    what = src if src.endswith(".onnx") else _network(src, size)
-    done = bench_layers(what, size, runs=rounds * RUNS_PER_ROUND, progress=progress)
+    done = bench_layers(resolve(src, size), size, runs=rounds * RUNS_PER_ROUND, progress=progress)
     return Result(done.to_json(), [_layer_table(done)])
 
 
@@ -152,19 +154,6 @@ def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress
     record = table8.measure(runtime, threads=threads, rounds=rounds, progress=progress)
     grids = [_grid(rows) for rows in (table8.time_rows(record), table8.gain_rows(record))]
     return Result(record, [*grids, *table8.scaling_lines(record)], partial(table8.plot, record))
-
-
-def _network(src: str, size: tuple[int, int] | None) -> "Network":
-    from shufflenet.checkpoints import load
-    from shufflenet.checkpoints.folder import metadata_of
-    from shufflenet.deploy.parity import untrained
-    from shufflenet.nets import variants
-
-    if src not in variants():
-        return load(src)
-    net = untrained(src, size or variants()[src].size)
-    net.metadata = metadata_of(net)
-    return net
 
 
 def _table(done: "Bench") -> "Table":

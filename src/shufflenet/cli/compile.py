@@ -7,7 +7,12 @@ import typer
 
 
 def compile(
-    src: Annotated[str, typer.Argument(help="A checkpoint folder, a Hugging Face Hub id, or an ONNX file.")],
+    src: Annotated[
+        str,
+        typer.Argument(
+            help="A checkpoint folder, a shipped name, a Hub id, a variant (random weights), or an ONNX file."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     size: Annotated[
         str | None, typer.Option(help="Height × width of the picture, such as 480x640; default: the checkpoint's.")
@@ -45,6 +50,7 @@ def compile(
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
     from shufflenet.deploy.compile import compile_source
+    from shufflenet.deploy.resolve import RANDOM, is_variant
     from shufflenet.errors import UserError
 
     if build:
@@ -77,5 +83,7 @@ def compile(
         print_json({"files": [str(path) for path in written], **figures})
         return
     say(f"wrote {', '.join(map(str, written))}")
+    if is_variant(src):
+        say(RANDOM.format(src))
     say(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")
     say(f"weights {plan.weights.nbytes:,} bytes, {plan.multiply_adds:,} multiply-adds")

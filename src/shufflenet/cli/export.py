@@ -46,13 +46,13 @@ def export(
     import json as json_format
     from contextlib import nullcontext
 
-    from shufflenet.checkpoints import load
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.deploy.export import export as write
+    from shufflenet.deploy.resolve import RANDOM, is_variant, resolve_network
     from shufflenet.deploy.source import Source
 
-    net = load(folder)
+    net = resolve_network(folder, parse_size(size) if size else None)
     source = Source(
         net,
         parse_size(size) if size else net.metadata.preprocessing.size,
@@ -68,6 +68,8 @@ def export(
         return
     parity = done.parity
     say(f"wrote {', '.join(map(str, done.files))}: {done.bytes:,} bytes")
+    if is_variant(folder):
+        say(RANDOM.format(folder))
     say(
         f"{done.runtime} on {parity.pictures} pictures: largest difference from torch {parity.max_relative_difference:.1e} of the "
         f"largest result, same best class for {parity.top1_agreement:.0%}"

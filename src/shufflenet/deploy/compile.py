@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import torch
 
 import shufflenet
-from shufflenet.checkpoints import Preprocessing, load
+from shufflenet.checkpoints import Preprocessing
 from shufflenet.compiler import Compiled, Network, Pixels, build_once, compile_onnx
 from shufflenet.compiler import load as load_library
 from shufflenet.compiler.c.source import Preparation
 from shufflenet.compiler.read import load_model
 from shufflenet.compiler.run.build import digest
+from shufflenet.deploy.resolve import resolve
 from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network as Net
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 
 def compile(net_or_folder_or_onnx: Net | str | Path, size: tuple[int, int] | None = None) -> Network:
-    """A network of ours, its checkpoint (folder or Hub id) or an ONNX file, as one C function called from Python.
+    """A network of ours, its checkpoint (folder, shipped name or Hub id), a variant (random weights) or an ONNX file, as one C
+    function called from Python.
 
     `size` is (height, width); the default is the checkpoint's own, or what the ONNX file says. Call the result with float32
     (channels, height, width); it has `.arena_bytes` and `.source`. What was compiled before, with the same weights, size and code
@@ -77,14 +80,11 @@ class _Subject:
 
 
 def _subject(what: Net | str | Path, size: tuple[int, int] | None) -> _Subject:
-    if isinstance(what, str | Path) and str(what).endswith(".onnx"):
-        return _onnx_subject(Path(what), size)
-    return _net_subject(load(what) if isinstance(what, str | Path) else what, size)
+    found = resolve(what, size) if isinstance(what, str | Path) else what
+    return _onnx_subject(found, size) if isinstance(found, Path) else _net_subject(found, size)
 
 
 def _onnx_subject(path: Path, size: tuple[int, int] | None) -> _Subject:
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
     model = load_model(path)
     name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
     return _Subject(
@@ -92,9 +92,16 @@ def _onnx_subject(path: Path, size: tuple[int, int] | None) -> _Subject:
         title=path.name,
         size=size,
         pixels=None,
-        weights=digest(model.SerializeToString(deterministic=True)),
+        weights=_digest(model),
         model=lambda: model,
     )
+
+
+def _digest(model: "onnx.ModelProto") -> str:
+    """Of a model whose weights may be more than the 2 GB that one message can hold: each part is serialized alone."""
+    graph = model.graph
+    parts = [*graph.node, *graph.initializer, *graph.input, *graph.output, *model.opset_import]
+    return digest(str(model.ir_version), *(part.SerializeToString(deterministic=True) for part in parts))
 
 
 def _net_subject(net: Net, size: tuple[int, int] | None) -> _Subject:
@@ -106,7 +113,7 @@ def _net_subject(net: Net, size: tuple[int, int] | None) -> _Subject:
         size=source.size,
         pixels=pixels_of(source.metadata.preprocessing),
         weights=_hash(net),
-        model=lambda: source.onnx,
+        model=lambda: to_onnx(source),
     )
 
 

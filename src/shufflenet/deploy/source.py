@@ -1,8 +1,9 @@
 """What is exported: a network for pictures of one size, with or without its preprocessing."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,6 @@ from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
-
-if TYPE_CHECKING:
-    import onnx
 
 
 class WithPreprocessing(nn.Module):
@@ -38,7 +36,7 @@ class WithPreprocessing(nn.Module):
         self.normalization.bias = nn.Parameter(-mean / std)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        x = self.normalization(pictures.permute(0, 3, 1, 2).float())
+        x = self.normalization(pictures.permute(0, 3, 1, 2).to(self.normalization.weight.dtype))
         return torch.softmax(self.net(x), dim=1)
 
 
@@ -56,6 +54,8 @@ class Source:
     open_size: bool = False
     fold_batch_norm: bool = True
     float_pictures: bool = False
+    # Forms that several runtimes start from, each written once by whoever needs it first.
+    written: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -98,14 +98,15 @@ class Source:
         with torch.no_grad():
             return torch.export.export(self.module, (self.example,))
 
-    @cached_property
-    def onnx(self) -> "onnx.ModelProto":
-        """The network as ONNX, written once for all runtimes that start from it."""
-        from shufflenet.deploy.write_onnx import to_onnx
-
-        return to_onnx(self)
-
     def run(self, batch: np.ndarray) -> np.ndarray:
         """What torch makes of `batch`, the reference for every runtime."""
+        module = self.module  # made outside of inference mode, since it is captured too
         with torch.inference_mode():
-            return self.module(torch.from_numpy(batch)).numpy()
+            return module(torch.from_numpy(batch)).numpy()
+
+    def run_in_float64(self, batch: np.ndarray) -> np.ndarray:
+        """The same in double precision: what rounding is measured from."""
+        module = copy.deepcopy(self.module).double()
+        numbers = torch.from_numpy(batch)
+        with torch.inference_mode():
+            return module(numbers.double() if numbers.is_floating_point() else numbers).numpy()

@@ -265,6 +265,13 @@ def _known_values(w: Writer, graph: fx.Graph) -> None:
             w.constants[node] = node.target(*fx.map_arg(node.args, w.constants.__getitem__), **node.kwargs)
 
 
+def shared_onnx(source: Source) -> onnx.ModelProto:
+    """`to_onnx`, written once for all runtimes that start from it."""
+    if "onnx" not in source.written:
+        source.written["onnx"] = to_onnx(source)
+    return source.written["onnx"]
+
+
 def to_onnx(source: Source) -> onnx.ModelProto:
     """`source` as an ONNX model of opset 17: [batch, channels, height, width] → logits [batch, classes], batch open.
 

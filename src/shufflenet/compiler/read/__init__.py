@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import external_data_helper, helper, numpy_helper
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from shufflenet.compiler.errors import CompileError
@@ -35,6 +35,7 @@ from shufflenet.compiler.read.arithmetic import (
     softmax,
 )
 from shufflenet.compiler.read.batch import with_batches
+from shufflenet.compiler.read.external import load_external_weights
 from shufflenet.compiler.read.node import Node
 from shufflenet.compiler.read.order import needed_nodes
 from shufflenet.compiler.read.quantization import dequantize, quantize
@@ -129,7 +130,7 @@ def load_model(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
     elif not isinstance(model, onnx.ModelProto):
         path = Path(model)
         model = _parse(path.read_bytes(), str(path))
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
+        load_external_weights(model, path)
     if model.functions:
         from onnx import inliner
 
@@ -138,6 +139,8 @@ def load_model(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
 
 
 def _parse(data: bytes, source: str) -> onnx.ModelProto:
+    if not data:
+        raise CompileError(f"{source} is empty; copy or export it again.")
     try:
         return onnx.load_from_string(data)
     except Exception as error:  # protobuf's DecodeError, whose package is onnx's affair; nothing else is called

@@ -89,6 +89,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shufflenet"
 
 
+def compiler_environment() -> dict[str, str]:
+    """The environment of a C compiler: zig keeps its own files beside ours where a place for these was chosen, not in a home."""
+    if not os.environ.get("SHUFFLENET_CACHE"):
+        return dict(os.environ)
+    zig = str(cache_folder().absolute() / "zig")
+    return {"ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig, **os.environ}
+
+
 def find_compiler() -> tuple[str, ...]:
     """The command of a C compiler: $CC, ziglang's clang, or the system's. Raises CompileError if there is none."""
     chosen = os.environ.get("CC")
@@ -118,7 +126,9 @@ def compile_command(target: str, compiler: tuple[str, ...] | None = None) -> lis
 
 @cache
 def _compiler_version(compiler: tuple[str, ...]) -> str:
-    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*compiler, "--version"], capture_output=True, text=True, check=False, env=compiler_environment()
+    )
     return done.stdout
 
 
@@ -181,7 +191,7 @@ def _build(source: Source, command: list[str], library: Path) -> None:
         built = Path(scratch) / library.name
         done = subprocess.run(
             [*command, *kind, str(paths[0]), "-o", str(built)],
-            capture_output=True, text=True, errors="replace", check=False,
+            capture_output=True, text=True, errors="replace", check=False, env=compiler_environment(),
         )  # fmt: skip
         if done.returncode:
             raise CompileError(f"{' '.join(command[:3])} failed: {done.stderr.strip()[:2000]}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from shufflenet.compiler.plan.steps import Plan
-from shufflenet.compiler.run.build import compile_command, machine_target
+from shufflenet.compiler.run.build import compile_command, compiler_environment, machine_target
 from shufflenet.compiler.run.network import Network
 
 WARM_UP_RUNS = 3
@@ -58,7 +58,9 @@ def peak_gflops() -> float:
         source, library = Path(scratch) / "peak.c", Path(scratch) / "peak.so"
         source.write_text(text, encoding="utf-8")
         subprocess.run(
-            [*compile_command(machine_target()), "-shared", "-fPIC", str(source), "-o", str(library)], check=True
+            [*compile_command(machine_target()), "-shared", "-fPIC", str(source), "-o", str(library)],
+            check=True,
+            env=compiler_environment(),
         )
         peak = ctypes.CDLL(str(library))
         numbers = np.full(64, 0.5, np.float32)

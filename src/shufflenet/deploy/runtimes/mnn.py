@@ -21,9 +21,11 @@ CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(['mnnconvert', *sy
 
 
 def write(source: "Source", folder: Path) -> list[Path]:
+    from shufflenet.deploy.write_onnx import shared_onnx
+
     path = folder / f"{source.name}.mnn"
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "net.onnx").write_bytes(source.onnx.SerializeToString())
+        (Path(scratch) / "net.onnx").write_bytes(shared_onnx(source).SerializeToString())
         options = [
             "-f",
             "ONNX",

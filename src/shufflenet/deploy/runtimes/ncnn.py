@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 def write(source: "Source", folder: Path) -> list[Path]:
+    from shufflenet.deploy.write_onnx import shared_onnx
+
     spec = importlib.util.find_spec("pnnx")
     assert spec is not None
     assert spec.origin is not None
@@ -22,7 +24,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     param, weights = (folder / f"{source.name}.ncnn.{kind}" for kind in ("param", "bin"))
     shape = ",".join(map(str, (1, *source.input_shape)))
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "net.onnx").write_bytes(source.onnx.SerializeToString())
+        (Path(scratch) / "net.onnx").write_bytes(shared_onnx(source).SerializeToString())
         outputs = [f"ncnnparam={param.resolve()}", f"ncnnbin={weights.resolve()}"]
         command = [str(program), "net.onnx", f"inputshape=[{shape}]", "fp16=0", *outputs]
         call_converter("ncnn", command, Path(scratch), param)

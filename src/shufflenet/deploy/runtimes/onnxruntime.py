@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def write(source: "Source", folder: Path) -> list[Path]:
+    from shufflenet.deploy.write_onnx import shared_onnx
+
     path = folder / f"{source.name}.onnx"
-    path.write_bytes(source.onnx.SerializeToString(deterministic=True))
+    path.write_bytes(shared_onnx(source).SerializeToString(deterministic=True))
     return [path]
 
 

@@ -13,7 +13,9 @@ def write(source: "Source", folder: Path) -> list[Path]:
     import openvino
 
     # Core.read_model, not convert_model: the latter reports its use over the network.
-    model = openvino.Core().read_model(source.onnx.SerializeToString())
+    from shufflenet.deploy.write_onnx import shared_onnx
+
+    model = openvino.Core().read_model(shared_onnx(source).SerializeToString())
     path = folder / f"{source.name}.xml"
     openvino.save_model(model, path, compress_to_fp16=False)
     return [path, path.with_suffix(".bin")]
