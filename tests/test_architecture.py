@@ -19,10 +19,11 @@ ALLOWED = {
     "checkpoints": {"nets"},
     "data": {"nets", "checkpoints"},
     "training": {"nets", "checkpoints", "data"},
+    "quantization": {"nets", "checkpoints", "data", "training"},
     "detection": {"nets", "checkpoints", "data", "training"},
     "deploy": {"nets", "checkpoints", "data", "compiler"},
     "web": {"nets", "checkpoints", "data", "deploy", "compiler"},
-    "paper": {"nets", "checkpoints", "data", "training", "detection", "deploy", "compiler"},
+    "paper": {"nets", "checkpoints", "data", "training", "quantization", "detection", "deploy", "compiler"},
 }
 THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}
 

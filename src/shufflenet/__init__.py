@@ -7,9 +7,10 @@ if TYPE_CHECKING:
     from shufflenet.checkpoints import convert, load, push_to_hub, save
     from shufflenet.deploy.compile import compile
     from shufflenet.nets import cost, create, variants
+    from shufflenet.quantization import quantize
 
 __version__ = "0.1.0"
-__all__ = ["compile", "convert", "cost", "create", "load", "push_to_hub", "save", "variants"]
+__all__ = ["compile", "convert", "cost", "create", "load", "push_to_hub", "quantize", "save", "variants"]
 
 _HOMES = {
     "variants": "nets",
@@ -19,6 +20,7 @@ _HOMES = {
     "load": "checkpoints",
     "push_to_hub": "checkpoints",
     "convert": "checkpoints",
+    "quantize": "quantization",
     "compile": "deploy.compile",
 }
 

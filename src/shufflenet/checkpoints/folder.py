@@ -16,6 +16,7 @@ from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
 from shufflenet.nets.network import Network
+from shufflenet.nets.quantized import QuantizedNetwork, empty
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -58,7 +59,8 @@ def save(
     """Write `net` as a folder that `load` reads: config.json (architecture, preprocessing, classes, training) and model.safetensors.
 
     Preprocessing and classes come from `net.metadata`; a network without it is saved with ImageNet's preprocessing. `dtype="float16"`
-    halves the file; `load` computes in float32 either way. A new folder appears complete or not at all; with `overwrite=True` the two
+    halves the file; `load` computes in float32 either way. A quantized network is saved as integers and the scales they stand at, and
+    config.json says so under "quantization". A new folder appears complete or not at all; with `overwrite=True` the two
     files in an existing folder are replaced and its others are left alone. Returns the folder. Raises UserError if the folder holds
     anything and `overwrite` is false, if classes or channels do not match the network, or if a weight does not fit `dtype`.
     """
@@ -73,6 +75,11 @@ def save(
     except UserError as error:
         raise UserError(f"{net.spec['name']} cannot be saved: {error}") from error
     config = {"format": "shufflenet", "architecture": net.spec, **metadata.to_json()}
+    if isinstance(net, QuantizedNetwork):
+        if dtype != "float32":
+            raise UserError(f"{net.spec['name']} is int8 already; save it without dtype={dtype!r}")
+        net = net.integers()
+        config["quantization"] = net.record
     weights = {name: _stored(name, tensor, DTYPES[dtype]) for name, tensor in net.state_dict().items()}
     return write_folder(Path(folder), config, weights, overwrite=overwrite)
 
@@ -117,14 +124,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_network(folder: Path) -> tuple[dict[str, Any], Metadata]:
+def _read_network(folder: Path) -> tuple[dict[str, Any], Metadata, dict[str, Any] | None]:
+    """Its architecture, what is known of it, and how it was quantized, if it was."""
     path = folder / CONFIG_NAME
     config = read_config(folder)
     architecture = config.get("architecture")
     if not isinstance(architecture, dict) or "name" not in architecture:
         raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")
+    quantization = config.get("quantization")
+    if quantization is not None and not isinstance(quantization, dict):
+        raise UserError(f"{path} cannot be used: its 'quantization' is not an object")
     try:
-        return architecture, Metadata.from_json(config)
+        return architecture, Metadata.from_json(config), quantization
     except UserError as error:
         raise UserError(f"{path} cannot be used: {error}") from error
 
@@ -169,11 +180,14 @@ def _shape(tensor: Tensor) -> str:
 
 def load_folder(folder: Path) -> Network:
     """The network that `save` wrote into `folder`, in eval mode. Raises UserError for whatever is wrong with the folder."""
-    architecture, metadata = _read_network(folder)
+    architecture, metadata, quantization = _read_network(folder)
     try:
         # Without values, since the file has them all: nothing is initialized only to be thrown away.
-        with torch.device("meta"):
-            net = create(**architecture)
+        if quantization is None:
+            with torch.device("meta"):
+                net = create(**architecture)
+        else:
+            net = empty(architecture, str(quantization.get("activations")))
         net.metadata = _checked(metadata, net.spec)
     except (VariantError, UserError, TypeError) as error:
         raise UserError(f"{folder / CONFIG_NAME} cannot be used: {error}") from error

@@ -18,6 +18,7 @@ VERBS = (
     "predict",
     "shards",
     "convert",
+    "quantize",
     "export",
     "compile",
     "web",

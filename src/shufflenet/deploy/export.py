@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from shufflenet import atomic
-from shufflenet.deploy.parity import LARGEST_DIFFERENCE, Parity, compare, sample_inputs
+from shufflenet.deploy.parity import LARGEST_DIFFERENCE, LARGEST_INTEGER_DIFFERENCE, Parity, compare, sample_inputs
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import FORMATS
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import start
 from shufflenet.errors import UserError
+from shufflenet.nets.quantized import QuantizedNetwork
 
 PARITY_PICTURES = 8
 # A runtime may be so much further from float64 than torch: an ill-conditioned network is off in every float32 engine.
@@ -92,13 +93,16 @@ def _parity(source: Source, runtime: Runtime, path: Path) -> Parity:
     inputs = sample_inputs(source, PARITY_PICTURES)
     with start(runtime, path, inputs) as worker:
         outputs = worker.outputs
-    torchs, exact = source.run(inputs), source.run_in_float64(inputs)
+    torchs = source.run(inputs)
+    # Integers are the same numbers at any precision, but where a tie tips.
+    integers = isinstance(source.net, QuantizedNetwork)
+    exact = torchs if integers else source.run_in_float64(inputs)
     apart, torchs_apart = (compare(result, exact).max_relative_difference for result in (outputs, torchs))
-    allowed = max(LARGEST_DIFFERENCE, TIMES_TORCH * torchs_apart)
+    allowed = LARGEST_INTEGER_DIFFERENCE if integers else max(LARGEST_DIFFERENCE, TIMES_TORCH * torchs_apart)
     if not apart <= allowed:
         raise UserError(
-            f"{runtime.title} {runtime.version} differs from float64 by {apart:.2g} of the largest result and torch by "
-            f"{torchs_apart:.2g}, so more than {allowed:.2g}; nothing was written"
+            f"{runtime.title} {runtime.version} differs from {'torch' if integers else 'float64'} by {apart:.2g} of the largest result "
+            f"and torch by {torchs_apart:.2g}, so more than {allowed:.2g}; nothing was written"
         )
     parity = compare(outputs, torchs)
     return parity
@@ -113,6 +117,7 @@ def describe(source: Source, runtime: Runtime, done: Export) -> dict[str, Any]:
         "files": [path.name for path in done.files],
         "bytes": done.bytes,
         "architecture": source.net.spec,
+        **({"quantization": source.net.record} if isinstance(source.net, QuantizedNetwork) else {}),
         "input": {
             "shape": ["batch", *size],
             "layout": "NHWC" if source.with_preprocessing else "NCHW",

@@ -19,10 +19,13 @@ from torch import Tensor, fx
 from shufflenet import __version__
 from shufflenet.deploy.source import Source
 from shufflenet.errors import UserError
+from shufflenet.nets import integers  # noqa: F401  # registers the operators of quantized networks
 
 OPSET = 17  # the newest that every runtime here reads
 IR_VERSION = 8
 aten = torch.ops.aten
+fake_quantize_operator = torch.ops.shufflenet.fake_quantize.default
+dequantize_operator = torch.ops.shufflenet.dequantize.default
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Writer:
 
     def constant(self, name: str, value: Tensor | list[int]) -> str:
         array = np.array(value, np.int64) if isinstance(value, list) else value.detach().numpy()
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.initializers[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def add(self, node: fx.Node, kind: str, inputs: list[str], **attributes: Any) -> None:
@@ -202,6 +205,23 @@ def _plain(kind: str, *attributes: str) -> Callable[[Writer, fx.Node], None]:
     return write
 
 
+def _fake_quantize(w: Writer, node: fx.Node) -> None:
+    """QuantizeLinear and DequantizeLinear; the element is told by the zero point's type."""
+    a = _arguments(node)
+    kind = torch.uint8 if a["low"] == 0 else torch.int8
+    scale, zero_point = (w.constants[a[name]] for name in ("scale", "zero_point"))
+    name = a["scale"].name.removesuffix(".scale")
+    parameters = [w.constant(f"{name}.scale", scale), w.constant(f"{name}.zero_point", zero_point.to(kind))]
+    codes = w.value("QuantizeLinear", [w.name(a["x"]), *parameters], f"{node.name}_codes")
+    w.add(node, "DequantizeLinear", [codes, *parameters])
+
+
+def _dequantize(w: Writer, node: fx.Node) -> None:
+    """Weights or bias: a scale for each index of the first axis, zero point 0."""
+    a = _arguments(node)
+    w.add(node, "DequantizeLinear", [w.name(a["codes"]), w.name(a["scale"])], axis=0)
+
+
 def _identity(w: Writer, node: fx.Node) -> None:
     w.names[node] = w.name(_arguments(node)["input"])
 
@@ -235,6 +255,8 @@ OPERATORS: dict[Any, Callable[[Writer, fx.Node], None]] = {
     aten.pad.default: _pad,
     aten.to.dtype: _cast,
     aten.dropout.default: _identity,
+    fake_quantize_operator: _fake_quantize,
+    dequantize_operator: _dequantize,
 }
 
 
@@ -261,6 +283,8 @@ def _known_values(w: Writer, graph: fx.Graph) -> None:
     for node in graph.find_nodes(op="call_function", target=aten.ones_like.default):
         w.constants[node] = torch.ones(tuple(node.meta["val"].shape))  # the captured value is without numbers
     for node in graph.nodes:
+        if node.target is dequantize_operator:  # integers stay integers
+            continue
         if node.op == "call_function" and node.all_input_nodes and all(n in w.constants for n in node.all_input_nodes):
             w.constants[node] = node.target(*fx.map_arg(node.args, w.constants.__getitem__), **node.kwargs)
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from shufflenet.nets.network import Network
+from shufflenet.nets.quantized import QuantizedNetwork
 from shufflenet.nets.size import Size, height_width
+from shufflenet.nets.variants import create
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,13 @@ def _stages(
 def cost(net: Network, size: Size = (224, 224)) -> Cost:
     """Count what `net` needs for one picture of `size`: (height, width), or one number for a square.
 
-    Nothing is computed (meta tensors), and `net` is left as it is. Raises VariantError for what is no size.
+    Nothing is computed (meta tensors), and `net` is left as it is. A quantized network counts as the float one of its architecture.
+    Raises VariantError for what is no size.
     """
     size = height_width(size)
+    if isinstance(net, QuantizedNetwork):
+        with torch.device("meta"):
+            net = create(**net.spec)
     layers: list[LayerCost] = []
     shapes: dict[str, tuple[int, ...]] = {}
     strides: dict[str, int] = {}

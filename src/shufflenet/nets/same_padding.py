@@ -19,8 +19,8 @@ def same_padded(x: Tensor) -> Tensor:
 class SameConv2d(nn.Conv2d):
     """A 3×3 convolution at stride 2."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(same_padded(input), self.weight, self.bias, self.stride, groups=self.groups)
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(same_padded(input), weight, bias, self.stride, groups=self.groups)
 
 
 class SameMaxPool2d(nn.MaxPool2d):

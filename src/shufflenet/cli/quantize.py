@@ -1,0 +1,107 @@
+"""`shufflenet quantize FOLDER DATA -o FOLDER_INT8`: a trained network with 8-bit weights and activations."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LAYERS_SHOWN = 5
+
+
+def quantize(
+    folder: Annotated[
+        str, typer.Argument(help="A trained network: a folder, a name that ships with the package, or a Hub id.")
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(help="A data set as for `shufflenet train`: its training part calibrates, its test part tests."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    activations: Annotated[str, typer.Option(help="The element of activations: u8 or s8.")] = "u8",
+    calibration: Annotated[
+        str, typer.Option(help="How a tensor's range is chosen: minmax, percentile or mse.")
+    ] = "percentile",
+    pictures: Annotated[int, typer.Option(help="How many training pictures calibrate.")] = 512,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Train on with the roundings in place (quantization-aware fine-tuning).")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="With --qat: change a field of its recipe; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --qat: go on from the last checkpoint.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every layer's noise, not only the worst.")] = False,
+    held_out: Annotated[float, typer.Option(help="As in training, where the data has no test split.")] = 0.1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 4,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint in the folder.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Turn a network's weights and activations into 8-bit integers, and say what that costs.
+
+    The folder is a checkpoint like any other: evaluate, predict, compile, export (ONNX, with QuantizeLinear and DequantizeLinear) and
+    bench take it. Prints the error of both networks on the test part, the layers whose signal stands out least from the noise of
+    rounding, and the sizes. With --qat the folder is a run folder too; a few epochs win back most of what rounding costs.
+
+    Examples:
+
+      shufflenet quantize fashion-mnist/shufflenet_x0_5_g3 fashion-mnist -o clothes_int8
+
+      shufflenet quantize runs/flowers ~/flowers -o runs/flowers_int8 --qat --set epochs=3
+
+      shufflenet compile runs/flowers_int8 -o flowers_c
+    """
+    from rich.console import Console
+
+    from shufflenet.checkpoints import load
+    from shufflenet.data import open_dataset
+    from shufflenet.errors import UserError
+    from shufflenet.quantization import quantize_and_test
+    from shufflenet.training.recipe import merge, parse_setting
+
+    if (settings or resume) and not qat:
+        raise UserError("--set and --resume are for quantization-aware fine-tuning; add --qat, or leave them out")
+    console = Console(stderr=json)
+    done = quantize_and_test(
+        load(folder),
+        open_dataset(data, "train", held_out=held_out),
+        open_dataset(data, "test", held_out=held_out),
+        output,
+        activations=activations,
+        calibration=calibration,
+        pictures=pictures,
+        aware=merge(*map(parse_setting, settings or ())) if qat else None,
+        resume=resume,
+        overwrite=overwrite,
+        workers=workers,
+        console=console,
+    )
+    if done is None:
+        console.print(f"stopped, with a checkpoint in {output}; the same command with --resume goes on")
+        return
+    if json:
+        Console(soft_wrap=True).print_json(data={"network": folder, "data": data, "folder": str(output), **done})
+        return
+    _show(done, console, None if layers else LAYERS_SHOWN)
+    console.print(f"the network is in {output}", highlight=False)
+
+
+def _show(done: dict, console, shown: int | None) -> None:
+    from rich.table import Table
+
+    names = {"float32": "float32", "post_training": "int8, post-training", "aware": "int8, fine-tuned"}
+    table = Table(box=None, header_style="bold")
+    table.add_column("network")
+    for heading in ("top-1 error", "top-5 error", "bytes"):
+        table.add_column(heading, justify="right")
+    for key, name in names.items():
+        if key in done:
+            row = done[key]
+            table.add_row(name, f"{row['top1_error']:.2f}%", f"{row['top5_error']:.2f}%", f"{row['bytes']:,}")
+    console.print(table)
+    noise = Table(box=None, header_style="bold")
+    noise.add_column("layer")
+    noise.add_column("signal to noise, alone", justify="right")
+    noise.add_column("with all before it", justify="right")
+    for row in done["layers"][:shown]:
+        noise.add_row(row["layer"], f"{row['alone_db']:.1f} dB", f"{row['together_db']:.1f} dB")
+    console.print(noise)
