@@ -10,7 +10,7 @@ def compile(
     src: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint folder, a shipped name, a Hub id, a variant (random weights), or an ONNX file."
+            help="A checkpoint or detector folder, a shipped name, a Hub id, a variant (random weights), or an ONNX file."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
@@ -31,11 +31,14 @@ def compile(
 ) -> None:
     """Turn a network into one C source without dependencies, faster on one thread than a runtime.
 
-    Writes NAME.c, NAME.h and main.c, which classifies a PPM picture (and NAME.bin, if the weights are too large for a source).
+    Writes NAME.c, NAME.h and main.c, which classifies a PPM picture, or draws what a detector finds in it
+    (and NAME.bin, if the weights are too large for a source).
 
     Examples:
 
       shufflenet compile runs/flowers -o flowers_c
+
+      shufflenet compile runs/cells -o cells_c
 
       shufflenet compile model.onnx -o out --size 480x640 --dump stages
 
@@ -46,18 +49,28 @@ def compile(
     from shufflenet.atomic import writing_into
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import print_json, say
+    from shufflenet.compiler.c.boxes import boxes_program
     from shufflenet.compiler.c.emit import main_program
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
     from shufflenet.deploy.compile import compile_source
+    from shufflenet.deploy.detector import compile_detector_source
     from shufflenet.deploy.resolve import RANDOM, is_variant
+    from shufflenet.detection.folder import is_detector, load_detector
     from shufflenet.errors import UserError
 
     if build:
         # An unknown target is refused before anything is written.
         compile_command(build)
-    compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
-    source, plan = compiled.source, compiled.plan
+    boxes = is_detector(src)
+    if boxes:
+        if size or dump:
+            raise UserError(f"{src} is a detector, which has its own size and takes no --size or --dump")
+        compiled, source = compile_detector_source(load_detector(src), name=name or "detector")
+    else:
+        compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
+        source = compiled.source
+    plan = compiled.plan
     names = [f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c"]
     existing = [output / name for name in names if (output / name).exists()]
     existing += output.glob(f"{source.name}-{build}.*")
@@ -65,9 +78,9 @@ def compile(
         raise UserError(f"{existing[0]} is there already; give --overwrite or another folder")
     with writing_into(output) as scratch:
         written = write_source(source, scratch)
-        if f"{source.name}_run_rgb8" in source.h:
+        if boxes or f"{source.name}_run_rgb8" in source.h:
             written.append(scratch / "main.c")
-            written[-1].write_text(main_program(source), encoding="utf-8")
+            written[-1].write_text(boxes_program(source) if boxes else main_program(source), encoding="utf-8")
         if build:
             library = build_library(source, build)
             written.append(scratch / f"{source.name}-{build}{library.suffix}")

@@ -17,6 +17,8 @@ from shufflenet.detection.dataset import DetectionDataset, collate
 from shufflenet.detection.detector import Detector
 from shufflenet.errors import UserError
 
+# Pictures, RGB float32 [3, h, w] from 0 to 1 → for each boxes, labels and scores, as a detector gives them.
+Finder = Callable[[list[Tensor]], list[dict[str, Tensor]]]
 Result = dict[str, Any]  # one detection, as COCO's result files have it: image_id, category_id, bbox, score
 
 
@@ -53,13 +55,14 @@ def detect(
     *,
     batch_size: int = 1,
     workers: int = 0,
+    find: Finder | None = None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> list[Result]:
     """What `detector` finds in every picture, as COCO's result rows with the ids that `annotations` has.
 
     Under several processes each takes its share of the pictures, and all of them get all rows. A batch of more than one pads
     pictures of different sizes together, which moves scores a little. `on_batch(pictures done, pictures)` is called as it goes on,
-    with this process's share. The detector is left in eval mode.
+    with this process's share. The detector is left in eval mode; `find`, if given, looks in its place (the compiled one).
     """
     state = PartialState()
     dataset = DetectionDataset(annotations, detector.config.categories)
@@ -73,7 +76,7 @@ def detect(
     rows: list[Result] = []
     done = 0
     for pictures, _ in batches(loader):
-        for output in detector([picture.to(device) for picture in pictures]):
+        for output in (find or detector)([picture.to(device) for picture in pictures]):
             image_id = annotations.pictures[mine[done]].id
             done += 1
             found = zip(xywh(output["boxes"]), output["labels"].tolist(), output["scores"].tolist(), strict=True)

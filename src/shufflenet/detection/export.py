@@ -11,6 +11,7 @@ from torch.onnx.symbolic_helper import parse_args
 
 from shufflenet import atomic
 from shufflenet.detection.detector import Detector
+from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.errors import UserError
 
 OPSET = 17
@@ -37,6 +38,20 @@ class Backbone(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone.features(picture).values())
+
+
+class Heads(nn.Module):
+    """A one-stage detector's network for ONNX: normalized picture [1, 3, h, w] → logits and offsets of each level's map."""
+
+    def __init__(self, detector: OneStageDetector) -> None:
+        super().__init__()
+        self.backbone = detector.backbone
+        self.logits = detector.get_submodule("head.classification_head.module_list")
+        self.offsets = detector.get_submodule("head.regression_head.module_list")
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        heads = zip(self.backbone(picture).values(), self.logits.children(), self.offsets.children(), strict=True)
+        return tuple(output for x, logits, offsets in heads for output in (logits(x), offsets(x)))
 
 
 def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple[int, int] = (480, 640)) -> Path:
@@ -85,6 +100,18 @@ def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
     dealt = graph.op("Transpose", reshape(pixels, 0, 0, groups, -1), perm_i=[0, 1, 3, 2])
     channels = graph.op("Transpose", reshape(dealt, 0, 0, -1), perm_i=[0, 2, 1])
     return graph.op("Reshape", channels, graph.op("Shape", x))
+
+
+def export_heads_onnx(detector: OneStageDetector, path: str | os.PathLike[str]) -> Path:
+    """Write a one-stage detector without its post-processing, for the compiler and for runtimes that lack it; return the path.
+
+    The input `picture` is float32 [1, 3, height, width] of the config's padded size, normalized. The outputs are for each level, finest
+    first, `logits_STRIDE` [1, anchors · classes, rows, columns], the background's first, and `offsets_STRIDE`
+    [1, anchors · 4, rows, columns]. Raises UserError without the package onnx, or if the file is there.
+    """
+    names = [f"{kind}_{stride}" for stride in detector.config.strides for kind in ("logits", "offsets")]
+    shape = (1, 3, *detector.config.padded_size)
+    return _write(Heads(detector).eval(), shape, Path(path), input_names=["picture"], output_names=names)
 
 
 def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: Any) -> Path:

@@ -19,6 +19,14 @@ def save_detector(detector: Detector, folder: str | os.PathLike[str], *, overwri
     return write_folder(Path(folder), config, weights, overwrite=overwrite)
 
 
+def is_detector(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a detector, and not a classifier or nothing."""
+    try:
+        return read_config(Path(folder)).get("format") == FORMAT
+    except (UserError, OSError):
+        return False
+
+
 def load_detector(folder: str | os.PathLike[str]) -> Detector:
     """The detector that `save_detector` wrote, in eval mode. Raises UserError for whatever is wrong with the folder."""
     folder = Path(folder)

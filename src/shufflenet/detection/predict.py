@@ -12,7 +12,7 @@ from torchvision.utils import draw_bounding_boxes
 from shufflenet.data.pictures import read_picture
 from shufflenet.detection.dataset import read_pixels
 from shufflenet.detection.detector import Detector
-from shufflenet.detection.evaluate import xywh
+from shufflenet.detection.evaluate import Finder, xywh
 
 # Tableau's ten: easy to tell apart on a photograph.
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
@@ -39,10 +39,13 @@ class Prediction:
 
 
 @torch.inference_mode()
-def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5) -> Prediction:
-    """Find objects in a picture file; those with a score of at least `threshold` are kept. Raises UserError if it is no picture."""
+def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5, find: Finder | None = None) -> Prediction:
+    """Find objects in a picture file; those with a score of at least `threshold` are kept.
+
+    `find`, if given, looks in the detector's place (the compiled one). Raises UserError if the file is no picture.
+    """
     pixels = read_pixels(path)
-    (output,) = detector.eval()([pixels.to(next(detector.parameters()).device)])
+    (output,) = (find or detector.eval())([pixels.to(next(detector.parameters()).device)])
     categories = [detector.config.categories[label - 1] for label in output["labels"].tolist()]
     found = zip(categories, output["scores"].tolist(), xywh(output["boxes"]), strict=True)
     height, width = pixels.shape[1:]

@@ -90,11 +90,11 @@ class DetectorTraining:
 
 
 def _size(config: DetectorConfig) -> dict[str, Any]:
-    """The size of the pictures, for the record: Table 7's short side, or a one-stage detector's height and width."""
+    """The size of the pictures, for the record: Table 7's short side, and a one-stage detector's height and width."""
     if isinstance(config, TwoStageConfig):
         return {"short_side": config.short_side}
     assert isinstance(config, OneStageConfig)
-    return {"size": list(config.size)}
+    return {"short_side": min(config.size), "size": list(config.size)}
 
 
 def train_detector(

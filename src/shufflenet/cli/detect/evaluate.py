@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shufflenet.cli.detect.options import Data, DetectorFolder, Json, Pictures
+from shufflenet.cli.detect.options import Data, DetectorFolder, Engine, Json, Pictures, finder
 
 
 def evaluate(
@@ -20,6 +20,7 @@ def evaluate(
         int, typer.Option(min=1, help="Pictures at a time; more than one pads different sizes together.")
     ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
+    engine: Engine = "torch",
     json: Json = False,
 ) -> None:
     """Measure a detector as COCO does: mAP[.5:.95], AP50, AP75, and by size of the object.
@@ -29,6 +30,8 @@ def evaluate(
     Examples:
 
       shufflenet detect evaluate runs/coco /data/coco --json
+
+      shufflenet detect evaluate runs/cells cells --engine compiled
 
       accelerate launch -m shufflenet detect evaluate runs/coco /data/coco
     """
@@ -50,6 +53,7 @@ def evaluate(
     state = PartialState()
     annotations = open_split(data, split, pictures)
     detector = load_detector(folder).to(state.device)
+    find = finder(detector, engine)
     with Progress(console=console(stderr=True), transient=True, disable=not state.is_main_process) as progress:
         bar = progress.add_task("looking at pictures")
         rows = detect(
@@ -57,6 +61,7 @@ def evaluate(
             annotations,
             batch_size=batch_size,
             workers=workers,
+            find=find,
             on_batch=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     if not state.is_main_process:

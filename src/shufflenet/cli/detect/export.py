@@ -14,20 +14,37 @@ def export(
     backbone: Annotated[
         str | None, typer.Option(metavar="HxW", help="Only the network, for normalized pictures of this size.")
     ] = None,
+    heads: Annotated[
+        bool,
+        typer.Option(
+            "--heads", help="ssdlite: logits and offsets as the heads give them, and FILE.json: how to decode them."
+        ),
+    ] = False,
 ) -> None:
-    """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out; or its backbone, which compiles.
+    """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out; or a part of it.
 
     Examples:
 
       shufflenet detect export runs/coco detector.onnx
+
+      shufflenet detect export runs/cells heads.onnx --heads
 
       shufflenet detect export runs/coco backbone.onnx --backbone 300x400 && shufflenet compile backbone.onnx -o backbone_c
     """
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import say
     from shufflenet.detection import export_backbone_onnx, export_onnx, load_detector
+    from shufflenet.errors import UserError
 
     detector = load_detector(folder)
+    if heads and backbone:
+        raise UserError("--heads and --backbone are two exports; give one of them")
+    if heads:
+        from shufflenet.deploy.detector import export_heads
+
+        graph, parameters = export_heads(detector, file)
+        say(f"{graph}: picture (float32, normalized) → logits and offsets; {parameters}: sizes, anchors and thresholds")
+        return
     if backbone:
         export_backbone_onnx(detector, file, size=parse_size(backbone))
         say(f"{file}: picture (float32, {backbone}, normalized) → {', '.join(detector.backbone.taps)}")

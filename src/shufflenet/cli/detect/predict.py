@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shufflenet.cli.detect.options import DetectorFolder, Json
+from shufflenet.cli.detect.options import DetectorFolder, Engine, Json, finder
 
 
 def predict(
@@ -18,6 +18,7 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier run left in the folder.")
     ] = False,
+    engine: Engine = "torch",
     json: Json = False,
 ) -> None:
     """Find objects in pictures: print them, and with -o draw them and write predictions.json.
@@ -47,6 +48,7 @@ def predict(
     from shufflenet.errors import UserError
 
     detector = load_detector(folder)
+    find = finder(detector, engine)
     files, passed_over = picture_files(images)
     names = list(drawing_names(files))
     if output and not overwrite:
@@ -62,7 +64,7 @@ def predict(
         list(zip(files, names, strict=True)), "looking at pictures", console=bar, transient=True, disable=len(files) < 8
     ):
         try:
-            prediction = predict_picture(detector, file, threshold=threshold)
+            prediction = predict_picture(detector, file, threshold=threshold, find=find)
             drawn = draw(prediction) if output else None
         except BrokenPictureError as error:
             errors.append(str(error))

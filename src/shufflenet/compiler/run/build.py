@@ -184,7 +184,7 @@ def _suffix(target: str) -> str:
 
 def _build(source: Source, command: list[str], library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
-    exports = [f"-Wl,--export={name}" for name in re.findall(r"^(?:void|size_t) (\w+)\(", source.h, re.MULTILINE)]
+    exports = [f"-Wl,--export={name}" for name in re.findall(r"^(?:void|int|size_t) (\w+)\(", source.h, re.MULTILINE)]
     kind = exports if library.suffix == ".wasm" else ["-shared", "-fPIC"]
     with tempfile.TemporaryDirectory(dir=library.parent.parent) as scratch:
         paths = write_source(source, Path(scratch))

@@ -1,0 +1,419 @@
+"""A whole detector in one C file finds what torchvision's finds."""
+
+import ctypes
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.ssd import SSD
+
+from shufflenet.compiler.c.boxes import boxes_program
+from shufflenet.compiler.c.emit import _kernel
+from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.run.build import FLAGS, write_source
+from shufflenet.compiler.run.detector import BOX
+from shufflenet.deploy.detector import (
+    box_decoder,
+    compile_detector,
+    compile_detector_source,
+    compiled_finder,
+    export_heads,
+)
+from shufflenet.detection import Category, OneStageConfig, build_detector, detector_config
+from shufflenet.detection.anchors import anchor_grid
+from shufflenet.errors import UserError
+
+BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-Wno-unused-function", "-ffp-contract=fast")
+
+
+def one_stage_config(random, categories=2, **fields):
+    levels = int(random.integers(1, 5))
+    strides = tuple(sorted(random.choice([8, 16, 32, 64, 128], levels, replace=False).tolist()))
+    anchors = tuple(
+        tuple((float(w), float(h)) for w, h in random.uniform(4, 90, (int(random.integers(1, 4)), 2)).round(1))
+        for _ in strides
+    )
+    defaults = {
+        "backbone": BACKBONE,
+        "categories": tuple(Category(i, f"class {i}") for i in range(1, categories + 1)),
+        "size": tuple(random.integers(32, 130, 2).tolist()),
+        "strides": strides,
+        "anchors": anchors,
+        "neck_channels": 16,
+    }
+    return OneStageConfig(**{**defaults, **fields})
+
+
+class Level(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("rows", "columns", "anchors", "stride")),
+        *((name, ctypes.c_void_p) for name in ("sizes", "logits", "offsets")),
+    )
+
+
+class Parameters(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_int)
+            for name in ("height", "width", "padded_height", "padded_width", "letterbox", "classes", "levels")
+        ),
+        ("scale", ctypes.c_float * 3),
+        ("shift", ctypes.c_float * 3),
+        *((name, ctypes.c_float) for name in ("score_threshold", "nms_threshold", "limit")),
+        ("candidates", ctypes.c_int),
+        ("most", ctypes.c_int),
+        ("level", Level * 8),
+    )
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    """boxes.c alone, with parameters of any detector."""
+    folder = tmp_path_factory.mktemp("boxes")
+    text = "\n".join(
+        (
+            "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>",
+            "typedef struct { float x1, y1, x2, y2, score; int32_t label; } box;\n#define BOX box",
+            *map(_kernel, ("vectors", "activation", "boxes")),
+            "int find(const struct detector *d, int h, int w, int fh, int fw, uint64_t *keys, box *kept, box *boxes, int most) {",
+            "  return find_boxes(d, h, w, fh, fw, keys, kept, boxes, most);\n}",
+            "void resize(const struct detector *d, const uint8_t *pixels, int h, int w, ptrdiff_t stride, int *oh, int *ow,",
+            "            float *planes, float *row, int32_t *columns, float *shares) {",
+            "  resize_into(d, pixels, h, w, stride, oh, ow, planes, row, columns, shares);\n}",
+        )
+    )
+    (folder / "boxes.c").write_text(text)
+    subprocess.run(
+        ["gcc", *STRICT, "-O1", "-march=native", "-fPIC", "-shared", "boxes.c", "-o", "boxes.so"],
+        cwd=folder,
+        check=True,
+    )
+    return ctypes.CDLL(str(folder / "boxes.so"))
+
+
+def parameters(config) -> Parameters:
+    from shufflenet.compiler.c.boxes import _limit
+
+    made = Parameters(
+        *config.size, *config.padded_size, config.letterbox, len(config.categories) + 1, len(config.strides)
+    )
+    made.scale = tuple(1 / (255 * std) for std in config.std)
+    made.shift = tuple(-mean / std for mean, std in zip(config.mean, config.std, strict=True))
+    made.score_threshold, made.nms_threshold = config.score_threshold, config.nms_threshold
+    made.limit = _limit(config.score_threshold)
+    made.candidates, made.most = config.candidates_per_class, config.detections_per_picture
+    return made
+
+
+def post_process(kernels, config, logits, offsets, resized, picture, max_boxes=1000):
+    """What boxes.c makes of heads' outputs [anchors, classes] and [anchors, 4]."""
+    made, held, first = parameters(config), [], 0
+    for i, (stride, (rows, columns), anchors) in enumerate(
+        zip(config.strides, config.grids, config.anchors, strict=True)
+    ):
+        count = rows * columns * len(anchors)
+        planes = [
+            np.ascontiguousarray(x[first : first + count].reshape(rows, columns, -1).transpose(2, 0, 1))
+            for x in (logits, offsets)
+        ]
+        arrays = (np.array(anchors, np.float32), *(plane.astype(np.float32) for plane in planes))
+        held.append(arrays)
+        made.level[i] = Level(rows, columns, len(anchors), stride, *(array.ctypes.data for array in arrays))
+        first += count
+    candidates = len(config.categories) * config.candidates_per_class
+    keys, kept = np.zeros(max(first, candidates), np.uint64), np.zeros(candidates, BOX)
+    boxes = np.zeros(max_boxes, BOX)
+    pointers = (ctypes.c_void_p(array.ctypes.data) for array in (keys, kept, boxes))
+    found = kernels.find(ctypes.byref(made), *resized, *picture, *pointers, max_boxes)
+    return boxes[:found]
+
+
+def torchvisions(config, logits, offsets, resized, picture):
+    ssd = SimpleNamespace(
+        box_coder=BoxCoder(weights=(10.0, 10.0, 5.0, 5.0)),
+        score_thresh=config.score_threshold,
+        nms_thresh=config.nms_threshold,
+        topk_candidates=config.candidates_per_class,
+        detections_per_img=config.detections_per_picture,
+    )
+    outputs = {"cls_logits": torch.from_numpy(logits[None]), "bbox_regression": torch.from_numpy(offsets[None])}
+    (found,) = SSD.postprocess_detections(ssd, outputs, [torch.from_numpy(anchor_grid(config))], [resized])
+    scale = torch.tensor([picture[1] / resized[1], picture[0] / resized[0]] * 2)
+    return {**found, "boxes": found["boxes"] * scale}
+
+
+def unmatched(boxes, scores, labels, others, least=0.05) -> list:
+    """Boxes of a score above `least` that none of `others` equals within half a pixel and a thousandth of score."""
+    missing = []
+    for box, score, label in zip(boxes, scores, labels, strict=True):
+        near = (others["label"] == label) & (np.abs(others["score"] - score) < 1e-3)
+        if score > least and not (near & (np.abs(others["box"] - box).max(1, initial=0) < 0.5)).any():
+            missing.append((box, score, label))
+    return missing
+
+
+def assert_same(ours, theirs):
+    expected = np.zeros(len(theirs["boxes"]), BOX)
+    for field, name in (("box", "boxes"), ("score", "scores"), ("label", "labels")):
+        expected[field] = theirs[name].numpy()
+    assert len(ours) == len(expected)
+    assert not unmatched(expected["box"], expected["score"], expected["label"], ours)
+    assert not unmatched(ours["box"], ours["score"], ours["label"], expected)
+    assert (np.diff(ours["score"]) <= 0).all()
+
+
+def random_heads(random, config):
+    count, classes = len(anchor_grid(config)), len(config.categories) + 1
+    logits = random.normal(0, random.uniform(0.5, 4), (count, classes)).astype(np.float32)
+    logits[:, 0] += random.uniform(0, 4)
+    return logits, random.normal(0, 1, (count, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_random_heads_become_torchvisions_boxes(kernels, seed):
+    random = np.random.default_rng(seed)
+    config = one_stage_config(
+        random,
+        categories=int(random.integers(1, 6)),
+        score_threshold=float(random.choice([0.0, 0.05, 0.3])),
+        nms_threshold=float(random.choice([0.3, 0.5, 0.7])),
+        candidates_per_class=int(random.choice([5, 50, 400])),
+        detections_per_picture=int(random.choice([3, 100, 300])),
+    )
+    logits, offsets = random_heads(random, config)
+    resized = (int(random.integers(8, config.size[0] + 1)), int(random.integers(8, config.size[1] + 1)))
+    picture = tuple(random.integers(1, 700, 2).tolist())
+    ours = post_process(kernels, config, logits, offsets, resized, picture)
+    assert_same(ours, torchvisions(config, logits, offsets, resized, picture))
+
+
+class TestSpecialScores:
+    @pytest.fixture
+    def config(self):
+        return one_stage_config(np.random.default_rng(3), size=(64, 96), strides=(8,), anchors=(((20.0, 20.0),),))
+
+    def run(self, kernels, config, logits, offsets, **options):
+        return post_process(kernels, config, logits, offsets, config.size, config.size, **options)
+
+    def test_no_objects(self, kernels, config):
+        logits, offsets = random_heads(np.random.default_rng(0), config)
+        logits[:, 0] = 50
+        assert len(self.run(kernels, config, logits, offsets)) == 0
+
+    def test_a_nan_is_no_object(self, kernels, config):
+        logits, offsets = random_heads(np.random.default_rng(0), config)
+        logits[::2, np.arange(len(logits[::2])) % 3] = np.nan
+        ours = self.run(kernels, config, logits, offsets)
+        theirs = torchvisions(config, logits, offsets, config.size, config.size)
+        assert len(ours) == len(theirs["scores"])
+        np.testing.assert_allclose(ours["score"], theirs["scores"].numpy(), atol=1e-6)
+        assert not np.isnan(ours["score"]).any()
+
+    def test_equal_scores_go_by_index(self, kernels, config):
+        count = len(anchor_grid(config))
+        logits = np.tile(np.float32([0, 3, -9]), (count, 1))
+        ours = self.run(kernels, config, logits, np.zeros((count, 4), np.float32))
+        assert ours["box"][0].tolist() == [0, 0, 14, 14]
+        middles = ours["box"][:, 1] * 1000 + ours["box"][:, 0]
+        assert (np.diff(middles) >= 0).all()
+
+    def test_hundreds_of_boxes_on_one_object(self, kernels, config):
+        random = np.random.default_rng(0)
+        grid = anchor_grid(config)
+        middles = (grid[:, :2] + grid[:, 2:]) / 2
+        offsets = np.zeros((len(grid), 4), np.float32)
+        offsets[:, :2] = (np.float32([48, 32]) - middles) / 20 * 10
+        logits = np.stack([np.zeros(len(grid)), random.uniform(1, 3, len(grid)), np.full(len(grid), -9)], 1)
+        ours = self.run(kernels, config, logits.astype(np.float32), offsets)
+        assert len(ours) == 1
+        np.testing.assert_allclose(ours["box"], [[38, 22, 58, 42]], atol=1e-3)
+
+    def test_no_more_than_asked_for(self, kernels, config):
+        logits, offsets = random_heads(np.random.default_rng(0), config)
+        logits[:, 0] -= 5
+        every = self.run(kernels, config, logits, offsets)
+        assert len(every) > 3
+        np.testing.assert_array_equal(self.run(kernels, config, logits, offsets, max_boxes=3), every[:3])
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_pictures_are_resized_as_torchvision_does(kernels, seed, letterbox):
+    from shufflenet.detection.one_stage import FixedSize
+
+    random = np.random.default_rng(seed)
+    config = one_stage_config(random, letterbox=letterbox)
+    height, width = random.integers(1, 300, 2).tolist()
+    wide = random.integers(0, 256, (height, width + 5, 3), dtype=np.uint8)
+    pixels = wide[:, :width]
+    planes = np.full((3, *config.padded_size), np.nan, np.float32)
+    scratch = (
+        np.empty(3 * width, np.float32),
+        np.empty(config.size[1], np.int32),
+        np.empty(config.size[1], np.float32),
+    )
+    oh, ow = ctypes.c_int(), ctypes.c_int()
+    kernels.resize(
+        ctypes.byref(parameters(config)), ctypes.c_void_p(pixels.ctypes.data), height, width, ctypes.c_ssize_t(wide.strides[0]),
+        ctypes.byref(oh), ctypes.byref(ow), *(ctypes.c_void_p(array.ctypes.data) for array in (planes, *scratch)),
+    )  # fmt: skip
+    picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+    images, _ = FixedSize(config)([picture])
+    assert images.image_sizes == [(oh.value, ow.value)]
+    np.testing.assert_allclose(planes, images.tensors[0].numpy(), atol=1e-4)
+
+
+@torch.no_grad()
+def settled(config, seed=0):
+    """A detector whose scores are spread out: BN's statistics are those of noise."""
+    torch.manual_seed(seed)
+    detector = build_detector(config)
+    norms = [module for module in detector.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    detector.train()
+    maps = detector.backbone(torch.randn(4, 3, *config.padded_size))
+    detector.head(list(maps.values()))
+    for parameter in detector.head.parameters():
+        if parameter.ndim > 1:
+            parameter.mul_(4)
+    return detector.eval()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A detector, odd in size, and its source."""
+    random = np.random.default_rng(0)
+    config = one_stage_config(
+        random, categories=3, size=(72, 100), letterbox=True, strides=(8, 16, 32, 64),
+        anchors=(((10.0, 12.0), (16.0, 9.0)), ((30.0, 24.0),), ((50.0, 60.0),), ((80.0, 80.0),)),
+    )  # fmt: skip
+    detector = settled(config)
+    return detector, compile_detector_source(detector, name="finder")[1]
+
+
+def pictures():
+    random = np.random.default_rng(5)
+    return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((50, 70), (131, 40), (9, 200), (1, 1))]
+
+
+def torch_boxes(detector, pixels):
+    with torch.inference_mode():
+        return detector([torch.from_numpy(pixels).permute(2, 0, 1).float() / 255])[0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_whole_detector_finds_torchvisions_boxes(whole, seed):
+    detector = whole[0]
+    if seed:
+        random = np.random.default_rng(seed)
+        detector = settled(one_stage_config(random, categories=2, size=(64, 96)), seed)
+    compiled = compile_detector(detector)
+    found = 0
+    for pixels in pictures():
+        ours, theirs = compiled(pixels), torch_boxes(detector, pixels)
+        expected = np.zeros(len(theirs["boxes"]), BOX)
+        for field, name in (("box", "boxes"), ("score", "scores"), ("label", "labels")):
+            expected[field] = theirs[name].numpy()
+        assert not unmatched(expected["box"], expected["score"], expected["label"], ours, least=0.051)
+        assert not unmatched(ours["box"], ours["score"], ours["label"], expected, least=0.051)
+        found += len(ours)
+    assert found > 20
+    finder = compiled_finder(detector)
+    torch.testing.assert_close(
+        finder([torch.from_numpy(pictures()[0]).permute(2, 0, 1).float() / 255])[0]["scores"],
+        torch.from_numpy(compiled(pictures()[0])["score"].copy()),
+    )
+    with pytest.raises(ValueError, match="a picture is uint8"):
+        compiled(np.zeros((4, 4), np.uint8))
+    with pytest.raises(UserError, match="9000 pixels wide"):
+        finder([torch.zeros(3, 1, 9000)])
+
+
+MACHINES = {
+    "sanitized": (["gcc"], ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ()),
+    "one lane": (["gcc"], ["-O1", "-DLANES=1"], ()),
+    "aarch64": (
+        [sys.executable, "-m", "ziglang", "cc"], ["-target", "aarch64-linux-musl", "-static", "-O2"], ("qemu-aarch64",)
+    ),
+    "wasm32": (
+        [sys.executable, "-m", "ziglang", "cc"], ["-target", "wasm32-wasi", "-mcpu=generic+simd128", "-O2"],
+        ("node", "--no-warnings", "run.mjs"),
+    ),
+}  # fmt: skip
+RUN_IN_NODE = """
+import fs from "node:fs";
+import { WASI } from "node:wasi";
+const [, , ...program] = process.argv;
+const wasi = new WASI({ version: "preview1", args: program, preopens: { "/": process.cwd() } });
+const module = await WebAssembly.compile(fs.readFileSync(program[0]));
+wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+"""
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_machine_finds_and_draws_the_same(whole, machine, tmp_path):
+    compiler, flags, runner = MACHINES[machine]
+    if runner and not shutil.which(runner[0]):
+        pytest.skip(f"{runner[0]} is not installed")
+    detector, source = whole
+    write_source(source, tmp_path)
+    (tmp_path / "main.c").write_text(boxes_program(source))
+    (tmp_path / "run.mjs").write_text(RUN_IN_NODE)
+    strict = [] if runner else STRICT
+    subprocess.run([*compiler, *FLAGS, *flags, *strict, "main.c", "finder.c", "-o", "main"], cwd=tmp_path, check=True)
+    program = (*runner, "main") if runner and runner[0] == "node" else (*runner, "./main")
+    for pixels in pictures():
+        height, width = pixels.shape[:2]
+        (tmp_path / "picture.ppm").write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
+        done = subprocess.run(
+            [*program, "picture.ppm", "found.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        rows = np.array(done.stdout.split(), float).reshape(-1, 6)
+        theirs = torch_boxes(detector, pixels)
+        ours = np.zeros(len(rows), BOX)
+        ours["label"], ours["score"], ours["box"] = rows[:, 0], rows[:, 1], rows[:, 2:]
+        assert not unmatched(theirs["boxes"].numpy(), theirs["scores"].numpy(), theirs["labels"].numpy(), ours, 0.051)
+        assert (tmp_path / "found.ppm").stat().st_size == (tmp_path / "picture.ppm").stat().st_size
+
+
+def test_heads_and_the_parameters_beside_them(whole, tmp_path):
+    detector = whole[0]
+    graph, parameters = export_heads(detector, tmp_path / "heads.onnx")
+    record = json.loads(parameters.read_text())
+    assert record["class_names"] == ["class 1", "class 2", "class 3"]
+    assert [level["stride"] for level in record["levels"]] == [8, 16, 32, 64]
+    session = onnxruntime.InferenceSession(graph)
+    picture = torch.randn(1, 3, *record["padded_size"])
+    outputs = session.run(None, {"picture": picture.numpy()})
+    with torch.inference_mode():
+        maps = list(detector.backbone(picture).values())
+        expected = detector.get_submodule("head.classification_head.module_list.0")(maps[0])
+    np.testing.assert_allclose(outputs[0], expected.numpy(), atol=1e-3 * float(expected.abs().max()))
+    with pytest.raises(UserError, match="is there already"):
+        export_heads(detector, tmp_path / "heads.onnx")
+
+
+def test_two_stages_do_not_compile_whole():
+    detector = build_detector(detector_config(BACKBONE, (Category(1, "cup"),), short_side=64))
+    with pytest.raises(UserError, match="does not compile whole"):
+        compile_detector(detector)
+
+
+def test_parameters_of_another_graph(whole):
+    from dataclasses import replace
+
+    from shufflenet.compiler.c.boxes import with_boxes
+
+    detector, source = whole
+    decoder = box_decoder(detector.config)
+    with pytest.raises(CompileError, match="export both from one detector"):
+        with_boxes(source, replace(decoder, class_names=("one",)))
