@@ -147,7 +147,7 @@ static void planes(const int size) {
   }
   look_up_planes(size, 2, x, from, y, to, table);
   for (int i = 0; i < 2 * size; i++) check("look up", 0, i, y[(i + size) % (2 * size)], table[x[i]]);
-  add_code_planes(size, 2, x, from, z, from, y, to, a);
+  add_code_planes(0, size, 2, x, from, z, from, y, to, a);
   for (int i = 0; i < 2 * size; i++) {
     const double sum = floor(((double)x[i] * a.left_factor + (double)z[i] * a.right_factor + a.offset) / (double)(1 << a.shift));
     check("add", a.shift, i, y[(i + size) % (2 * size)], sum < a.low ? a.low : sum > a.high ? a.high : (int)sum);

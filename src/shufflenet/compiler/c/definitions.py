@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from shufflenet.compiler.graph.elements import FLOAT32
+from shufflenet.compiler.graph.elements import FLOAT32, U8, Element
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan.machines import UNITS, VectorUnit
 from shufflenet.compiler.plan.steps import Block, Planes
@@ -39,6 +39,7 @@ class Shared:
         self._tiles: dict[str, dict[str, None]] = {
             unit.condition: {} for unit in UNITS[FLOAT32.name]
         }  # dicts as ordered sets
+        self._integer_tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[U8.name]}
         self._multiplications: dict[str, str] = {}
         self._matrices: dict[str, list[str]] = {}
 
@@ -48,12 +49,15 @@ class Shared:
         if any(self._tiles.values()):
             tiles = _for_each_unit([list(self._tiles[unit.condition]) for unit in UNITS[FLOAT32.name]])
             parts.append("\n".join(tiles) + "\n")
+        if any(self._integer_tiles.values()):
+            tiles = _for_each_unit([list(tiles) for tiles in self._integer_tiles.values()], U8)
+            parts.append("\n".join(tiles) + "\n")
         if self._matrices:
             parts.append(_matrices_function(self._matrices))
         return "\n".join([*parts, *self._multiplications.values()])
 
     def table(self, kind: str, values: Sequence[float]) -> str:
-        """The name of a constant table with these values; `kind` is "float" or "int32_t"."""
+        """The name of a constant table with these values; `kind` is "float", "int32_t" or "uint8_t"."""
         return self._tables.setdefault((kind, tuple(values)), f"table_{len(self._tables)}")
 
     def starts(self, planes: Planes | None) -> str:
@@ -89,6 +93,19 @@ class Shared:
             self._multiplications[name] = "\n".join([*lines, "}\n"])
         return name
 
+    def integer_tiles(self, block: Block, flags: tuple[str, ...]) -> list[str]:
+        """Statements that multiply a block's rows and the panel of `p`, with each unit's own tiles."""
+        suffix = "".join(f"_{flag.lower()}" for flag in flags)
+        choices: list[list[str]] = []
+        for known, tiling in zip(self._integer_tiles.values(), block.tilings, strict=True):
+            lines: list[str] = []
+            for t in tiling.tiles:
+                tile = f"integer_product_{t.rows}{suffix}"
+                known[f"INTEGER_TILE({tile}, {t.rows}, {' | '.join(flags) or '0'})"] = None
+                lines.append(f"  for (int r = {t.row}; r < {t.end_row}; r += {t.rows}) {tile}(&p, r, blocks, last);")
+            choices.append(lines)
+        return _for_each_unit(choices, U8)
+
     def _block(self, block: Block, suffix: str, how: str) -> list[str]:
         """Statements for `block.count` blocks of rows, with each unit's own tiles."""
         tiles = [
@@ -114,16 +131,16 @@ class Shared:
         return lines
 
 
-def _for_each_unit(lines: list[list[str]]) -> list[str]:
+def _for_each_unit(lines: list[list[str]], element: Element = FLOAT32) -> list[str]:
     """The preprocessor's choice among the lines for each vector unit."""
     chosen = []
-    for unit, own in zip(UNITS[FLOAT32.name], lines, strict=True):
+    for unit, own in zip(UNITS[element.name], lines, strict=True):
         chosen += [f"{'#elif' if chosen else '#if'} {unit.condition}", *own]
     return [*chosen, "#endif"]
 
 
 def _declare_table(name: str, kind: str, values: tuple[float, ...]) -> str:
-    texts = [str(value) if kind == "int32_t" else number(value) for value in values]
+    texts = [number(value) if kind == "float" else str(value) for value in values]
     rows = ",\n  ".join(", ".join(texts[i : i + 16]) for i in range(0, len(texts), 16))
     return f"static const {kind} {name}[{len(values)}] = {{\n  {rows}}};\n"
 

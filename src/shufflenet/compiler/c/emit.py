@@ -6,13 +6,23 @@ from collections.abc import Iterator
 from importlib import resources
 from math import prod
 
+from shufflenet.compiler.c.addresses import at
 from shufflenet.compiler.c.definitions import Shared, comment
-from shufflenet.compiler.c.functions import StepFunctions, at, input_port
+from shufflenet.compiler.c.functions import StepFunctions, input_port
 from shufflenet.compiler.c.source import Output, Pixels, Signature, Source
-from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan import integer_steps, steps
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
 EMBED_BYTES = 32 * 1024 * 1024  # weights up to here go into the source
+
+_ON_CODES = (
+    integer_steps.IntegerStep,
+    integer_steps.LookupPlanes,
+    integer_steps.QuantizePlanes,
+    integer_steps.DequantizePlanes,
+    integer_steps.PadBytes,
+    integer_steps.CopyBytes,
+)
 
 # Kernel files in the order in which they build on each other, and the steps that need them.
 _KERNELS: dict[str, tuple[type[Step], ...]] = {
@@ -20,7 +30,7 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "activation": (Step,),
     "product": (steps.Product, steps.PanelProduct, steps.VectorProduct, steps.Stem),
     "vector": (steps.VectorProduct,),
-    "panels": (steps.PanelProduct, steps.VectorProduct, steps.Depthwise, steps.PoolPlanes),
+    "panels": (steps.PanelProduct, steps.VectorProduct, steps.Depthwise, steps.PoolPlanes, *_ON_CODES),
     "winograd": (steps.WinogradProduct,),
     "depthwise": (steps.Depthwise,),
     "depthwise_any": (steps.Depthwise,),
@@ -29,6 +39,11 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "pool": (steps.PoolPlanes,),
     "planes": (Step,),
     "resample": (steps.ResamplePlanes,),
+    "integer_vectors": _ON_CODES,
+    "integer_product": (integer_steps.IntegerProduct, integer_steps.IntegerDepthwise),
+    "integer_depthwise": (integer_steps.IntegerDepthwise,),
+    "integer_planes": _ON_CODES,
+    "integer_windows": _ON_CODES,
     "channels": (steps.LocalResponse, steps.SoftmaxPlanes),
 }
 

@@ -6,12 +6,13 @@ from functools import singledispatchmethod
 
 import numpy as np
 
+from shufflenet.compiler.c import integer_functions
+from shufflenet.compiler.c.addresses import at, scratch, weights, window
 from shufflenet.compiler.c.definitions import Shared, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
-from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation
-from shufflenet.compiler.plan import steps
-from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step, Window
+from shufflenet.compiler.plan import integer_steps, steps
+from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step
 
 
 def input_port(step: Step) -> str | None:
@@ -40,7 +41,20 @@ class StepFunctions:
 
     @singledispatchmethod
     def body(self, step: Step) -> Iterator[str]:
-        raise TypeError(f"{type(step).__name__} has no C")
+        yield from integer_functions.body(step, self.shared)
+
+    @body.register
+    def _(self, step: integer_steps.QuantizePlanes) -> Iterator[str]:
+        usual = integer_functions.body(step, self.shared)
+        if step.input.buffer.place != "port" or not self.pixels:
+            yield from usual
+            return
+        port = next(p for p in self.inputs if p.planes.buffer == step.input.buffer)
+        yield "if (!pixels) {"
+        yield from (f"  {line}" for line in usual)
+        yield "  return;"
+        yield "}"
+        yield from integer_functions.pixel_codes(step, port, self.pixels, self.shared)
 
     # Products.
 
@@ -48,8 +62,8 @@ class StepFunctions:
         """The initializer of kernels/product.c's struct, with some fields other than usual; None leaves a field out."""
         addend = step.addend
         values = {
-            "weights": _weights(step.weights),
-            "bias": _weights(step.bias),
+            "weights": weights(step.weights),
+            "bias": weights(step.bias),
             "input": at(step.input),
             "output": at(step.output),
             "to": self.shared.starts(step.output),
@@ -138,7 +152,7 @@ class StepFunctions:
     def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
         rows = len(step.output.planes) // step.groups
         channels = len(step.input.planes) // step.groups
-        yield f"float *const panel = {_scratch(step)};"
+        yield f"float *const panel = {scratch(step)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
         for chunk in step.chunks:
@@ -146,10 +160,10 @@ class StepFunctions:
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
                 multiply = self.shared.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
-                window = _window(step.window, "first", chunk.count)
+                panel_window = window(step.window, "first", chunk.count)
                 changes = {
-                    "weights": f"{_weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
-                    "bias": f"{_weights(step.bias)} + {rows} * group",
+                    "weights": f"{weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
+                    "bias": f"{weights(step.bias)} + {rows} * group",
                     "input": "panel",
                     "output": f"{at(step.output)} + first",
                     "to": f"{self.shared.starts(step.output)} + {rows} * group",
@@ -158,7 +172,7 @@ class StepFunctions:
                     "input_stride": str(step.panel_stride),
                     "inner": str(end - part),
                 }
-                yield f"    pack_panel({window}, {at(step.input)}, from, {part}, {end}, panel, {step.panel_stride});"
+                yield f"    pack_panel({panel_window}, {at(step.input)}, from, {part}, {end}, panel, {step.panel_stride});"
                 yield f"    {multiply}((struct product){self._product(step, changes)});"
             yield "  }"
         yield "}"
@@ -173,7 +187,7 @@ class StepFunctions:
         yield from (f"  {line}" for line in self._panel_product(step))
         yield "  return;"
         yield "}"
-        yield f"float *const padded = {_scratch(step)}, *const lines = padded + {layout.lines};"
+        yield f"float *const padded = {scratch(step)}, *const lines = padded + {layout.lines};"
         yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
@@ -181,7 +195,7 @@ class StepFunctions:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
-            yield f"    const float *weights = {_weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
+            yield f"    const float *weights = {weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
                 yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
@@ -208,7 +222,7 @@ class StepFunctions:
         yield "  }"
         matrix, kind = self.shared.output_matrix(step.transform), activation_kind(step.activation)
         addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
-        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {_weights(step.bias)} + row,"
+        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {weights(step.bias)} + row,"
         yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
         yield "}"
 
@@ -220,10 +234,10 @@ class StepFunctions:
         yield f"struct product p = {self._product(step, {'inner': str(step.inner)})};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         if step.gather:
-            window = _window(step.window, 0, 1)
+            panel_window = window(step.window, 0, 1)
             yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
-            yield f"  pack_panel({window}, {at(step.input)}, from, 0, {step.inner}, {_scratch(step)}, 1);"
-            yield f"  p.input = {_scratch(step)};"
+            yield f"  pack_panel({panel_window}, {at(step.input)}, from, 0, {step.inner}, {scratch(step)}, 1);"
+            yield f"  p.input = {scratch(step)};"
         else:
             yield f"  p.input = {at(step.input, step.input.starts[0])} + group * {step.inner};"
         yield f"  matrix_times_vector({step.block}, {flags}, {activation_kind(step.activation)}, p, {step.rows});"
@@ -259,7 +273,7 @@ class StepFunctions:
         if step.pooled_size:
             kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *step.pooled_size)
         how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
-        yield f"{kernel}({how}, {output}, {_scratch(step)}, {at(step.output)});"
+        yield f"{kernel}({how}, {output}, {scratch(step)}, {at(step.output)});"
 
     # Other work on planes.
 
@@ -268,10 +282,10 @@ class StepFunctions:
         if step.direct:
             yield from self._depthwise_rows(step, "0", step.window.output_height)
             return
-        how = f"{_window(step.window, 0, 0)}, {step.window.output_height}"
+        how = f"{window(step.window, 0, 0)}, {step.window.output_height}"
         operands = f"{self._planes(step.input)}, {self._planes(step.output)}, {self._planes(step.addend)}"
         yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.planes)},"
-        yield f"              {_weights(step.weights)}, {_weights(step.bias)}, {operands}, {_limits(step)});"
+        yield f"              {weights(step.weights)}, {weights(step.bias)}, {operands}, {_limits(step)});"
 
     def _depthwise_rows(
         self, step: steps.Depthwise, first: str, rows: int, read: str = "", made: str = ""
@@ -282,7 +296,7 @@ class StepFunctions:
         operands = (f"{at(step.input)}{read}", self.shared.starts(step.input))
         operands += (f"{at(step.output)}{made}", self.shared.starts(step.output))
         yield f"depthwise_planes({how},"
-        yield f"                 {_weights(step.weights)}, {_weights(step.bias)}, {', '.join(operands)}, {_limits(step)});"
+        yield f"                 {weights(step.weights)}, {weights(step.bias)}, {', '.join(operands)}, {_limits(step)});"
 
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:
@@ -291,9 +305,9 @@ class StepFunctions:
         if not step.largest:
             scales = f"{self.shared.table('float', step.row_scale)}, {self.shared.table('float', step.column_scale)}"
         operands = (
-            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, {_scratch(step)}"
+            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, {scratch(step)}"
         )
-        yield f"pool_planes({int(step.largest)}, {_window(w, 0, 0)}, {w.output_height}, {kind}, {planes},"
+        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {planes},"
         yield f"            {operands});"
 
     @body.register
@@ -305,7 +319,7 @@ class StepFunctions:
     def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
         bands = self.shared.table("int32_t", step.bands)
         sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}, {bands}"
-        yield f"resample_planes({sizes}, {_weights(step.weights)}, {self._through(step, step.input)});"
+        yield f"resample_planes({sizes}, {weights(step.weights)}, {self._through(step, step.input)});"
 
     @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
@@ -367,27 +381,6 @@ class StepFunctions:
         return table("float", scale), table("float", shift), table("int32_t", order)
 
 
-def at(planes: Planes, first: int = 0) -> str:
-    """Where in the arena an operand's buffer begins, or its number `first`."""
-    return _in_arena(planes.offset + first * planes.element.bytes, planes.element)
-
-
-def _scratch(step: Step, element: Element = FLOAT32) -> str:
-    """The same of a step's scratch."""
-    return _in_arena(step.scratch, element)
-
-
-def _in_arena(offset: int, element: Element) -> str:
-    """The place so many bytes after the arena's beginning, which C knows as `float *a`."""
-    return f"a + {element.count(offset)}" if element == FLOAT32 else f"({element.c_type} *)a + {element.count(offset)}"
-
-
-def _weights(offset: int, element: Element = FLOAT32) -> str:
-    """The place so many bytes after the weights' beginning, which C knows as `const float *w`."""
-    number = element.count(offset)
-    return f"w + {number}" if element == FLOAT32 else f"(const {element.c_type} *)w + {number}"
-
-
 def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tuple[tuple[str, ...], Activation | None]:
     """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
     flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
@@ -415,9 +408,3 @@ def _tiles(step: steps.WinogradProduct, chunk: Chunks) -> str:
         layout.padded_stride, layout.line_stride, layout.tile_stride, layout.input_stride, layout.output_stride,
     )  # fmt: skip
     return f"{{{', '.join(map(str, values))}}}"
-
-
-def _window(w: Window, first: int | str, count: int) -> str:
-    """kernels/panels.c's struct for output pixels [first, first + count)."""
-    values = (w.height, w.width, w.output_width, *w.kernel, *w.stride, *w.padding, *w.dilation, first, count)
-    return f"(struct window){{{', '.join(map(str, values))}}}"

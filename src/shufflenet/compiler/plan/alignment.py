@@ -25,10 +25,10 @@ def odd_lines(count: int, element: Element) -> int:
 def plane_stride(height: int, width: int, element: Element) -> int:
     """Numbers from one plane to the next: room for whole vectors of every machine, but planes of one number lie side by side.
 
-    Large planes share no cache set.
+    Large planes share no cache set. Kernels of bytes write none beyond a plane: it needs no room.
     """
     pixels = height * width
-    if pixels == 1:
-        return 1
+    if pixels == 1 or element.bytes == 1:
+        return pixels
     large = pixels * element.bytes > 64 * CACHE_LINE_BYTES
     return odd_lines(pixels, element) if large else whole_lines(pixels, element)

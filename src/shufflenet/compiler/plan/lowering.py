@@ -19,6 +19,7 @@ from shufflenet.compiler.graph.ir import (
     Operation,
     Pad,
     Pool,
+    Quantize,
     Resample,
     Softmax,
     View,
@@ -33,6 +34,7 @@ from shufflenet.compiler.plan.blocking import (
     pack_positions,
     pack_weights,
 )
+from shufflenet.compiler.plan.integer_lowering import IntegerLowering, works_on_codes
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
 from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
@@ -53,16 +55,21 @@ class Lowering:
         self._stems = find_stems(graph)
         self._spare = spare_bytes(graph, self._stems)
         self.weights = Weights()
+        self._on_codes = IntegerLowering(graph, self.weights, self._spare, self.planes, self.from_port)
 
     def steps(self) -> Iterator[Step]:
         fused = {pool.name for pool in self._stems.values() if pool}
-        read = {view.tensor for op in self.graph.operations if op.name not in self._stems for view in op.inputs}
+        # Where they are: a stem and a quantization read the caller's numbers.
+        copied = [op for op in self.graph.operations if op.name not in self._stems and not isinstance(op, Quantize)]
+        read = {view.tensor for op in copied for view in op.inputs}
         for port in self.graph.inputs:
             if port.view.tensor in read:
                 yield self._copy(f"copy {port.name}", self.from_port(port.view), port.view)
         for operation in self.graph.operations:
             if isinstance(operation, Convolution) and operation.name in self._stems:
                 yield self._stem(operation, self._stems[operation.name])
+            elif works_on_codes(self.graph, operation):
+                yield from self._on_codes.plan(operation)
             elif operation.name not in fused:
                 yield from self.plan(operation)
 
@@ -110,7 +117,7 @@ class Lowering:
             self.weights.add(self.graph.constants[operation.weight]),
             self.weights.add(self._bias(operation)),
         )
-        direct = _is_direct(window) and operation.addend is None
+        direct = window.is_direct and operation.addend is None
         return steps.Depthwise(**common, window=window, direct=direct, weights=weights, bias=bias)
 
     def _vector_product(self, operation: Convolution, window: Window) -> Step:
@@ -215,7 +222,7 @@ class Lowering:
         )  # fmt: skip
         comment = f"{operation.kind} pool {'×'.join(map(str, window.kernel))}, {channels} channels, {output_height}×{output_width}"
         largest = operation.kind == "max"
-        if not largest and operation.counts_padding and operation.padding == (1, 1, 1, 1) and _is_direct(window):
+        if not largest and operation.counts_padding and operation.padding == (1, 1, 1, 1) and window.is_direct:
             # The shortcut of a stride-2 unit: every window counts 9 numbers, so this is a depthwise convolution.
             yield steps.Depthwise(
                 name=operation.name, comment=comment, output=self.planes(operation.output),
@@ -376,17 +383,6 @@ class Lowering:
             weights=self.weights.add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
             bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip
-
-
-def _is_direct(window: Window) -> bool:
-    """Whether kernels/depthwise.c serves: 3×3 with padding 1 on all sides, at stride 1 or 2."""
-    stride = window.stride[0]
-    return (
-        (window.kernel, window.dilation, window.padding) == ((3, 3), (1, 1), (1, 1))
-        and window.stride in ((1, 1), (2, 2))
-        and window.output_height == (window.height - 1) // stride + 1
-        and window.output_width == (window.width - 1) // stride + 1
-    )
 
 
 def _counts(

@@ -63,6 +63,17 @@ class Window:
         """Rows of the input that a row of output has in common with the one above."""
         return self.kernel[0] - self.stride[0]
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether kernels/depthwise.c serves: 3×3 with padding 1 on all sides, at stride 1 or 2."""
+        stride = self.stride[0]
+        return (
+            (self.kernel, self.dilation, self.padding) == ((3, 3), (1, 1), (1, 1))
+            and self.stride in ((1, 1), (2, 2))
+            and self.output_height == (self.height - 1) // stride + 1
+            and self.output_width == (self.width - 1) // stride + 1
+        )
+
 
 @dataclass(frozen=True)
 class Block:

@@ -63,16 +63,22 @@ def tile_cost(rows: int, vectors: int, unit: VectorUnit) -> float:
 
 
 @cache
-def split_rows(rows: int, vectors: int, unit: VectorUnit) -> tuple[float, tuple[int, int]]:
+def split_rows(rows: int, vectors: int, unit: VectorUnit, most: int = MOST_ROWS) -> tuple[float, tuple[int, int]]:
     """The cheapest tile height for `rows` rows, and that of the last tile (0: none): cost, (height, last)."""
     return min(
         (
             rows // r * tile_cost(r, vectors, unit) + (tile_cost(rows % r, vectors, unit) if rows % r else 0),
             (r, rows % r),
         )
-        for r in range(1, min(rows, MOST_ROWS) + 1)
+        for r in range(1, min(rows, most) + 1)
         if fits(r, vectors, unit)
     )
+
+
+def row_tiles(rows: int, vectors: int, most: int, unit: VectorUnit) -> Tiling:
+    """Tiles of so many vectors, all alike but for the last, and of `most` rows."""
+    cost, split = split_rows(rows, vectors, unit, most)
+    return Tiling(_tiles(split, rows, vectors, 0, vectors), (), cost)
 
 
 def choose_chains(pixels: int, vectors: int, unit: VectorUnit) -> int:

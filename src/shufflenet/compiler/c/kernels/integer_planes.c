@@ -45,19 +45,19 @@ KERNEL void look_up_planes(const int size, int count, const uint8_t *input, cons
     for (int i = 0; i < size; i++) output[to[plane] + i] = table[input[from[plane] + i]];
 }
 
-/* (left · left_factor + right · right_factor + offset) >> shift, within low and high. Factors have 16 bits. */
+/* (left · left_factor + right · right_factor + offset) >> shift, within low and high. Factors have 16 bits; `number` as below. */
 struct integer_addition {
   int32_t left_factor, right_factor, offset;
   int shift, low, high;
 };
 
-KERNEL void add_code_planes(const int size, int count, const uint8_t *left, const int32_t *left_from, const uint8_t *right,
+KERNEL void add_code_planes(const int number, const int size, int count, const uint8_t *left, const int32_t *left_from, const uint8_t *right,
                             const int32_t *right_from, uint8_t *output, const int32_t *to, const struct integer_addition a) {
   for (int plane = 0; plane < count; plane++) {
     const uint8_t *const l = left + left_from[plane], *const r = right + right_from[plane];
     uint8_t *const y = output + to[plane];
     for (int i = 0; i < size; i++) {
-      const int32_t sum = (l[i] * a.left_factor + r[i] * a.right_factor + a.offset) >> a.shift;
+      const int32_t sum = (l[i] * a.left_factor + r[number ? 0 : i] * a.right_factor + a.offset) >> a.shift;
       const int32_t above = sum > a.low ? sum : a.low;
       y[i] = (uint8_t)(above < a.high ? above : a.high);
     }

@@ -1,0 +1,31 @@
+"""Where data lies, as C: in the arena, which is `float *a`, and in the weights, `const float *w`; and how a window moves."""
+
+from shufflenet.compiler.graph.elements import FLOAT32, Element
+from shufflenet.compiler.plan.steps import Planes, Step, Window
+
+
+def at(planes: Planes, first: int = 0) -> str:
+    """Where in the arena an operand's buffer begins, or its number `first`."""
+    return _in_arena(planes.offset + first * planes.element.bytes, planes.element)
+
+
+def scratch(step: Step, element: Element = FLOAT32) -> str:
+    """The same of a step's scratch."""
+    return _in_arena(step.scratch, element)
+
+
+def _in_arena(offset: int, element: Element) -> str:
+    place = element.count(offset)
+    return f"a + {place}" if element == FLOAT32 else f"({element.c_type} *)a + {place}"
+
+
+def weights(offset: int, element: Element = FLOAT32) -> str:
+    """The place so many bytes after the weights' beginning."""
+    place = element.count(offset)
+    return f"w + {place}" if element == FLOAT32 else f"(const {element.c_type} *)w + {place}"
+
+
+def window(w: Window, first: int | str, count: int | str) -> str:
+    """kernels/panels.c's struct for output pixels [first, first + count)."""
+    values = (w.height, w.width, w.output_width, *w.kernel, *w.stride, *w.padding, *w.dilation, first, count)
+    return f"(struct window){{{', '.join(map(str, values))}}}"

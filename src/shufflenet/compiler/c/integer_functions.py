@@ -1,0 +1,182 @@
+"""Steps on codes as C: the calls of kernels/integer_*.c, every number a constant."""
+
+from collections.abc import Iterator
+from functools import singledispatch
+
+import numpy as np
+
+from shufflenet.compiler.c.addresses import at, scratch, weights, window
+from shufflenet.compiler.c.definitions import Shared, activation_kind, number
+from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.graph.elements import FLOAT32, INT32, S8, U8
+from shufflenet.compiler.graph.integers import quantize
+from shufflenet.compiler.graph.ir import Quantization
+from shufflenet.compiler.plan import integer_steps as steps
+from shufflenet.compiler.plan.steps import Planes, PlannedPort, Step
+
+
+@singledispatch
+def body(step: Step, shared: Shared) -> Iterator[str]:
+    """The statements of a step's function."""
+    raise TypeError(f"{type(step).__name__} has no C")
+
+
+def _planes(planes: Planes | None, shared: Shared) -> str:
+    if planes is None:
+        return "NULL, NULL"
+    return f"{at(planes) if planes.buffer.place != 'port' else 'input'}, {shared.starts(planes)}"
+
+
+def _through(step: Step, source: Planes, shared: Shared) -> str:
+    return f"{len(step.output.planes)}, {_planes(source, shared)}, {_planes(step.output, shared)}"
+
+
+def _bounds(step: steps.IntegerStep) -> str:
+    return f"{step.zero_point}, {step.low}, {step.high}"
+
+
+@body.register
+def _(step: steps.IntegerProduct, shared: Shared) -> Iterator[str]:
+    groups, rows = step.groups, step.rows.rows
+    channels = len(step.input.planes) // groups
+    quads = -(-step.inner // 4)
+    flags = [name for name, holds in (("ADD_BYTES", step.addend), ("LARGE_SUMS", step.large)) if holds]
+    yield f"int8_t *const panel = {scratch(step, S8)};"
+    yield f"for (int group = 0; group < {groups}; group++)"
+    yield f"  for (int first = 0; first < {step.pixels}; first += {step.chunk}) {{"
+    yield f"    const int count = first + {step.chunk} < {step.pixels} ? {step.chunk} : {step.pixels} - first;"
+    yield "    const int blocks = count / BYTES, last = count % BYTES, vectors = last && last <= LANES;"
+    if step.window:
+        panel = f"{scratch(step, U8)} + {step.gathered}"
+        from_ = f"{shared.starts(step.input)} + group * {channels}"
+        yield f"    gather_bytes({window(step.window, 'first', 'count')}, {step.input_zero}, {at(step.input)}, {from_},"
+        yield f"                 {step.inner}, {panel}, {step.gathered_stride});"
+        source = f"{panel}, {step.gathered_stride}, {step.inner}, 0"
+    else:
+        spacing = step.input.spacing
+        source = f"{at(step.input, step.input.starts[0])} + group * {channels * (spacing or 0)}, {spacing}, {step.inner}, first"
+    yield f"    pack_pixels({source}, blocks + (last > LANES), vectors, panel);"
+    to, from_ = shared.starts(step.output), shared.starts(step.addend or step.output)
+    values = {
+        "weights": f"{weights(step.weights, S8)} + group * {quads * 4 * rows}",
+        "bias": f"{weights(step.bias, INT32)} + group * {rows}",
+        "weight_sums": f"{weights(step.weight_sums, INT32)} + group * {rows}",
+        "scale": f"{weights(step.scale)} + group * {rows}",
+        "panel": "(const uint8_t *)panel",
+        "wide": f"(int32_t *)(panel + {step.wide})",
+        "output": f"{at(step.output)} + first",
+        "to": f"{to} + group * {rows}",
+        "from": f"{from_} + group * {rows}",
+        "quads": str(quads),
+        "rows": str(rows),
+        "zero": str(step.zero_point),
+        "low": str(step.low),
+        "high": str(step.high),
+    }
+    if step.addend:
+        values["addend"] = f"{at(step.addend)} + first"
+        values["addend_weights"] = f"{weights(step.addend_factors, INT32)} + group * {rows}"
+    initializer = ", ".join(f".{key} = {value}" for key, value in values.items())
+    yield f"    const struct integer_product p = {{{initializer}}};"
+    yield from (f"  {line}" for line in shared.integer_tiles(step.rows, tuple(flags)))
+    yield "  }"
+
+
+@body.register
+def _(step: steps.IntegerDepthwise, shared: Shared) -> Iterator[str]:
+    w = step.window
+    yield f"const int32_t *const from = {shared.starts(step.input)}, *const to = {shared.starts(step.output)};"
+    yield f"for (int plane = 0; plane < {len(step.output.planes)}; plane++) {{"
+    places = f"{at(step.input)} + from[plane], {at(step.output)} + to[plane], {scratch(step, U8)}, {scratch(step, U8)} + {step.made}"
+    numbers = f"{step.input_zero}, {_bounds(step)}"
+    yield f"  const struct integer_depthwise d = {{0, {w.output_height}, {places}, {numbers}}};"
+    own = f"{weights(step.weights, S8)} + 12 * plane, ({weights(step.bias, INT32)})[plane], ({weights(step.scale)})[plane]"
+    yield f"  integer_depthwise({w.stride[0]}, {w.height}, {w.width}, d, {own});"
+    yield "}"
+
+
+@body.register
+def _(step: steps.IntegerPatches, shared: Shared) -> Iterator[str]:
+    w = step.window
+    pixels, rows = w.output_height * w.output_width, len(step.output.planes) // step.groups
+    is_float = step.output.element == FLOAT32
+    alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
+    factors = weights(step.addend_factors, INT32) if step.addend else "NULL"
+    output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
+    yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner}, {step.input_zero}, {activation_kind(step.activation)},"
+    yield f"                {_planes(step.input, shared)}, {weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)},"
+    yield f"                {_planes(step.addend, shared)}, {factors}, {output}, {shared.starts(step.output)},"
+    yield f"                {_bounds(step)}, {number(alpha)}, {number(beta)}, {scratch(step, U8)});"
+
+
+@body.register
+def _(step: steps.IntegerPool, shared: Shared) -> Iterator[str]:
+    scales = "NULL" if step.largest else weights(step.scales)
+    yield f"integer_pool({int(step.largest)}, {window(step.window, 0, 0)}, {step.window.output_height}, {step.input_zero},"
+    yield f"             {_through(step, step.input, shared)}, {scales}, {_bounds(step)}, {scratch(step, INT32)});"
+
+
+@body.register
+def _(step: steps.IntegerReduce, shared: Shared) -> Iterator[str]:
+    planes = f"{len(step.output.planes)}, {_planes(step.input, shared)}, {step.input_zero}, {_planes(step.output, shared)}"
+    numbers = f"{number(step.scale)}, {_bounds(step)}"
+    yield f"reduce_code_planes({int(step.largest)}, {step.size}, {planes}, {numbers});"
+
+
+@body.register
+def _(step: steps.IntegerAdd, shared: Shared) -> Iterator[str]:
+    operands = f"{_planes(step.left, shared)}, {_planes(step.right, shared)}, {_planes(step.output, shared)}"
+    numbers = f"{step.left_factor}, {step.right_factor}, {step.offset}, {step.shift}, {step.low}, {step.high}"
+    how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
+    yield f"add_code_planes({how}, {operands}, (struct integer_addition){{{numbers}}});"
+
+
+@body.register
+def _(step: steps.IntegerMultiply, shared: Shared) -> Iterator[str]:
+    left, right = _planes(step.left, shared), _planes(step.right, shared)
+    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {_planes(step.output, shared)}"
+    how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
+    yield f"multiply_code_planes({how}, {operands}, {number(step.scale)}, {_bounds(step)});"
+
+
+@body.register
+def _(step: steps.LookupPlanes, shared: Shared) -> Iterator[str]:
+    yield f"look_up_planes({step.size}, {_through(step, step.input, shared)}, {weights(step.table, U8)});"
+
+
+@body.register
+def _(step: steps.QuantizePlanes, shared: Shared) -> Iterator[str]:
+    through = _through(step, step.input, shared)
+    yield f"quantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
+
+
+@body.register
+def _(step: steps.DequantizePlanes, shared: Shared) -> Iterator[str]:
+    through = _through(step, step.input, shared)
+    yield f"dequantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
+
+
+@body.register
+def _(step: steps.PadBytes, shared: Shared) -> Iterator[str]:
+    sizes = ", ".join(map(str, (*step.size, *step.padding)))
+    yield f"pad_bytes({sizes}, {step.value}, {_through(step, step.input, shared)});"
+
+
+@body.register
+def _(step: steps.CopyBytes, shared: Shared) -> Iterator[str]:
+    yield f"copy_bytes({step.size}, {_through(step, step.input, shared)});"
+
+
+def pixel_codes(step: steps.QuantizePlanes, port: PlannedPort, pixels: Pixels, shared: Shared) -> Iterator[str]:
+    """The codes of a network input straight from 8-bit pixels: one look into a table for each."""
+    height, width = port.shape[-2:]
+    to = Quantization(step.scale, step.zero_point)
+    for place, channel in enumerate(step.input.planes):
+        numbers = np.arange(256, dtype=np.float32) * np.float32(pixels.scale[channel]) + np.float32(
+            pixels.shift[channel]
+        )
+        table = shared.table("uint8_t", [int(code) for code in quantize(numbers, to)])
+        made = f"{at(step.output)} + {step.output.starts[place]}"
+        yield f"for (int y = 0; y < {height}; y++)"
+        yield f"  for (int x = 0; x < {width}; x++)"
+        yield f"    ({made})[y * {width} + x] = {table}[pixels[y * row_stride + 3 * x + {pixels.order[channel]}]];"

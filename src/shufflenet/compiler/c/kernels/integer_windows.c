@@ -1,0 +1,119 @@
+/* Convolutions and pools on planes of codes of any window, and what moves codes. Every byte is what graph/integers.py says. */
+
+/* round(sum · scale) + zero, within [low, high]; halves to the even one. */
+KERNEL int32_t to_code(int32_t sum, float scale, int zero, int low, int high) {
+  float z = (float)sum * scale;
+  z = z < -65536 ? -65536 : z > 65536 ? 65536 : z; /* and so no machine fuses the product with what follows */
+  const float whole = z + 12582912.0f; /* 1.5 · 2^23 */
+  const int32_t code = (int32_t)(whole - 12582912.0f) + zero;
+  return code < low ? low : code > high ? high : code;
+}
+
+/* The codes that pixels [first, first + count) of the output meet, in rows `stride` bytes apart; `zero` where that is padding. */
+KERNEL void gather_bytes(const struct window w, int zero, const uint8_t *input, const int32_t *from, int inner, uint8_t *panel, int stride) {
+  const int taps = w.kernel_height * w.kernel_width;
+  for (int k = 0; k < inner; k++, panel += stride) {
+    const uint8_t *plane = input + from[k / taps];
+    const int offset_y = k % taps / w.kernel_width * w.dilation_y - w.top;
+    const int offset_x = k % w.kernel_width * w.dilation_x - w.left;
+    const int low = offset_x < 0 ? (-offset_x + w.stride_x - 1) / w.stride_x : 0;
+    const int reach = w.width - offset_x <= 0 ? 0 : (w.width - offset_x + w.stride_x - 1) / w.stride_x;
+    const int high = reach < w.output_width ? reach : w.output_width;
+    int y = w.first / w.output_width, x = w.first % w.output_width;
+    for (int done = 0; done < w.count; y++, x = 0) {
+      const int run = w.output_width - x < w.count - done ? w.output_width - x : w.count - done;
+      const int input_y = y * w.stride_y + offset_y;
+      uint8_t *const to = panel + done - x;
+      done += run;
+      int i = x;
+      if (input_y >= 0 && input_y < w.height) {
+        const uint8_t *row = plane + (ptrdiff_t)input_y * w.width + offset_x;
+        const int end = high < x + run ? high : x + run;
+        for (; i < low && i < x + run; i++) to[i] = (uint8_t)zero;
+        if (w.stride_x == 1 && end > i) memcpy(to + i, row + i, (size_t)(end - i));
+        else if (w.stride_x == 2)
+          for (int j = i; j < end; j++) to[j] = row[j * 2];
+        else
+          for (int j = i; j < end; j++) to[j] = row[j * w.stride_x];
+        i = end > i ? end : i;
+      }
+      for (; i < x + run; i++) to[i] = (uint8_t)zero;
+    }
+  }
+}
+
+/* A convolution, pixel by pixel. Codes go to `output`, or numbers to `numbers`. */
+KERNEL void integer_patches(struct window w, const int pixels, const int groups, const int rows, const int inner, int zero, const int activation,
+                            const uint8_t *input, const int32_t *from, const int8_t *weights, const int32_t *bias, const float *scale,
+                            const uint8_t *addend, const int32_t *addend_from, const int32_t *factors, uint8_t *output, float *numbers,
+                            const int32_t *to, int output_zero, int low, int high, float alpha, float beta, uint8_t *patch) {
+  const int channels = inner / (w.kernel_height * w.kernel_width);
+  for (int group = 0; group < groups; group++)
+    for (int pixel = 0; pixel < pixels; pixel++) {
+      w.first = pixel, w.count = 1;
+      gather_bytes(w, zero, input, from + group * channels, inner, patch, 1);
+      for (int r = group * rows; r < (group + 1) * rows; r++) {
+        const int8_t *const own = weights + (ptrdiff_t)r * inner;
+        int32_t sum = 0;
+        for (int k = 0; k < inner; k++) sum += patch[k] * own[k];
+        sum = (int32_t)((uint32_t)sum + (uint32_t)bias[r]);
+        if (addend) sum += addend[addend_from[r] + pixel] * factors[r];
+        if (numbers) numbers[to[r] + pixel] = activate_one(activation, (float)sum * scale[r], alpha, beta);
+        else output[to[r] + pixel] = (uint8_t)to_code(sum, scale[r], output_zero, low, high);
+      }
+    }
+}
+
+/* Pools: the kernel's rows become one, then its columns. */
+KERNEL void integer_pool(const int largest, const struct window w, const int output_height, int zero, int planes, const uint8_t *input,
+                         const int32_t *from, uint8_t *output, const int32_t *to, const float *scales, int output_zero, int low, int high,
+                         int32_t *down) {
+  for (int plane = 0; plane < planes; plane++)
+    for (int y = 0; y < output_height; y++) {
+      int tap = 0, end = w.kernel_height;
+      const int first = y * w.stride_y - w.top;
+      while (first + tap * w.dilation_y < 0) tap++;
+      while (first + (end - 1) * w.dilation_y >= w.height) end--;
+      const uint8_t *row = input + from[plane] + (ptrdiff_t)(first + tap * w.dilation_y) * w.width;
+      for (int x = 0; x < w.width; x++) down[x] = largest ? row[x] : row[x] - zero;
+      for (int r = tap + 1; r < end; r++) {
+        row += (ptrdiff_t)w.dilation_y * w.width;
+        for (int x = 0; x < w.width; x++) {
+          if (largest) down[x] = row[x] > down[x] ? row[x] : down[x];
+          else down[x] += row[x] - zero;
+        }
+      }
+      uint8_t *const made = output + to[plane] + (ptrdiff_t)y * w.output_width;
+      int32_t *const along = down + w.width;
+      for (int x = 0; x < w.output_width; x++) along[x] = 0;
+      for (int t = 0; t < w.kernel_width; t++) {
+        const int offset = t * w.dilation_x - w.left;
+        const int least = offset < 0 ? (-offset + w.stride_x - 1) / w.stride_x : 0;
+        int most = w.width - offset <= 0 ? 0 : (w.width - offset + w.stride_x - 1) / w.stride_x;
+        most = most < w.output_width ? most : w.output_width;
+        for (int x = least; x < most; x++) {
+          const int32_t next = down[x * w.stride_x + offset];
+          along[x] = largest ? (next > along[x] ? next : along[x]) : along[x] + next;
+        }
+      }
+      for (int x = 0; x < w.output_width; x++) {
+        if (largest) made[x] = (uint8_t)(along[x] < low ? low : along[x] > high ? high : along[x]);
+        else made[x] = (uint8_t)to_code(along[x], scales[y * w.output_width + x], output_zero, low, high);
+      }
+    }
+}
+
+KERNEL void pad_bytes(const int height, const int width, const int top, const int left, const int bottom, const int right, int value,
+                      int planes, const uint8_t *input, const int32_t *from, uint8_t *output, const int32_t *to) {
+  for (int plane = 0; plane < planes; plane++) {
+    const uint8_t *row = input + from[plane];
+    uint8_t *out = output + to[plane];
+    memset(out, value, (size_t)((height + top + bottom) * (width + left + right)));
+    out += top * (width + left + right) + left;
+    for (int y = 0; y < height; y++, row += width, out += width + left + right) memcpy(out, row, (size_t)width);
+  }
+}
+
+KERNEL void copy_bytes(const int size, int planes, const uint8_t *input, const int32_t *from, uint8_t *output, const int32_t *to) {
+  for (int plane = 0; plane < planes; plane++) memcpy(output + to[plane], input + from[plane], (size_t)size);
+}

@@ -1,0 +1,307 @@
+"""Operations on codes → steps. What each computes, in integers, is said by graph/integers.py; here it gets its kernel and its memory."""
+
+from collections.abc import Callable, Iterator
+from functools import singledispatchmethod
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from shufflenet.compiler.graph.elements import INT32, S8, U8
+from shufflenet.compiler.graph.integers import (
+    addend_factors,
+    addition,
+    holds_codes,
+    limits,
+    quantization,
+    quantize,
+    requantization,
+    sum_scale,
+)
+from shufflenet.compiler.graph.ir import (
+    Activate,
+    Convolution,
+    Copy,
+    Dequantize,
+    Elementwise,
+    GlobalPool,
+    Graph,
+    Lookup,
+    Operation,
+    Pad,
+    Pool,
+    Quantize,
+    View,
+)
+from shufflenet.compiler.plan import integer_steps as steps
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, aligned
+from shufflenet.compiler.plan.machines import UNITS
+from shufflenet.compiler.plan.steps import Block, Planes, Step, Window
+from shufflenet.compiler.plan.tiles import row_tiles
+from shufflenet.compiler.plan.weights import Weights
+
+BLOCK_PIXELS = 64  # the most pixels of a kernel's block; a chunk is a multiple
+PANEL_BYTES = 128 << 10  # of packed pixels that all rows meet before the next
+MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
+VECTORS = 4  # of sums that a block of pixels is
+LARGE = 2.0**30  # a sum times its scale beyond this is kept within 32 bits
+WIDE_BYTES = 4  # that a code takes in the panel of a machine which multiplies no bytes
+
+
+class IntegerLowering:
+    """Plans operations on codes; `planes` and `port` say where a view's planes lie, `spare` what scratch each operation may take."""
+
+    def __init__(
+        self, graph: Graph, weights: Weights, spare: dict[str, int],
+        planes: Callable[[View], Planes], from_port: Callable[[View], Planes],
+    ) -> None:  # fmt: skip
+        self.graph, self.weights, self.spare = graph, weights, spare
+        self.planes, self.from_port = planes, from_port
+        self.inputs = {port.view.tensor for port in graph.inputs}
+
+    @singledispatchmethod
+    def plan(self, operation: Operation) -> Iterator[Step]:
+        raise TypeError(f"{type(operation).__name__} has no plan on codes")
+
+    @plan.register
+    def _(self, operation: Convolution) -> Iterator[Step]:
+        graph = self.graph
+        channels, height, width = graph.shape(operation.input)
+        out, output_height, output_width = graph.shape(operation.output)
+        weight = graph.constants[operation.weight]
+        window = Window(
+            height, width, output_height, output_width, (weight.shape[2], weight.shape[3]), operation.stride,
+            operation.padding[:2], operation.dilation,
+        )  # fmt: skip
+        matrix = weight.reshape(out, -1).astype(np.int64)
+        zero = quantization(graph, operation.input).zero_point
+        bias = -zero * matrix.sum(axis=1)
+        if operation.bias is not None:
+            bias = bias + graph.constants[operation.bias].astype(np.int64)
+        largest = np.abs(bias) + 255 * np.abs(matrix).sum(axis=1)
+        common = self._convolution(operation)
+        if operation.addend is not None:
+            factors = addend_factors(graph, operation).reshape(-1)
+            bias = bias - quantization(graph, operation.addend).zero_point * factors
+            largest = largest + 510 * np.abs(factors)
+            common |= {
+                "addend": self.planes(operation.addend),
+                "addend_factors": self.weights.add(factors, INT32),
+            }
+        codes = holds_codes(graph, operation.output)
+        scale = requantization(graph, operation).scale if codes else sum_scale(graph, operation)
+        scale = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), (out,))
+        with np.errstate(over="ignore"):
+            large = not bool((largest * scale.astype(np.float64) < LARGE).all())
+        bias = (bias + 2**31) % 2**32 - 2**31  # sums wrap around, and come out right
+        common |= {"bias": self.weights.add(bias, INT32), "scale": self.weights.add(scale)}
+        depthwise = operation.groups == channels == out
+        if not codes or output_height * output_width == 1:
+            yield self._patches(common, window, matrix, zero)
+        elif depthwise and not large and operation.addend is None and window.is_direct:
+            yield self._depthwise(common, window, matrix, zero)
+        elif depthwise:
+            yield self._patches(common, window, matrix, zero)
+        else:
+            yield self._product(operation, common, window, matrix, zero, large=large)
+
+    def _convolution(self, operation: Convolution) -> dict[str, Any]:
+        weight, groups = self.graph.constants[operation.weight], operation.groups
+        channels, _, _ = self.graph.shape(operation.input)
+        out, height, width = self.graph.shape(operation.output)
+        comment = (
+            f"int8 {'×'.join(map(str, weight.shape[2:]))} convolution, {channels} → {out} channels, {height}×{width}"
+        )
+        comment += f", {groups} groups" if groups > 1 else ""
+        comment += f", {operation.activation}" if operation.activation else ""
+        common: dict[str, Any] = {
+            "name": operation.name, "comment": comment, "output": self.planes(operation.output),
+            "input": self.planes(operation.input), "groups": groups, "work": weight[0].size * out * height * width,
+        }  # fmt: skip
+        if holds_codes(self.graph, operation.output):
+            return common | self._bounds(operation)
+        return common | {"activation": operation.activation}
+
+    def _bounds(self, operation: Convolution | Elementwise | Pool | GlobalPool) -> dict[str, int]:
+        to = quantization(self.graph, operation.output)
+        low, high = limits(operation.activation, to)
+        return {"zero_point": to.zero_point, "low": low, "high": high}
+
+    def _product(
+        self,
+        operation: Convolution,
+        common: dict[str, Any],
+        window: Window,
+        matrix: np.ndarray,
+        zero: int,
+        *,
+        large: bool,
+    ) -> Step:
+        groups, out = operation.groups, len(matrix)
+        inner, rows, pixels = matrix.shape[1], out // groups, window.output_height * window.output_width
+        pointwise = (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
+        gathers = not (pointwise and self.planes(operation.input).spacing is not None)
+        quads = -(-inner // 4)
+        each = 4 * quads * WIDE_BYTES + (inner if gathers else 0)  # bytes of a pixel
+        most = min(PANEL_BYTES, max(self.spare.get(operation.name, 0), 0))
+        chunk = min(max(1, most // (each * BLOCK_PIXELS)), -(-pixels // BLOCK_PIXELS)) * BLOCK_PIXELS
+        panel = aligned(4 * quads * WIDE_BYTES * chunk)
+        wide = aligned(4 * 4 * quads * MOST_ROWS)
+        stride = aligned(chunk) + OVERHANG_BYTES if gathers else 0
+        packed = np.zeros((groups, quads * 4, rows), np.int64)
+        packed[:, :inner] = matrix.reshape(groups, rows, inner).swapaxes(1, 2)
+        return steps.IntegerProduct(
+            **common, inner=inner, pixels=pixels, chunk=chunk, window=window if gathers else None,
+            wide=panel, gathered=panel + wide, gathered_stride=stride, input_zero=zero, large=large,
+            scratch_bytes=panel + wide + inner * stride,
+            weights=self.weights.add(packed.reshape(groups, quads, 4, rows).swapaxes(2, 3), S8),
+            weight_sums=self.weights.add(matrix.sum(axis=1), INT32),
+            rows=Block(1, rows, tuple(row_tiles(rows, VECTORS, MOST_ROWS, unit) for unit in UNITS[U8.name])),
+        )  # fmt: skip
+
+    def _depthwise(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
+        packed = np.zeros((len(matrix), 3, 4), np.int64)
+        packed[:, :, :3] = matrix.reshape(-1, 3, 3)
+        pitch, ends = window.width + 2, 2 * OVERHANG_BYTES
+        padded = aligned((window.stride[0] * (window.output_height - 1) + 3) * pitch + ends)
+        common["comment"] = f"depthwise {common['comment']}"
+        return steps.IntegerDepthwise(
+            **common, window=window, input_zero=zero, weights=self.weights.add(packed, S8), made=padded,
+            scratch_bytes=padded + window.output_height * pitch + ends,
+        )  # fmt: skip
+
+    def _patches(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
+        return steps.IntegerPatches(
+            **common, window=window, input_zero=zero, inner=matrix.shape[1], weights=self.weights.add(matrix, S8),
+            scratch_bytes=matrix.shape[1],
+        )  # fmt: skip
+
+    @plan.register
+    def _(self, operation: Pool) -> Iterator[Step]:
+        _, height, width = self.graph.shape(operation.input)
+        channels, output_height, output_width = self.graph.shape(operation.output)
+        window = Window(
+            height, width, output_height, output_width, operation.kernel, operation.stride, operation.padding[:2],
+            operation.dilation,
+        )  # fmt: skip
+        largest = operation.kind == "max"
+        comment = f"int8 {operation.kind} pool {'×'.join(map(str, window.kernel))}, {channels} channels, {output_height}×{output_width}"
+        common: dict[str, Any] = {
+            "name": operation.name, "comment": comment, "output": self.planes(operation.output),
+            "input": self.planes(operation.input), **self._bounds(operation),
+        }  # fmt: skip
+        zero = quantization(self.graph, operation.input).zero_point
+        scale = None if largest else requantization(self.graph, operation).scale
+        if (
+            scale is not None
+            and operation.counts_padding
+            and operation.padding == (1, 1, 1, 1)
+            and window.is_direct
+            and 9 * 255 * float(scale.max()) < LARGE
+        ):
+            # Every window counts 9 numbers: a depthwise convolution with weights of 1.
+            ones = np.ones((channels, 9), np.int64)
+            common |= {
+                "groups": channels,
+                "bias": self.weights.add(np.full(channels, -9 * zero), INT32),
+                "scale": self.weights.add(np.full(channels, scale.flat[0])),
+            }
+            yield self._depthwise(common, window, ones, zero)
+            return
+        scales = 0 if scale is None else self.weights.add(np.broadcast_to(scale, (output_height, output_width)))
+        yield steps.IntegerPool(
+            **common, largest=largest, window=window, input_zero=zero, scales=scales,
+            scratch_bytes=4 * (width + output_width) + OVERHANG_BYTES,
+        )  # fmt: skip
+
+    @plan.register
+    def _(self, operation: GlobalPool) -> Iterator[Step]:
+        channels, height, width = self.graph.shape(operation.input)
+        largest = operation.kind == "max"
+        yield steps.IntegerReduce(
+            name=operation.name, comment=f"int8 {operation.kind} of each of {channels} planes, {height}×{width}",
+            output=self.planes(operation.output), input=self.planes(operation.input), **self._bounds(operation),
+            largest=largest, size=height * width, input_zero=quantization(self.graph, operation.input).zero_point,
+            scale=1.0 if largest else float(requantization(self.graph, operation).scale),
+        )  # fmt: skip
+
+    @plan.register
+    def _(self, operation: Elementwise) -> Iterator[Step]:
+        graph, left, right = self.graph, self.graph.shape(operation.left), self.graph.shape(operation.right)
+        common: dict[str, Any] = {
+            "name": operation.name, "comment": f"int8 {operation.kind}, {left[0]} channels, {left[1]}×{left[2]}",
+            "output": self.planes(operation.output), "left": self.planes(operation.left),
+            "right": self.planes(operation.right), "right_is_number": right[1:] != left[1:], "size": left[1] * left[2],
+        }  # fmt: skip
+        common |= self._bounds(operation)
+        if operation.kind == "add":
+            sum_ = addition(graph, operation)
+            yield steps.IntegerAdd(
+                **common, left_factor=sum_.left, right_factor=sum_.right, offset=sum_.offset, shift=sum_.shift
+            )
+        else:
+            zeros = (quantization(graph, view).zero_point for view in (operation.left, operation.right))
+            left_zero, right_zero = zeros
+            scale = float(requantization(graph, operation).scale)
+            yield steps.IntegerMultiply(**common, left_zero=left_zero, right_zero=right_zero, scale=scale)
+
+    @plan.register
+    def _(self, operation: Activate) -> Iterator[Step]:
+        table = np.clip(np.arange(256), *limits(operation.activation, quantization(self.graph, operation.output)))
+        yield self._lookup(operation, operation.input, table, str(operation.activation))
+
+    @plan.register
+    def _(self, operation: Lookup) -> Iterator[Step]:
+        yield self._lookup(operation, operation.input, self.graph.constants[operation.table], "lookup")
+
+    def _lookup(self, operation: Operation, source: View, table: np.ndarray, what: str) -> Step:
+        common = self._plain(operation, source, what)
+        return steps.LookupPlanes(**common, table=self.weights.add(table.astype(np.uint8), U8))
+
+    @plan.register
+    def _(self, operation: Quantize) -> Iterator[Step]:
+        to = quantization(self.graph, operation.output)
+        common = self._plain(operation, operation.input, "float32 → int8")
+        if operation.input.tensor in self.inputs:
+            common["input"] = self.from_port(operation.input)
+        yield steps.QuantizePlanes(**common, scale=to.scale, zero_point=to.zero_point)
+
+    @plan.register
+    def _(self, operation: Dequantize) -> Iterator[Step]:
+        of = quantization(self.graph, operation.input)
+        common = self._plain(operation, operation.input, "int8 → float32")
+        yield steps.DequantizePlanes(**common, scale=of.scale, zero_point=of.zero_point)
+
+    @plan.register
+    def _(self, operation: Pad) -> Iterator[Step]:
+        channels, height, width = self.graph.shape(operation.input)
+        value = int(quantize(np.array(operation.value), quantization(self.graph, operation.output)))
+        yield steps.PadBytes(
+            name=operation.name, comment=f"int8 padding of {operation.value:g}, {channels} channels",
+            output=self.planes(operation.output), input=self.planes(operation.input), size=(height, width),
+            padding=operation.padding, value=value,
+        )  # fmt: skip
+
+    @plan.register
+    def _(self, operation: Copy) -> Iterator[Step]:
+        done = 0
+        for number, piece in enumerate(operation.pieces):
+            to = operation.output.select(range(done, done + piece.channels))
+            done += piece.channels
+            yield steps.CopyBytes(
+                name=f"{operation.name} {number}" if number else operation.name,
+                comment=f"copy of {piece.channels} planes", output=self.planes(to), input=self.planes(piece),
+                size=prod(self.graph.shape(to)[1:]),
+            )  # fmt: skip
+
+    def _plain(self, operation: Operation, source: View, what: str) -> dict[str, Any]:
+        channels, height, width = self.graph.shape(source)
+        return {
+            "name": operation.name, "comment": f"{what}, {channels} channels, {height}×{width}",
+            "output": self.planes(operation.output), "input": self.planes(source), "size": height * width,
+        }  # fmt: skip
+
+
+def works_on_codes(graph: Graph, operation: Operation) -> bool:
+    """Whether any operand holds codes."""
+    return any(holds_codes(graph, view) for view in (operation.output, *operation.inputs))

@@ -1,0 +1,191 @@
+"""Steps on codes of one byte: what graph/integers.py says of each operation, with every number decided."""
+
+from dataclasses import dataclass
+
+from shufflenet.compiler.plan.steps import Block, OneInput, Planes, Step, Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerStep(Step):
+    """Sums of codes become codes: byte = round(sum · scale) + `zero_point`, within [low, high]."""
+
+    zero_point: int = 0
+    low: int = 0
+    high: int = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerConvolution(IntegerStep, OneInput):
+    """A convolution on codes; the output is codes, or float32 numbers.
+
+    Offsets in the plan's weights, in bytes: `bias` (int32) has the zero points in it, `scale` (float32) is of each output channel,
+    `addend_factors` (int32) are what an addend's codes count in the sum.
+    """
+
+    groups: int
+    weights: int
+    bias: int
+    scale: int
+    addend: Planes | None = None
+    addend_factors: int = 0
+
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return (self.input, self.addend) if self.addend else (self.input,)
+
+    @property
+    def takes_weights(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerProduct(IntegerConvolution):
+    """kernels/integer_product.c: chunks of `chunk` pixels are packed into a panel in scratch, which all rows of a group read.
+
+    Without a window the pixels are read where they are; with one, bytes of its panel are gathered first, at `gathered` in scratch,
+    planes `gathered_stride` bytes apart. Weights are packed [group][inner / 4][row][4], `weight_sums` are of each row. `wide` is where
+    in scratch a tile's weights find room. `large`: sums times scale may be beyond 32 bits.
+    """
+
+    inner: int
+    pixels: int
+    chunk: int
+    window: Window | None
+    gathered: int
+    gathered_stride: int
+    wide: int
+    weight_sums: int
+    input_zero: int
+    large: bool
+    rows: Block  # of one group
+
+    @property
+    def overwrites(self) -> Planes | None:
+        """Pixel by pixel, and each row's sum in its own place."""
+        return self.addend if self.addend and self.window is None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerDepthwise(IntegerConvolution):
+    """kernels/integer_depthwise.c: 3×3 with padding 1; weights are three rows of four for each plane. `made` is a place in scratch."""
+
+    window: Window
+    input_zero: int
+    made: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerPatches(IntegerConvolution):
+    """Any convolution: the pixels that an output's sum takes are gathered into scratch, one output pixel at a time.
+
+    Weights are packed [output channel][inner]. Padding is the input's zero point.
+    """
+
+    window: Window
+    inner: int
+    input_zero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerPool(IntegerStep, OneInput):
+    """Largest codes, or means: the sum of a window's codes, less `input_zero` each, times `scales` (of each pixel of a plane)."""
+
+    largest: bool
+    window: Window
+    input_zero: int
+    scales: int
+
+    @property
+    def takes_weights(self) -> bool:
+        return not self.largest
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerReduce(IntegerStep, OneInput):
+    """The largest code, or the mean, of every plane of `size` codes."""
+
+    largest: bool
+    size: int
+    input_zero: int
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerAdd(IntegerStep):
+    """(left · left_factor + right · right_factor + offset) >> shift."""
+
+    left: Planes
+    right: Planes
+    right_is_number: bool
+    size: int
+    left_factor: int
+    right_factor: int
+    offset: int
+    shift: int
+
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerMultiply(IntegerStep):
+    """The product of two codes, each less its zero point."""
+
+    left: Planes
+    right: Planes
+    right_is_number: bool
+    size: int
+    left_zero: int
+    right_zero: int
+    scale: float
+
+    @property
+    def reads(self) -> tuple[Planes, ...]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupPlanes(OneInput):
+    """Each code's entry in a table of 256 bytes, at `table` in the plan's weights."""
+
+    size: int
+    table: int
+
+    @property
+    def takes_weights(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizePlanes(OneInput):
+    """Numbers, the caller's or in the arena, become codes."""
+
+    size: int
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DequantizePlanes(OneInput):
+    """Codes become numbers."""
+
+    size: int
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadBytes(OneInput):
+    """A border (top, left, bottom, right) of a code."""
+
+    size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyBytes(OneInput):
+    """Planes of `size` codes."""
+
+    size: int
