@@ -103,7 +103,8 @@ def _(step: steps.IntegerPatches, shared: Shared) -> Iterator[str]:
     alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
     factors = weights(step.addend_factors, INT32) if step.addend else "NULL"
     output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
-    yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner}, {step.input_zero}, {activation_kind(step.activation)},"
+    yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
+    yield f"                {step.input_zero}, {activation_kind(step.activation)},"
     yield f"                {_planes(step.input, shared)}, {weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)},"
     yield f"                {_planes(step.addend, shared)}, {factors}, {output}, {shared.starts(step.output)},"
     yield f"                {_bounds(step)}, {number(alpha)}, {number(beta)}, {scratch(step, U8)});"

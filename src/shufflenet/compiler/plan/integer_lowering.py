@@ -122,7 +122,7 @@ class IntegerLowering:
             return common | self._bounds(operation)
         return common | {"activation": operation.activation}
 
-    def _bounds(self, operation: Convolution | Elementwise | Pool | GlobalPool) -> dict[str, int]:
+    def _bounds(self, operation: Convolution | Elementwise | Pool | GlobalPool) -> dict[str, Any]:
         to = quantization(self.graph, operation.output)
         low, high = limits(operation.activation, to)
         return {"zero_point": to.zero_point, "low": low, "high": high}

@@ -1,6 +1,6 @@
 """How much memory a step may take for itself: what is free anyway, beside the tensors that are alive."""
 
-from shufflenet.compiler.graph.ir import Graph, Pool
+from shufflenet.compiler.graph.ir import Graph, Pool, Quantize
 from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound, spans
 from shufflenet.compiler.plan.steps import Buffer
 
@@ -8,13 +8,16 @@ from shufflenet.compiler.plan.steps import Buffer
 def spare_bytes(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
     """By operation, what is free if the arena is an eleventh larger than it must be. `stems` are those of `find_stems`.
 
-    A stem reads a network's input where it is, and makes its pool's output; the pool is no operation then.
+    A stem and a quantization read a network's input where it is; a stem makes its pool's output; the pool is no operation then.
     """
     pools = {name: pool for name, pool in stems.items() if pool}
     fused = {pool.name for pool in pools.values()}
     operations = [operation for operation in graph.operations if operation.name not in fused]
     touched = [
-        [pools.get(operation.name, operation).output, *(() if operation.name in stems else operation.inputs)]
+        [
+            pools.get(operation.name, operation).output,
+            *(() if operation.name in stems or isinstance(operation, Quantize) else operation.inputs),
+        ]
         for operation in operations
     ]
     found = spans(

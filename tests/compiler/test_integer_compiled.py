@@ -1,0 +1,134 @@
+"""QDQ networks as C: the very codes of reference.py, whatever the vectors' width; sanitizers; memory step by step."""
+
+import random
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from shufflenet import nets
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.graph.integers import holds_codes
+from shufflenet.compiler.graph.ir import Convolution, Dequantize, Graph
+from shufflenet.compiler.graph.reference import interpret
+from shufflenet.compiler.plan import make_plan
+from shufflenet.compiler.read import read_onnx
+from shufflenet.compiler.simplify import simplify
+from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
+
+from .native import load_native, run_sanitized
+from .networks import difference, random_network
+from .quantized import FORMS, quantized
+from .test_quantize import pictures
+from .test_random_plans import check_memory
+
+SIZE = (45, 51)
+WIDTHS = {
+    "scalar": ["-DLANES=1"],
+    "SSE2": ["-march=x86-64"],
+    "SSSE3": ["-march=x86-64-v2"],
+    "AVX2": ["-march=x86-64-v3"],
+    "native": ["-march=native"],
+}
+
+
+def all_codes(graph: Graph) -> bool:
+    """Whether every number but the results is a code: then C and reference.py agree to the bit."""
+    last = (Convolution, Dequantize)
+    return all(
+        holds_codes(graph, o.output) or (isinstance(o, last) and holds_codes(graph, o.input)) for o in graph.operations
+    )
+
+
+def check(graph: Graph, inputs: dict[str, np.ndarray], folder, *flags: str) -> None:
+    source = emit(make_plan(graph), "net", title="A test", version="0")
+    found = load_native(source, folder, "-O1", *flags)(*inputs.values())
+    for value, expected in zip(
+        found if isinstance(found, tuple) else (found,), interpret(graph, inputs).values(), strict=True
+    ):
+        if all_codes(graph):
+            np.testing.assert_allclose(value.reshape(-1), expected.reshape(-1), rtol=3e-7, atol=0)
+        else:
+            assert difference(value.reshape(-1), expected.reshape(-1)) < 0.03
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory) -> dict[str, Graph]:
+    found = {}
+    for name in ("shufflenet_x0_25_g3", "shufflenet_x0_25_g8", "shufflenet_x0_5_g3_se", "mobilenet_x0_25"):
+        torch.manual_seed(0)
+        net = nets.create(name, num_classes=100).eval()
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+                torch.nn.init.normal_(module.bias, 0.0, 0.2)
+        model = to_onnx(Source(net, SIZE))
+        found[name] = simplify(read_onnx(quantized(model, pictures(model, 3), tmp_path_factory.mktemp("int8"))))
+    return found
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_whole_networks_give_the_codes_of_the_reference(graphs, width, tmp_path):
+    graph = graphs["shufflenet_x0_25_g3"]
+    assert all_codes(graph)
+    check(
+        graph,
+        {graph.inputs[0].name: np.random.default_rng(7).standard_normal((1, 3, *SIZE)).astype(np.float32)},
+        tmp_path,
+        *WIDTHS[width],
+    )
+
+
+@pytest.mark.parametrize("name", ["shufflenet_x0_25_g8", "shufflenet_x0_5_g3_se", "mobilenet_x0_25"])
+def test_other_networks_too(graphs, name, tmp_path):
+    graph = graphs[name]
+    inputs = {graph.inputs[0].name: np.random.default_rng(8).standard_normal((1, 3, *SIZE)).astype(np.float32)}
+    check(graph, inputs, tmp_path, "-march=native")
+
+
+def random_int8(seed: int, folder) -> tuple[onnx.ModelProto, Graph]:
+    model = random_network(random.Random(seed).choice, seed)
+    int8 = quantized(model, pictures(model, 2), folder, list(FORMS)[seed % len(FORMS)])
+    return int8, simplify(read_onnx(int8))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_compute_what_the_reference_does(seed, tmp_path):
+    model, graph = random_int8(seed, tmp_path)
+    check_memory(graph, make_plan(graph))
+    check(graph, pictures(model, 1, first=50)[0], tmp_path, *list(WIDTHS.values())[seed % len(WIDTHS)])
+
+
+@pytest.mark.parametrize("lanes", [["-DLANES=1"], ["-march=native"]], ids=["scalar", "native"])
+def test_no_byte_beyond_what_was_promised_is_touched(graphs, lanes, tmp_path):
+    graph = graphs["shufflenet_x0_25_g3"]
+    planned = make_plan(graph)
+    inputs = {graph.inputs[0].name: np.random.default_rng(7).standard_normal((1, 3, *SIZE)).astype(np.float32)}
+    (found,) = run_sanitized(
+        emit(planned, "net", title="A test", version="0"), planned, inputs, tmp_path, "-O1", *lanes
+    )
+    (expected,) = interpret(graph, inputs).values()
+    np.testing.assert_allclose(found.reshape(-1), expected.reshape(-1), rtol=3e-7)
+
+
+def test_pixels_become_codes_without_floats(graphs, tmp_path):
+    graph = graphs["shufflenet_x0_25_g3"]
+    pixels = Pixels(order=(2, 1, 0), scale=(1 / 64, 1 / 32, 1 / 128), shift=(-1.0, -2.0, 0.5))
+    network = load_native(
+        emit(make_plan(graph), "net", title="", version="", pixels=pixels), tmp_path, "-O1", "-march=native"
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    planes = (picture[:, :, pixels.order] * np.float32(pixels.scale) + np.float32(pixels.shift)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(network.run_rgb8(picture), network(np.ascontiguousarray(planes, np.float32)))
+
+
+def test_the_arena_is_within_a_tenth_of_the_bound_at_the_papers_size(tmp_path):
+    torch.manual_seed(0)
+    model = to_onnx(Source(nets.create("shufflenet_x0_5_g3").eval(), (224, 224)))
+    planned = make_plan(simplify(read_onnx(quantized(model, pictures(model, 1), tmp_path))))
+    assert planned.arena_bytes <= 1.1 * planned.bound_bytes
+    whole = make_plan(simplify(read_onnx(model)))
+    assert planned.weights.nbytes < 0.3 * whole.weights.nbytes
