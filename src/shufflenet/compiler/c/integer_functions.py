@@ -119,7 +119,9 @@ def _(step: steps.IntegerPool, shared: Shared) -> Iterator[str]:
 
 @body.register
 def _(step: steps.IntegerReduce, shared: Shared) -> Iterator[str]:
-    planes = f"{len(step.output.planes)}, {_planes(step.input, shared)}, {step.input_zero}, {_planes(step.output, shared)}"
+    planes = (
+        f"{len(step.output.planes)}, {_planes(step.input, shared)}, {step.input_zero}, {_planes(step.output, shared)}"
+    )
     numbers = f"{number(step.scale)}, {_bounds(step)}"
     yield f"reduce_code_planes({int(step.largest)}, {step.size}, {planes}, {numbers});"
 
