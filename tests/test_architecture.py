@@ -21,7 +21,7 @@ ALLOWED = {
     "training": {"nets", "checkpoints", "data"},
     "quantization": {"nets", "checkpoints", "data", "training"},
     "detection": {"nets", "checkpoints", "data", "training"},
-    "deploy": {"nets", "checkpoints", "data", "compiler"},
+    "deploy": {"nets", "checkpoints", "data", "detection", "compiler"},
     "web": {"nets", "checkpoints", "data", "deploy", "compiler"},
     "paper": {"nets", "checkpoints", "data", "training", "quantization", "detection", "deploy", "compiler"},
 }
