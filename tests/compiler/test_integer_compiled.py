@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from shufflenet import nets
+from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.graph.integers import holds_codes
@@ -87,6 +88,17 @@ def test_other_networks_too(graphs, name, tmp_path):
     graph = graphs[name]
     inputs = {graph.inputs[0].name: np.random.default_rng(8).standard_normal((1, 3, *SIZE)).astype(np.float32)}
     check(graph, inputs, tmp_path, "-march=native")
+
+
+def test_a_file_is_compiled_as_any_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHUFFLENET_CACHE", str(tmp_path / "cache"))
+    model = random_network(random.Random(3).choice, 3)
+    int8 = quantized(model, pictures(model, 2), tmp_path)
+    (inputs,) = pictures(model, 1, first=50)
+    found = compile_onnx(int8).load()(*inputs.values())
+    expected = next(iter(interpret(simplify(read_onnx(int8)), inputs).values()))
+    found = found[0] if isinstance(found, tuple) else found
+    assert difference(found.reshape(-1), expected.reshape(-1)) < 0.03
 
 
 def random_int8(seed: int, folder) -> tuple[onnx.ModelProto, Graph]:

@@ -69,10 +69,6 @@ def compile_onnx(
     for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B020 the last stage is what is planned
         if dump:
             _write(dump / f"{number:02}-{stage}.txt", str(graph))
-    if any(tensor.quantization for tensor in graph.tensors.values()):
-        raise CompileError(
-            "a quantized network is read, but its integer kernels are not yet emitted; compile it in float32."
-        )
     plan = make_plan(graph)
     if dump:
         _write(dump / "plan.txt", str(plan))
