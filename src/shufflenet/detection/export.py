@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.onnx.symbolic_helper import parse_args
+from torch.onnx import symbolic_helper
 
 from shufflenet import atomic
 from shufflenet.detection.detector import Detector
@@ -89,7 +89,7 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     )
 
 
-@parse_args("v", "i")
+@symbolic_helper.parse_args("v", "i")  # pyright: ignore[reportPrivateImportUsage]
 def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
     """The operator that the exporter which traces lacks. It knows no size of `x`, [n, c, h, w], so the shapes do without."""
 
@@ -123,7 +123,8 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
         warnings.simplefilter("ignore")
         try:
             # torchvision registers its operators with the exporter that traces.
-            torch.onnx.register_custom_op_symbolic("aten::channel_shuffle", _channel_shuffle, OPSET)
+            register = torch.onnx.register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
+            register("aten::channel_shuffle", _channel_shuffle, OPSET)
             torch.onnx.export(model, (example,), temporary, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error

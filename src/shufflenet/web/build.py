@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import onnx
 from PIL import Image
 
 from shufflenet import __version__
@@ -23,6 +24,7 @@ from shufflenet.data.fashion_mnist import CLASSES, open_bundled
 from shufflenet.data.pictures import read_picture
 from shufflenet.deploy.compile import preparation_of
 from shufflenet.deploy.source import Source
+from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
 
@@ -49,10 +51,12 @@ def site_files(source: str | Path | Network, samples: Sequence[Path] | None = No
     metadata = metadata_of(net)
     preparation = preparation_of(metadata.preprocessing)
     shown = _bundled(metadata.classes) if samples is None else [_sample(path) for path in samples]
-    model = Source(net, metadata.preprocessing.size).onnx
+    model = to_onnx(Source(net, metadata.preprocessing.size))
     title = f"{net.spec['name']}, {net.spec['num_classes']} classes"
     compiled = with_preparation(compile_onnx(model, name="network", title=title, embed=False).source, preparation)
-    element, weights = _narrowed(compiled.weights or b"")
+    quantized = any(constant.data_type == onnx.TensorProto.INT8 for constant in model.graph.initializer)
+    weights = compiled.weights or b""
+    element, weights = ("float32", weights) if quantized else _narrowed(weights)
     price = cost(net, metadata.preprocessing.size)
     facts = {
         "task": "classify",

@@ -3,13 +3,13 @@
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, without a line a request."""
 
-    extensions_map: ClassVar = {
+    # As its base class has it.
+    extensions_map = {  # noqa: RUF012
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".wasm": "application/wasm",
