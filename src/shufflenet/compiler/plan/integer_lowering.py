@@ -211,7 +211,7 @@ class IntegerLowering:
         scales = 0 if scale is None else self.weights.add(np.broadcast_to(scale, (output_height, output_width)))
         yield steps.IntegerPool(
             **common, largest=largest, window=window, input_zero=zero, scales=scales,
-            scratch_bytes=4 * (width + output_width) + OVERHANG_BYTES,
+            scratch_bytes=max(4 * (width + output_width), 3 * (width + OVERHANG_BYTES)) + OVERHANG_BYTES,
         )  # fmt: skip
 
     @plan.register

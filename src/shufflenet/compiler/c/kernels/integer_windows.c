@@ -9,7 +9,21 @@ KERNEL int32_t to_code(int32_t sum, float scale, int zero, int low, int high) {
   return code < low ? low : code > high ? high : code;
 }
 
-/* The codes that pixels [first, first + count) of the output meet, in rows `stride` bytes apart; `zero` where that is padding. */
+typedef uint16_t shorts __attribute__((vector_size(4 * LANES)));
+typedef uint16_t shorts_anywhere __attribute__((vector_size(4 * LANES), aligned(1), may_alias));
+typedef uint8_t half_bytes __attribute__((vector_size(2 * LANES)));
+
+/* Every other byte, `count` of them; up to 2 · LANES more are written. */
+KERNEL void every_other(const uint8_t *from, int count, uint8_t *to) {
+  for (int i = 0; i < count; i += 2 * LANES) {
+    const shorts both = *(const shorts_anywhere *)(from + 2 * i);
+    const half_bytes first = __builtin_convertvector(both & 255, half_bytes);
+    memcpy(to + i, &first, sizeof first);
+  }
+}
+
+/* The codes that pixels [first, first + count) of the output meet, in rows `stride` bytes apart, with room for BYTES more, but
+   where that is 1; `zero` where that is padding. */
 KERNEL void gather_bytes(const struct window w, int zero, const uint8_t *input, const int32_t *from, int inner, uint8_t *panel, int stride) {
   const int taps = w.kernel_height * w.kernel_width;
   for (int k = 0; k < inner; k++, panel += stride) {
@@ -31,8 +45,7 @@ KERNEL void gather_bytes(const struct window w, int zero, const uint8_t *input, 
         const int end = high < x + run ? high : x + run;
         for (; i < low && i < x + run; i++) to[i] = (uint8_t)zero;
         if (w.stride_x == 1 && end > i) memcpy(to + i, row + i, (size_t)(end - i));
-        else if (w.stride_x == 2)
-          for (int j = i; j < end; j++) to[j] = row[j * 2];
+        else if (w.stride_x == 2 && stride > 1) every_other(row + 2 * i, end - i, to + i);
         else
           for (int j = i; j < end; j++) to[j] = row[j * w.stride_x];
         i = end > i ? end : i;
@@ -64,10 +77,24 @@ KERNEL void integer_patches(struct window w, const int pixels, const int groups,
     }
 }
 
-/* Pools: the kernel's rows become one, then its columns. */
+/* The largest of `count` rows `row_stride` bytes apart, and where windows step by 2, its even and its odd columns apart. */
+KERNEL void largest_down(const uint8_t *rows, ptrdiff_t row_stride, int count, int width, int stride, uint8_t *down, uint8_t *even,
+                         uint8_t *odd) {
+  memcpy(down, rows, (size_t)width);
+  for (int r = 1; r < count; r++) {
+    rows += row_stride;
+    for (int x = 0; x < width; x++) down[x] = rows[x] > down[x] ? rows[x] : down[x];
+  }
+  if (stride == 2) {
+    every_other(down, (width + 1) / 2, even);
+    every_other(down + 1, width / 2, odd);
+  }
+}
+
+/* Pools: the kernel's rows become one, then its columns. A mean is the sum of codes, less `zero` each, times its pixel's scale. */
 KERNEL void integer_pool(const int largest, const struct window w, const int output_height, int zero, int planes, const uint8_t *input,
                          const int32_t *from, uint8_t *output, const int32_t *to, const float *scales, int output_zero, int low, int high,
-                         int32_t *down) {
+                         int32_t *buffer) {
   for (int plane = 0; plane < planes; plane++)
     for (int y = 0; y < output_height; y++) {
       int tap = 0, end = w.kernel_height;
@@ -75,29 +102,38 @@ KERNEL void integer_pool(const int largest, const struct window w, const int out
       while (first + tap * w.dilation_y < 0) tap++;
       while (first + (end - 1) * w.dilation_y >= w.height) end--;
       const uint8_t *row = input + from[plane] + (ptrdiff_t)(first + tap * w.dilation_y) * w.width;
-      for (int x = 0; x < w.width; x++) down[x] = largest ? row[x] : row[x] - zero;
-      for (int r = tap + 1; r < end; r++) {
-        row += (ptrdiff_t)w.dilation_y * w.width;
-        for (int x = 0; x < w.width; x++) {
-          if (largest) down[x] = row[x] > down[x] ? row[x] : down[x];
-          else down[x] += row[x] - zero;
-        }
-      }
+      const ptrdiff_t row_stride = (ptrdiff_t)w.dilation_y * w.width;
       uint8_t *const made = output + to[plane] + (ptrdiff_t)y * w.output_width;
-      int32_t *const along = down + w.width;
-      for (int x = 0; x < w.output_width; x++) along[x] = 0;
+      /* Of bytes for the largest, of sums for a mean. */
+      uint8_t *const down = (uint8_t *)buffer, *const even = down + w.width + BYTES, *const odd = even + w.width + BYTES;
+      int32_t *const sums = buffer, *const along = sums + w.width;
+      if (largest) {
+        largest_down(row, row_stride, end - tap, w.width, w.stride_x, down, even, odd);
+        for (int x = 0; x < w.output_width; x++) made[x] = (uint8_t)low;
+      } else {
+        for (int x = 0; x < w.width; x++) sums[x] = row[x] - zero;
+        for (int r = tap + 1; r < end; r++) {
+          row += row_stride;
+          for (int x = 0; x < w.width; x++) sums[x] += row[x] - zero;
+        }
+        for (int x = 0; x < w.output_width; x++) along[x] = 0;
+      }
       for (int t = 0; t < w.kernel_width; t++) {
         const int offset = t * w.dilation_x - w.left;
         const int least = offset < 0 ? (-offset + w.stride_x - 1) / w.stride_x : 0;
         int most = w.width - offset <= 0 ? 0 : (w.width - offset + w.stride_x - 1) / w.stride_x;
         most = most < w.output_width ? most : w.output_width;
-        for (int x = least; x < most; x++) {
-          const int32_t next = down[x * w.stride_x + offset];
-          along[x] = largest ? (next > along[x] ? next : along[x]) : along[x] + next;
+        if (!largest) {
+          for (int x = least; x < most; x++) along[x] += sums[x * w.stride_x + offset];
+        } else if (w.stride_x == 2) {
+          const uint8_t *const column = offset & 1 ? odd + (offset - 1) / 2 : even + offset / 2;
+          for (int x = least; x < most; x++) made[x] = column[x] > made[x] ? column[x] : made[x];
+        } else {
+          for (int x = least; x < most; x++) made[x] = down[x * w.stride_x + offset] > made[x] ? down[x * w.stride_x + offset] : made[x];
         }
       }
       for (int x = 0; x < w.output_width; x++) {
-        if (largest) made[x] = (uint8_t)(along[x] < low ? low : along[x] > high ? high : along[x]);
+        if (largest) made[x] = made[x] > high ? (uint8_t)high : made[x];
         else made[x] = (uint8_t)to_code(along[x], scales[y * w.output_width + x], output_zero, low, high);
       }
     }
