@@ -143,4 +143,6 @@ def test_the_arena_is_within_a_tenth_of_the_bound_at_the_papers_size(tmp_path):
     planned = make_plan(simplify(read_onnx(quantized(model, pictures(model, 1), tmp_path))))
     assert planned.arena_bytes <= 1.1 * planned.bound_bytes
     whole = make_plan(simplify(read_onnx(model)))
+    header = emit(planned, "net", title="A test", version="0").c.partition("*/")[0]
+    assert f"Quantized: {len(planned.steps)} of {len(planned.steps)} steps work on codes of 8 bits" in header
     assert planned.weights.nbytes < 0.3 * whole.weights.nbytes

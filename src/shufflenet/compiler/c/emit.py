@@ -127,11 +127,15 @@ class _Emitter:
         place = "in this file"
         if not self.signature.embedded:
             place = f"{self.name}.bin, which the caller loads or maps, aligned to 64 bytes"
+        on_codes = sum(isinstance(step, _ON_CODES) for step in self.plan.steps)
+        quantized = ""
+        if on_codes:
+            quantized = f"\n   Quantized: {on_codes} of {len(self.plan.steps)} steps work on codes of 8 bits, with int8 weights and 32-bit sums."
         text = f"""{title}
 
    Written by shufflenet {version}; do not edit.
    Multiply-adds: {self.plan.multiply_adds:,}. Arena: {self.plan.arena_bytes:,} bytes.
-   Weights: {self.plan.weights.nbytes:,} bytes, {place}; SHA-256 {weights_hash}.
+   Weights: {self.plan.weights.nbytes:,} bytes, {place}; SHA-256 {weights_hash}.{quantized}
 
    Guarantees: no allocation, no global that is written, no library but memcpy and memset; calls with different arenas may
    run at the same time. NaN and infinity go through as IEEE 754 says. One source for every machine: vectors of LANES
