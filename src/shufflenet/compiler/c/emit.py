@@ -130,7 +130,8 @@ class _Emitter:
         on_codes = sum(isinstance(step, _ON_CODES) for step in self.plan.steps)
         quantized = ""
         if on_codes:
-            quantized = f"\n   Quantized: {on_codes} of {len(self.plan.steps)} steps work on codes of 8 bits, with int8 weights and 32-bit sums."
+            of = f"{on_codes} of {len(self.plan.steps)} steps"
+            quantized = f"\n   Quantized: {of} work on codes of 8 bits, with int8 weights and 32-bit sums."
         text = f"""{title}
 
    Written by shufflenet {version}; do not edit.
