@@ -36,7 +36,7 @@ test-export:  ## Test the exports whose converters weigh gigabytes: LiteRT and E
 	OMP_NUM_THREADS=1 $(VENV)-export/bin/python -m pytest -p no:anyio -m heavy_export tests/deploy
 
 golden: $(VENV)/.dev  ## Rewrite the golden C files after a meant change of the compiler; read the difference before committing
-	$(BIN)/python -m pytest tests/compiler/test_golden.py --update-golden
+	$(BIN)/python -m pytest tests/compiler/c/test_golden.py --update-golden
 
 readme: $(VENV)/.dev  ## Write README.md and README.zh-CN.md from docs/readme
 	$(BIN)/python docs/readme/write.py

@@ -14,7 +14,7 @@ torch.set_num_threads(1)  # the suite runs one process a core
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--update-golden", action="store_true", help="write tests/compiler/golden anew, to be read and committed"
+        "--update-golden", action="store_true", help="write tests/compiler/c/golden anew, to be read and committed"
     )
 
 

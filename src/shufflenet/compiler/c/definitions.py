@@ -31,7 +31,7 @@ def activation_kind(activation: Activation | None) -> str:
     return activation.kind.upper() if activation else "NONE"
 
 
-class Shared:
+class Definitions:
     """Collects what steps ask for by the names that it hands out, and writes it in the order of asking."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from importlib import resources
 from math import prod
 
 from shufflenet.compiler.c.addresses import at
-from shufflenet.compiler.c.definitions import Shared, comment
+from shufflenet.compiler.c.definitions import Definitions, comment
 from shufflenet.compiler.c.functions import StepFunctions, input_port
 from shufflenet.compiler.c.source import Output, Pixels, Signature, Source
 from shufflenet.compiler.plan import integer_steps, steps
@@ -88,8 +88,8 @@ class _Emitter:
         self.plan = plan
         self.signature = signature
         self.name, self.macro = signature.name, signature.name.upper()
-        self.shared = Shared()
-        self.functions = StepFunctions(plan.inputs, pixels, self.shared)
+        self.definitions = Definitions()
+        self.functions = StepFunctions(plan.inputs, pixels, self.definitions)
 
     def source(self, title: str, version: str) -> Source:
         functions = [self.functions.function(f"step_{i}", step) for i, step in enumerate(self.plan.steps)]
@@ -103,7 +103,7 @@ class _Emitter:
             self._comment(title, version, hashlib.sha256(weights).hexdigest()),
             f'#include "{self.name}.h"\n\n#include <string.h>\n',
             *self._kernels(),
-            self.shared.text(),  # after the functions and runs, which fill it
+            self.definitions.text(),  # after the functions and runs, which fill it
             *functions,
             *(
                 [_embedded(weights)]
@@ -210,8 +210,8 @@ class _Emitter:
                 lines.append(f"  time = lap(time, nanoseconds + {i});")
         for argument, port in zip(_arguments("output", self.plan.outputs), self.plan.outputs, strict=True):
             planes, count = port.planes, len(port.planes.planes)
-            together = self.shared.table("int32_t", range(0, count * port.size, port.size))
-            source = f"{at(planes)}, {self.shared.starts(planes)}"
+            together = self.definitions.table("int32_t", range(0, count * port.size, port.size))
+            source = f"{at(planes)}, {self.definitions.starts(planes)}"
             lines.append(f"  copy_planes({port.size}, {count}, {source}, {argument}, {together});")
         return "\n".join([*lines, "}\n"])
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from shufflenet.compiler.c import integer_functions
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
-from shufflenet.compiler.c.definitions import Shared, activation_kind, comment, number
+from shufflenet.compiler.c.definitions import Definitions, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan import integer_steps, steps
@@ -26,7 +26,7 @@ class StepFunctions:
 
     inputs: tuple[PlannedPort, ...]
     pixels: Pixels | None
-    shared: Shared
+    definitions: Definitions
 
     def function(self, name: str, step: Step) -> str:
         parameters = ["const float *w"] if step.takes_weights else []
@@ -41,11 +41,11 @@ class StepFunctions:
 
     @singledispatchmethod
     def body(self, step: Step) -> Iterator[str]:
-        yield from integer_functions.body(step, self.shared)
+        yield from integer_functions.body(step, self.definitions)
 
     @body.register
     def _(self, step: integer_steps.QuantizePlanes) -> Iterator[str]:
-        usual = integer_functions.body(step, self.shared)
+        usual = integer_functions.body(step, self.definitions)
         if step.input.buffer.place != "port" or not self.pixels:
             yield from usual
             return
@@ -54,7 +54,7 @@ class StepFunctions:
         yield from (f"  {line}" for line in usual)
         yield "  return;"
         yield "}"
-        yield from integer_functions.pixel_codes(step, port, self.pixels, self.shared)
+        yield from integer_functions.pixel_codes(step, port, self.pixels, self.definitions)
 
     # Products.
 
@@ -66,9 +66,9 @@ class StepFunctions:
             "bias": weights(step.bias),
             "input": at(step.input),
             "output": at(step.output),
-            "to": self.shared.starts(step.output),
+            "to": self.definitions.starts(step.output),
             "addend": at(addend) if addend else None,
-            "from": self.shared.starts(addend or step.output),
+            "from": self.definitions.starts(addend or step.output),
             **_activation_fields(step.activation),
             **changes,
         }
@@ -99,7 +99,7 @@ class StepFunctions:
             for part in range(0, step.inner, step.part):
                 count = min(step.part, step.inner - part)
                 flags, activation = _ends(step, part, count)
-                multiply = self.shared.multiply(
+                multiply = self.definitions.multiply(
                     chunk.count, chunk.blocks, (*flags, "FAR") if step.far else flags, activation
                 )
                 if count != step.part:
@@ -141,7 +141,7 @@ class StepFunctions:
         window, planes = step.depthwise.window, step.depthwise.input
         moved = window.stride[0] * step.runs[0].rows * window.width
         yield f"for (int i = 0; i < {len(planes.planes)}; i++) {{"
-        yield f"  float *const rows = {at(planes)} + {self.shared.starts(planes)}[i] - {window.width};"
+        yield f"  float *const rows = {at(planes)} + {self.definitions.starts(planes)}[i] - {window.width};"
         yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
         yield "}"
 
@@ -154,21 +154,21 @@ class StepFunctions:
         channels = len(step.input.planes) // step.groups
         yield f"float *const panel = {scratch(step)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+        yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
         for chunk in step.chunks:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
-                multiply = self.shared.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
+                multiply = self.definitions.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
                 panel_window = window(step.window, "first", chunk.count)
                 changes = {
                     "weights": f"{weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
                     "bias": f"{weights(step.bias)} + {rows} * group",
                     "input": "panel",
                     "output": f"{at(step.output)} + first",
-                    "to": f"{self.shared.starts(step.output)} + {rows} * group",
+                    "to": f"{self.definitions.starts(step.output)} + {rows} * group",
                     "addend": f"{at(step.addend)} + first" if step.addend else None,
-                    "from": f"{self.shared.starts(step.addend or step.output)} + {rows} * group",
+                    "from": f"{self.definitions.starts(step.addend or step.output)} + {rows} * group",
                     "input_stride": str(step.panel_stride),
                     "inner": str(end - part),
                 }
@@ -179,7 +179,7 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.WinogradProduct) -> Iterator[str]:
-        transform, layout, matrix = step.transform, step.layout, self.shared.input_matrix(step.transform)
+        transform, layout, matrix = step.transform, step.layout, self.definitions.input_matrix(step.transform)
         rows, channels = (len(planes.planes) // step.groups for planes in (step.output, step.input))
         pixels = step.window.height * step.window.width
         planes = f"{len(step.input.planes)}, {self._planes(step.input)}"
@@ -190,7 +190,7 @@ class StepFunctions:
         yield f"float *const padded = {scratch(step)}, *const lines = padded + {layout.lines};"
         yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+        yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
         for chunk in step.tile_chunks:
             yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
@@ -205,8 +205,8 @@ class StepFunctions:
     def _winograd_blocks(self, step: steps.WinogradProduct, tiles: int, block: Block) -> Iterator[str]:
         """A product for each position, then the output planes that come of them all."""
         channels, stride = len(step.input.planes) // step.groups, step.layout.tile_stride
-        to = self.shared.table("int32_t", range(0, block.rows * stride, stride))
-        zeros = self.shared.table("float", (0.0,) * block.rows)
+        to = self.definitions.table("int32_t", range(0, block.rows * stride, stride))
+        zeros = self.definitions.table("float", (0.0,) * block.rows)
         yield f"for (int block = 0; block < {block.count}; block++, row += {block.rows}) {{"
         yield f"  for (int position = 0; position < {step.transform.positions}; position++) {{"
         yield f"    struct product p = {{.weights = weights, .bias = {zeros}, .to = {to}, .from = {to}}};"
@@ -214,13 +214,13 @@ class StepFunctions:
         yield f"    p.output = output + position * {step.layout.output_stride};"
         for part in range(0, channels, step.part):
             count = min(step.part, channels - part)
-            multiply = self.shared.multiply(tiles, (replace(block, count=1),), ("RESUME",) if part else (), None)
+            multiply = self.definitions.multiply(tiles, (replace(block, count=1),), ("RESUME",) if part else (), None)
             yield f"    p.inner = {count};"
             yield f"    {multiply}(p);"
             yield f"    p.weights += {block.rows * count}, p.input += {count * stride};"
         yield "    weights = p.weights;"
         yield "  }"
-        matrix, kind = self.shared.output_matrix(step.transform), activation_kind(step.activation)
+        matrix, kind = self.definitions.output_matrix(step.transform), activation_kind(step.activation)
         addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
         yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {weights(step.bias)} + row,"
         yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
@@ -235,7 +235,7 @@ class StepFunctions:
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         if step.gather:
             panel_window = window(step.window, 0, 1)
-            yield f"  const int32_t *const from = {self.shared.starts(step.input)} + group * {channels};"
+            yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
             yield f"  pack_panel({panel_window}, {at(step.input)}, from, 0, {step.inner}, {scratch(step)}, 1);"
             yield f"  p.input = {scratch(step)};"
         else:
@@ -251,15 +251,15 @@ class StepFunctions:
     def _(self, step: steps.Stem) -> Iterator[str]:
         layout = step.layout
         taps = [y * layout.slot + c * layout.split + layout.taps[x] for c, y, x in np.ndindex(step.channels, 3, 3)]
-        output = to = self.shared.starts(step.output)
+        output = to = self.definitions.starts(step.output)
         if not step.in_place:
-            to = self.shared.table("int32_t", [filter * layout.row for filter in range(step.filters)])
-        multiply = self.shared.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
+            to = self.definitions.table("int32_t", [filter * layout.row for filter in range(step.filters)])
+        multiply = self.definitions.multiply(step.convolution_size[1], step.blocks, ("TAPS",), step.activation)
         changes = {
             "input": None,
             "to": to,
             "from": to,
-            "taps": self.shared.table("int32_t", taps),
+            "taps": self.definitions.table("int32_t", taps),
             "inner": str(len(taps)),
         }
         yield f"const struct product p = {self._product(step, changes)};"
@@ -293,8 +293,8 @@ class StepFunctions:
         """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
         w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
         how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}, {rows}, {first}"
-        operands = (f"{at(step.input)}{read}", self.shared.starts(step.input))
-        operands += (f"{at(step.output)}{made}", self.shared.starts(step.output))
+        operands = (f"{at(step.input)}{read}", self.definitions.starts(step.input))
+        operands += (f"{at(step.output)}{made}", self.definitions.starts(step.output))
         yield f"depthwise_planes({how},"
         yield f"                 {weights(step.weights)}, {weights(step.bias)}, {', '.join(operands)}, {_limits(step)});"
 
@@ -303,7 +303,7 @@ class StepFunctions:
         w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
         scales = "NULL, NULL"
         if not step.largest:
-            scales = f"{self.shared.table('float', step.row_scale)}, {self.shared.table('float', step.column_scale)}"
+            scales = f"{self.definitions.table('float', step.row_scale)}, {self.definitions.table('float', step.column_scale)}"
         operands = (
             f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, {scratch(step)}"
         )
@@ -317,7 +317,7 @@ class StepFunctions:
 
     @body.register
     def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
-        bands = self.shared.table("int32_t", step.bands)
+        bands = self.definitions.table("int32_t", step.bands)
         sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}, {bands}"
         yield f"resample_planes({sizes}, {weights(step.weights)}, {self._through(step, step.input)});"
 
@@ -355,7 +355,7 @@ class StepFunctions:
             return
         channels, height, width = next(p.shape[1:] for p in self.inputs if p.planes.buffer == step.input.buffer)
         scale, shift, order = self._normalization(self.pixels, range(channels))
-        row = f"{at(step.output)} + {self.shared.starts(step.output)}[c] + y * {width}"
+        row = f"{at(step.output)} + {self.definitions.starts(step.output)}[c] + y * {width}"
         yield f"if (!pixels) {copy}"
         yield f"else for (int c = 0; c < {channels}; c++)"
         yield f"  for (int y = 0; y < {height}; y++)"
@@ -368,7 +368,7 @@ class StepFunctions:
         if planes is None:
             return "NULL, NULL"
         memory = at(planes) if planes.buffer.place != "port" else "input"
-        return f"{memory}, {self.shared.starts(planes)}"
+        return f"{memory}, {self.definitions.starts(planes)}"
 
     def _through(self, step: Step, source: Planes) -> str:
         """How many planes, from where, to where."""
@@ -377,7 +377,7 @@ class StepFunctions:
     def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
         """Tables of the channels' scales, shifts and bytes."""
         scale, shift, order = ([values[c] for c in channels] for values in (pixels.scale, pixels.shift, pixels.order))
-        table = self.shared.table
+        table = self.definitions.table
         return table("float", scale), table("float", shift), table("int32_t", order)
 
 

@@ -6,7 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
-from shufflenet.compiler.c.definitions import Shared, activation_kind, number
+from shufflenet.compiler.c.definitions import Definitions, activation_kind, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.graph.elements import FLOAT32, INT32, S8, U8
 from shufflenet.compiler.graph.integers import quantize
@@ -16,19 +16,19 @@ from shufflenet.compiler.plan.steps import Planes, PlannedPort, Step
 
 
 @singledispatch
-def body(step: Step, shared: Shared) -> Iterator[str]:
+def body(step: Step, definitions: Definitions) -> Iterator[str]:
     """The statements of a step's function."""
     raise TypeError(f"{type(step).__name__} has no C")
 
 
-def _planes(planes: Planes | None, shared: Shared) -> str:
+def _planes(planes: Planes | None, definitions: Definitions) -> str:
     if planes is None:
         return "NULL, NULL"
-    return f"{at(planes) if planes.buffer.place != 'port' else 'input'}, {shared.starts(planes)}"
+    return f"{at(planes) if planes.buffer.place != 'port' else 'input'}, {definitions.starts(planes)}"
 
 
-def _through(step: Step, source: Planes, shared: Shared) -> str:
-    return f"{len(step.output.planes)}, {_planes(source, shared)}, {_planes(step.output, shared)}"
+def _through(step: Step, source: Planes, definitions: Definitions) -> str:
+    return f"{len(step.output.planes)}, {_planes(source, definitions)}, {_planes(step.output, definitions)}"
 
 
 def _bounds(step: steps.IntegerStep) -> str:
@@ -36,7 +36,7 @@ def _bounds(step: steps.IntegerStep) -> str:
 
 
 @body.register
-def _(step: steps.IntegerProduct, shared: Shared) -> Iterator[str]:
+def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     groups, rows = step.groups, step.rows.rows
     channels = len(step.input.planes) // groups
     quads = -(-step.inner // 4)
@@ -48,7 +48,7 @@ def _(step: steps.IntegerProduct, shared: Shared) -> Iterator[str]:
     yield "    const int blocks = count / BYTES, last = count % BYTES, vectors = last && last <= LANES;"
     if step.window:
         panel = f"{scratch(step, U8)} + {step.gathered}"
-        from_ = f"{shared.starts(step.input)} + group * {channels}"
+        from_ = f"{definitions.starts(step.input)} + group * {channels}"
         yield f"    gather_bytes({window(step.window, 'first', 'count')}, {step.input_zero}, {at(step.input)}, {from_},"
         yield f"                 {step.inner}, {panel}, {step.gathered_stride});"
         source = f"{panel}, {step.gathered_stride}, {step.inner}, 0"
@@ -56,7 +56,7 @@ def _(step: steps.IntegerProduct, shared: Shared) -> Iterator[str]:
         spacing = step.input.spacing
         source = f"{at(step.input, step.input.starts[0])} + group * {channels * (spacing or 0)}, {spacing}, {step.inner}, first"
     yield f"    pack_pixels({source}, blocks + (last > LANES), vectors, panel);"
-    to, from_ = shared.starts(step.output), shared.starts(step.addend or step.output)
+    to, from_ = definitions.starts(step.output), definitions.starts(step.addend or step.output)
     values = {
         "weights": f"{weights(step.weights, S8)} + group * {quads * 4 * rows}",
         "bias": f"{weights(step.bias, INT32)} + group * {rows}",
@@ -78,14 +78,14 @@ def _(step: steps.IntegerProduct, shared: Shared) -> Iterator[str]:
         values["addend_weights"] = f"{weights(step.addend_factors, INT32)} + group * {rows}"
     initializer = ", ".join(f".{key} = {value}" for key, value in values.items())
     yield f"    const struct integer_product p = {{{initializer}}};"
-    yield from (f"  {line}" for line in shared.integer_tiles(step.rows, tuple(flags)))
+    yield from (f"  {line}" for line in definitions.integer_tiles(step.rows, tuple(flags)))
     yield "  }"
 
 
 @body.register
-def _(step: steps.IntegerDepthwise, shared: Shared) -> Iterator[str]:
+def _(step: steps.IntegerDepthwise, definitions: Definitions) -> Iterator[str]:
     w = step.window
-    yield f"const int32_t *const from = {shared.starts(step.input)}, *const to = {shared.starts(step.output)};"
+    yield f"const int32_t *const from = {definitions.starts(step.input)}, *const to = {definitions.starts(step.output)};"
     yield f"for (int plane = 0; plane < {len(step.output.planes)}; plane++) {{"
     places = f"{at(step.input)} + from[plane], {at(step.output)} + to[plane], {scratch(step, U8)}, {scratch(step, U8)} + {step.made}"
     numbers = f"{step.input_zero}, {_bounds(step)}"
@@ -96,7 +96,7 @@ def _(step: steps.IntegerDepthwise, shared: Shared) -> Iterator[str]:
 
 
 @body.register
-def _(step: steps.IntegerPatches, shared: Shared) -> Iterator[str]:
+def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
     w = step.window
     pixels, rows = w.output_height * w.output_width, len(step.output.planes) // step.groups
     is_float = step.output.element == FLOAT32
@@ -105,72 +105,75 @@ def _(step: steps.IntegerPatches, shared: Shared) -> Iterator[str]:
     output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
     yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
     yield f"                {step.input_zero}, {activation_kind(step.activation)},"
-    yield f"                {_planes(step.input, shared)}, {weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)},"
-    yield f"                {_planes(step.addend, shared)}, {factors}, {output}, {shared.starts(step.output)},"
+    numbers = f"{weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)}"
+    yield f"                {_planes(step.input, definitions)}, {numbers},"
+    yield f"                {_planes(step.addend, definitions)}, {factors}, {output}, {definitions.starts(step.output)},"
     yield f"                {_bounds(step)}, {number(alpha)}, {number(beta)}, {scratch(step, U8)});"
 
 
 @body.register
-def _(step: steps.IntegerPool, shared: Shared) -> Iterator[str]:
+def _(step: steps.IntegerPool, definitions: Definitions) -> Iterator[str]:
     scales = "NULL" if step.largest else weights(step.scales)
     yield f"integer_pool({int(step.largest)}, {window(step.window, 0, 0)}, {step.window.output_height}, {step.input_zero},"
-    yield f"             {_through(step, step.input, shared)}, {scales}, {_bounds(step)}, {scratch(step, INT32)});"
+    yield f"             {_through(step, step.input, definitions)}, {scales}, {_bounds(step)}, {scratch(step, INT32)});"
 
 
 @body.register
-def _(step: steps.IntegerReduce, shared: Shared) -> Iterator[str]:
-    planes = (
-        f"{len(step.output.planes)}, {_planes(step.input, shared)}, {step.input_zero}, {_planes(step.output, shared)}"
-    )
+def _(step: steps.IntegerReduce, definitions: Definitions) -> Iterator[str]:
+    planes = f"{len(step.output.planes)}, {_planes(step.input, definitions)}, {step.input_zero}, {_planes(step.output, definitions)}"
     numbers = f"{number(step.scale)}, {_bounds(step)}"
     yield f"reduce_code_planes({int(step.largest)}, {step.size}, {planes}, {numbers});"
 
 
 @body.register
-def _(step: steps.IntegerAdd, shared: Shared) -> Iterator[str]:
-    operands = f"{_planes(step.left, shared)}, {_planes(step.right, shared)}, {_planes(step.output, shared)}"
+def _(step: steps.IntegerAdd, definitions: Definitions) -> Iterator[str]:
+    operands = (
+        f"{_planes(step.left, definitions)}, {_planes(step.right, definitions)}, {_planes(step.output, definitions)}"
+    )
     numbers = f"{step.left_factor}, {step.right_factor}, {step.offset}, {step.shift}, {step.low}, {step.high}"
     how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
     yield f"add_code_planes({how}, {operands}, (struct integer_addition){{{numbers}}});"
 
 
 @body.register
-def _(step: steps.IntegerMultiply, shared: Shared) -> Iterator[str]:
-    left, right = _planes(step.left, shared), _planes(step.right, shared)
-    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {_planes(step.output, shared)}"
+def _(step: steps.IntegerMultiply, definitions: Definitions) -> Iterator[str]:
+    left, right = _planes(step.left, definitions), _planes(step.right, definitions)
+    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {_planes(step.output, definitions)}"
     how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
     yield f"multiply_code_planes({how}, {operands}, {number(step.scale)}, {_bounds(step)});"
 
 
 @body.register
-def _(step: steps.LookupPlanes, shared: Shared) -> Iterator[str]:
-    yield f"look_up_planes({step.size}, {_through(step, step.input, shared)}, {weights(step.table, U8)});"
+def _(step: steps.LookupPlanes, definitions: Definitions) -> Iterator[str]:
+    yield f"look_up_planes({step.size}, {_through(step, step.input, definitions)}, {weights(step.table, U8)});"
 
 
 @body.register
-def _(step: steps.QuantizePlanes, shared: Shared) -> Iterator[str]:
-    through = _through(step, step.input, shared)
+def _(step: steps.QuantizePlanes, definitions: Definitions) -> Iterator[str]:
+    through = _through(step, step.input, definitions)
     yield f"quantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
 
 
 @body.register
-def _(step: steps.DequantizePlanes, shared: Shared) -> Iterator[str]:
-    through = _through(step, step.input, shared)
+def _(step: steps.DequantizePlanes, definitions: Definitions) -> Iterator[str]:
+    through = _through(step, step.input, definitions)
     yield f"dequantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
 
 
 @body.register
-def _(step: steps.PadBytes, shared: Shared) -> Iterator[str]:
+def _(step: steps.PadBytes, definitions: Definitions) -> Iterator[str]:
     sizes = ", ".join(map(str, (*step.size, *step.padding)))
-    yield f"pad_bytes({sizes}, {step.value}, {_through(step, step.input, shared)});"
+    yield f"pad_bytes({sizes}, {step.value}, {_through(step, step.input, definitions)});"
 
 
 @body.register
-def _(step: steps.CopyBytes, shared: Shared) -> Iterator[str]:
-    yield f"copy_bytes({step.size}, {_through(step, step.input, shared)});"
+def _(step: steps.CopyBytes, definitions: Definitions) -> Iterator[str]:
+    yield f"copy_bytes({step.size}, {_through(step, step.input, definitions)});"
 
 
-def pixel_codes(step: steps.QuantizePlanes, port: PlannedPort, pixels: Pixels, shared: Shared) -> Iterator[str]:
+def pixel_codes(
+    step: steps.QuantizePlanes, port: PlannedPort, pixels: Pixels, definitions: Definitions
+) -> Iterator[str]:
     """The codes of a network input straight from 8-bit pixels: one look into a table for each."""
     height, width = port.shape[-2:]
     to = Quantization(step.scale, step.zero_point)
@@ -178,7 +181,7 @@ def pixel_codes(step: steps.QuantizePlanes, port: PlannedPort, pixels: Pixels, s
         numbers = np.arange(256, dtype=np.float32) * np.float32(pixels.scale[channel]) + np.float32(
             pixels.shift[channel]
         )
-        table = shared.table("uint8_t", [int(code) for code in quantize(numbers, to)])
+        table = definitions.table("uint8_t", [int(code) for code in quantize(numbers, to)])
         made = f"{at(step.output)} + {step.output.starts[place]}"
         yield f"for (int y = 0; y < {height}; y++)"
         yield f"  for (int x = 0; x < {width}; x++)"

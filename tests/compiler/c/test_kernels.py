@@ -38,7 +38,7 @@ from shufflenet.compiler.plan.steps import Buffer, Product, Stem
 from shufflenet.compiler.run.build import build, write_source
 from shufflenet.compiler.run.network import load
 
-from .native import gcc
+from ..native import gcc
 
 WIDTHS = {
     "scalar": ["-DLANES=1"],

@@ -11,8 +11,8 @@ from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
-from .native import first_that_differs, load_native, run_sanitized
-from .networks import OPSETS, difference, random_inputs, random_network, random_networks, run_onnxruntime
+from ..native import first_that_differs, load_native, run_sanitized
+from ..networks import OPSETS, difference, random_inputs, random_network, random_networks, run_onnxruntime
 
 TOLERANCE = 1e-4  # of the largest number expected
 BATCH = 20

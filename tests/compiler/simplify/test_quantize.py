@@ -29,8 +29,8 @@ from shufflenet.compiler.simplify import simplify, stages
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
-from .networks import random_network, run_onnxruntime
-from .quantized import FORMS, quantized
+from ..networks import random_network, run_onnxruntime
+from ..quantized import FORMS, quantized
 
 SLOW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIZE = (48, 48)

@@ -13,7 +13,7 @@ from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import stages
 
-from .networks import difference, random_inputs, random_network, run_onnxruntime
+from ..networks import difference, random_inputs, random_network, run_onnxruntime
 
 SLOW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

@@ -21,7 +21,7 @@ from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import PASSES, simplify, stages
 
-from .networks import Builder, difference, random_inputs, run_onnxruntime, shuffle
+from ..networks import Builder, difference, random_inputs, run_onnxruntime, shuffle
 
 
 def simplified(build: Callable[[Builder], str | list[str]], shape: tuple[int, ...] = (1, 6, 9, 7)) -> Graph:

@@ -11,7 +11,7 @@ from shufflenet.compiler.plan.steps import Plan, Planes, Stem
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
-from .networks import random_network, random_networks
+from ..networks import random_network, random_networks
 
 SCRATCH = -2
 

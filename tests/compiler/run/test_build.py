@@ -18,8 +18,8 @@ from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
-from .native import load_native
-from .networks import Builder
+from ..native import load_native
+from ..networks import Builder
 
 SIZE = (65, 90)
 

@@ -19,8 +19,8 @@ from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 
-from .native import load_native
-from .networks import Builder, difference, random_inputs, run_onnxruntime, shuffle
+from ..native import load_native
+from ..networks import Builder, difference, random_inputs, run_onnxruntime, shuffle
 
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "make golden"

@@ -9,8 +9,8 @@ import pytest
 from shufflenet.compiler import compile_onnx
 from shufflenet.deploy.layers import bench_layers
 
-from .native import load_native
-from .networks import Builder, difference, run_onnxruntime
+from ..native import load_native
+from ..networks import Builder, difference, run_onnxruntime
 
 CHANNELS, HEIGHT, WIDTH = 6, 9, 7
 

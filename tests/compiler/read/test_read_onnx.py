@@ -15,7 +15,7 @@ from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import stages
 
-from .networks import SHUFFLES, Builder, difference, random_inputs, run_onnxruntime, shuffle
+from ..networks import SHUFFLES, Builder, difference, random_inputs, run_onnxruntime, shuffle
 
 
 def check(model: onnx.ModelProto, inputs: dict[str, np.ndarray] | None = None, tolerance: float = 2e-6) -> Graph:

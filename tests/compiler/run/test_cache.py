@@ -12,7 +12,7 @@ from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.compiler import build, compile_onnx, load
 from shufflenet.deploy.source import Source
 
-from .networks import Builder
+from ..networks import Builder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,11 +20,11 @@ from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
-from .native import load_native, run_sanitized
-from .networks import difference, random_network
-from .quantized import FORMS, quantized
-from .test_quantize import pictures
-from .test_random_plans import check_memory
+from ..native import load_native, run_sanitized
+from ..networks import difference, random_network
+from ..plan.test_random_plans import check_memory
+from ..quantized import FORMS, quantized
+from ..simplify.test_quantize import pictures
 
 SIZE = (45, 51)
 WIDTHS = {

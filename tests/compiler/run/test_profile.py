@@ -8,8 +8,8 @@ import pytest
 from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.run.profile import StepTime, peak_gflops, time_steps
 
-from .native import load_native
-from .networks import Builder
+from ..native import load_native
+from ..networks import Builder
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from shufflenet.compiler import CompileError
 from shufflenet.compiler.read import load_model
 from shufflenet.deploy.compile import compile_source
 
-from .networks import Builder
+from ..networks import Builder
 
 
 @pytest.fixture
