@@ -1,5 +1,6 @@
 """What was compiled before is found again before it is exported, and only where nothing has changed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,14 @@ def test_an_onnx_file_is_found_by_what_it_holds(tmp_path):
     assert shufflenet.compile(path).library == first.library
     (tmp_path / "weights.bin").write_bytes(np.full(2, 5.0, np.float32).tobytes())
     assert (shufflenet.compile(path)(x) == 5).all()
+
+
+def test_a_library_that_another_version_described_is_built_anew(tiny):
+    folder, first = tiny
+    record = first.library.with_suffix(".json")
+    described = json.loads(record.read_text(encoding="utf-8"))
+    whole = record.read_bytes()
+    del described["signature"]["outputs"]
+    record.write_text(json.dumps(described), encoding="utf-8")
+    assert shufflenet.compile(folder).library == first.library
+    assert record.read_bytes() == whole

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from shufflenet.compiler.c.source import Source
+from shufflenet.compiler.c.source import Signature, Source
 from shufflenet.compiler.errors import CompileError
 
 FLAGS = ("-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra", "-Werror")
@@ -205,11 +205,13 @@ def _build(source: Source, command: list[str], library: Path) -> None:
 
 
 def _is_whole(library: Path) -> bool:
-    """Whether every file of a built library is there, as it was written."""
+    """Whether every file of a built library is there, as this version writes it."""
     try:
         record = json.loads(library.with_suffix(".json").read_text(encoding="utf-8"))
+        Signature.from_json(record["signature"])
         return all(_file_digest(library.parent / name) == expected for name, expected in record["sha256"].items())
-    except (OSError, ValueError):  # missing, or cut short
+    # Missing, cut short, or of a version that described libraries in another way.
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
