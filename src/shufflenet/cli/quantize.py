@@ -50,9 +50,8 @@ def quantize(
 
       shufflenet compile runs/flowers_int8 -o flowers_c
     """
-    from rich.console import Console
-
     from shufflenet.checkpoints import load
+    from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.data import open_dataset
     from shufflenet.errors import UserError
     from shufflenet.quantization import quantize_and_test
@@ -60,7 +59,6 @@ def quantize(
 
     if (settings or resume) and not qat:
         raise UserError("--set and --resume are for quantization-aware fine-tuning; add --qat, or leave them out")
-    console = Console(stderr=json)
     done = quantize_and_test(
         load(folder),
         open_dataset(data, "train", held_out=held_out),
@@ -73,35 +71,28 @@ def quantize(
         resume=resume,
         overwrite=overwrite,
         workers=workers,
-        console=console,
+        console=console(stderr=json),
     )
     if done is None:
-        console.print(f"stopped, with a checkpoint in {output}; the same command with --resume goes on")
+        say(f"stopped, with a checkpoint in {output}; the same command with --resume goes on", stderr=json)
         return
     if json:
-        Console(soft_wrap=True).print_json(data={"network": folder, "data": data, "folder": str(output), **done})
+        print_json({"network": folder, "data": data, "folder": str(output), **done})
         return
-    _show(done, console, None if layers else LAYERS_SHOWN)
-    console.print(f"the network is in {output}", highlight=False)
+    _show(done, None if layers else LAYERS_SHOWN)
+    say(f"the network is in {output}")
 
 
-def _show(done: dict, console, shown: int | None) -> None:
-    from rich.table import Table
+def _show(done: dict, shown: int | None) -> None:
+    from shufflenet.cli.terminal import Column, name, print_table
 
-    names = {"float32": "float32", "post_training": "int8, post-training", "aware": "int8, fine-tuned"}
-    table = Table(box=None, header_style="bold")
-    table.add_column("network")
-    for heading in ("top-1 error", "top-5 error", "bytes"):
-        table.add_column(heading, justify="right")
-    for key, name in names.items():
-        if key in done:
-            row = done[key]
-            table.add_row(name, f"{row['top1_error']:.2f}%", f"{row['top5_error']:.2f}%", f"{row['bytes']:,}")
-    console.print(table)
-    noise = Table(box=None, header_style="bold")
-    noise.add_column("layer")
-    noise.add_column("signal to noise, alone", justify="right")
-    noise.add_column("with all before it", justify="right")
-    for row in done["layers"][:shown]:
-        noise.add_row(row["layer"], f"{row['alone_db']:.1f} dB", f"{row['together_db']:.1f} dB")
-    console.print(noise)
+    titles = {"float32": "float32", "post_training": "int8, post-training", "aware": "int8, fine-tuned"}
+    rows = [
+        (title, f"{done[key]['top1_error']:.2f}%", f"{done[key]['top5_error']:.2f}%", f"{done[key]['bytes']:,}")
+        for key, title in titles.items()
+        if key in done
+    ]
+    print_table((name("network"), Column("top-1 error"), Column("top-5 error"), Column("bytes")), rows)
+    noise = [(row["layer"], f"{row['alone_db']:.1f} dB", f"{row['together_db']:.1f} dB") for row in done["layers"]]
+    columns = name("layer"), Column("signal to noise, alone"), Column("with all before it")
+    print_table(columns, noise[:shown])

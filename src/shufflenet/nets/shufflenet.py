@@ -24,10 +24,14 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     [n, c, h, w] → [n, c, h, w]: output channel j·groups + i is input channel i·(c/groups) + j. `channel_shuffle(y, c // groups)`
     undoes it. Raises VariantError if `groups` does not divide c.
     """
-    channels = x.shape[1]
+    channels, height, width = x.shape[1:]
     if channels % groups:
         raise VariantError(f"{channels} channels cannot be shuffled in {groups} groups; choose a divisor of {channels}")
-    # Reshape, transpose, reshape in one pass, whatever the memory format.
+    # torch's exporter that traces lacks the operator, and users call it on these networks.
+    if torch.onnx.is_in_onnx_export():
+        x = x.reshape(-1, groups, channels // groups, height, width)
+        return x.transpose(1, 2).reshape(-1, channels, height, width)
+    # The same in one pass, whatever the memory format.
     return F.channel_shuffle(x, groups)
 
 
