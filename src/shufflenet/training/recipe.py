@@ -147,7 +147,7 @@ SCRATCH = Recipe(
 RECIPES: dict[str, Recipe] = {
     # Section 4, and ResNeXt's settings where the paper refers to them.
     "paper": Recipe(small_network_augmentation=PAPER_SMALL_NET),
-    # What the authors' later code does (PAPER.md): smoothed labels, colour jitter, and BN's statistics taken anew at the end.
+    # What the authors' later code does: smoothed labels, colour jitter, and BN's statistics taken anew at the end.
     "megvii": Recipe(label_smoothing=0.1, augmentation=MEGVII, bn_reestimation_iterations=1000),
     # Some thousand pictures, best started from a trained network.
     "finetune": FINETUNE,
