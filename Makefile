@@ -48,6 +48,9 @@ lint: $(VENV)/.dev  ## Check style and formatting
 type: $(VENV)/.dev  ## Check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/.dev  ## Build the documentation site into site/
+$(VENV)/.docs: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	$(BIN)/mkdocs build --strict
+	@touch $@
+
+docs: $(VENV)/.docs  ## Build the documentation site into site/
+	$(BIN)/zensical build --strict
