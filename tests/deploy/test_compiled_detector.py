@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,14 +60,19 @@ class Level(ctypes.Structure):
     )
 
 
-class Parameters(ctypes.Structure):
+class Canvas(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, ctypes.c_int)
-            for name in ("height", "width", "padded_height", "padded_width", "letterbox", "classes", "levels")
-        ),
+        ("height", ctypes.c_int),
+        ("width", ctypes.c_int),
         ("scale", ctypes.c_float * 3),
         ("shift", ctypes.c_float * 3),
+    )
+
+
+class Parameters(ctypes.Structure):
+    _fields_ = (
+        ("classes", ctypes.c_int),
+        ("levels", ctypes.c_int),
         *((name, ctypes.c_float) for name in ("score_threshold", "nms_threshold", "limit")),
         ("candidates", ctypes.c_int),
         ("most", ctypes.c_int),
@@ -82,12 +88,13 @@ def kernels(tmp_path_factory):
         (
             "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>",
             "typedef struct { float x1, y1, x2, y2, score; int32_t label; } box;\n#define BOX box",
-            *map(_kernel, ("vectors", "activation", "boxes")),
+            *map(_kernel, ("vectors", "activation", "boxes", "one_stage")),
             "int find(const struct detector *d, int h, int w, int fh, int fw, uint64_t *keys, box *kept, box *boxes, int most) {",
             "  return find_boxes(d, h, w, fh, fw, keys, kept, boxes, most);\n}",
-            "void resize(const struct detector *d, const uint8_t *pixels, int h, int w, ptrdiff_t stride, int *oh, int *ow,",
+            "void fit(int h, int w, int *oh, int *ow) { fit_into(h, w, oh, ow); }",
+            "void resize(const struct canvas *canvas, const uint8_t *pixels, int h, int w, ptrdiff_t stride, int oh, int ow,",
             "            float *planes, float *row, int32_t *columns, float *shares) {",
-            "  resize_into(d, pixels, h, w, stride, oh, ow, planes, row, columns, shares);\n}",
+            "  resize_into(canvas, pixels, h, w, stride, oh, ow, planes, row, columns, shares);\n}",
         )
     )
     (folder / "boxes.c").write_text(text)
@@ -100,14 +107,10 @@ def kernels(tmp_path_factory):
 
 
 def parameters(config) -> Parameters:
-    from shufflenet.compiler.c.boxes import _limit
+    from shufflenet.compiler.c.boxes import _limit, at_most
 
-    made = Parameters(
-        *config.size, *config.padded_size, config.letterbox, len(config.categories) + 1, len(config.strides)
-    )
-    made.scale = tuple(1 / (255 * std) for std in config.std)
-    made.shift = tuple(-mean / std for mean, std in zip(config.mean, config.std, strict=True))
-    made.score_threshold, made.nms_threshold = config.score_threshold, config.nms_threshold
+    made = Parameters(len(config.categories) + 1, len(config.strides))
+    made.score_threshold, made.nms_threshold = config.score_threshold, at_most(config.nms_threshold)
     made.limit = _limit(config.score_threshold)
     made.candidates, made.most = config.candidates_per_class, config.detections_per_picture
     return made
@@ -236,6 +239,17 @@ class TestSpecialScores:
         assert len(ours) == 1
         np.testing.assert_allclose(ours["box"], [[38, 22, 58, 42]], atol=1e-3)
 
+    @pytest.mark.parametrize("threshold", [0.3, 0.5])
+    def test_an_overlap_of_just_the_threshold_is_rounded_as_torchvision_does(self, kernels, config, threshold):
+        inner = (10.0 * threshold, 10.0)
+        config = replace(config, anchors=(((10.0, 10.0), inner),), nms_threshold=threshold)
+        logits = np.tile(np.float32([9, 0, -9]), (len(anchor_grid(config)), 1))
+        logits[26:28, 1] = 20  # both anchors of row 1, column 1
+        offsets = np.zeros((len(logits), 4), np.float32)
+        theirs = torchvisions(config, logits, offsets, config.size, config.size)
+        assert len(theirs["scores"]) == (1 if threshold == 0.3 else 2)  # float32's 0.3 is above 0.3
+        assert_same(self.run(kernels, config, logits, offsets), theirs)
+
     def test_no_more_than_asked_for(self, kernels, config):
         logits, offsets = random_heads(np.random.default_rng(0), config)
         logits[:, 0] -= 5
@@ -260,10 +274,15 @@ def test_pictures_are_resized_as_torchvision_does(kernels, seed, letterbox):
         np.empty(config.size[1], np.int32),
         np.empty(config.size[1], np.float32),
     )
-    oh, ow = ctypes.c_int(), ctypes.c_int()
+    canvas = Canvas(*config.padded_size)
+    canvas.scale = tuple(1 / (255 * std) for std in config.std)
+    canvas.shift = tuple(-mean / std for mean, std in zip(config.mean, config.std, strict=True))
+    oh, ow = map(ctypes.c_int, config.size)
+    if letterbox:
+        kernels.fit(height, width, ctypes.byref(oh), ctypes.byref(ow))
     kernels.resize(
-        ctypes.byref(parameters(config)), ctypes.c_void_p(pixels.ctypes.data), height, width, ctypes.c_ssize_t(wide.strides[0]),
-        ctypes.byref(oh), ctypes.byref(ow), *(ctypes.c_void_p(array.ctypes.data) for array in (planes, *scratch)),
+        ctypes.byref(canvas), ctypes.c_void_p(pixels.ctypes.data), height, width, ctypes.c_ssize_t(wide.strides[0]),
+        oh, ow, *(ctypes.c_void_p(array.ctypes.data) for array in (planes, *scratch)),
     )  # fmt: skip
     picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
     images, _ = FixedSize(config)([picture])
@@ -409,8 +428,6 @@ def test_two_stages_do_not_compile_whole():
 
 
 def test_parameters_of_another_graph(whole):
-    from dataclasses import replace
-
     from shufflenet.compiler.c.boxes import with_boxes
 
     detector, source = whole

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, replace
 from importlib import resources
 
+import numpy as np
+
 from shufflenet.compiler.c.source import Source
 from shufflenet.compiler.errors import CompileError
 
@@ -88,6 +90,7 @@ def with_boxes(source: Source, decoder: BoxDecoder) -> Source:
             source.c,
             f"#define BOX {source.name}_box",
             _kernel("boxes"),
+            _kernel("one_stage"),
             _detect(source, decoder),
         )
     )
@@ -154,6 +157,12 @@ def _number(value: float) -> str:
     return "-__builtin_inff()" if value == -math.inf else "__builtin_inff()" if value == math.inf else f"{value!r}f"
 
 
+def at_most(threshold: float) -> float:
+    """The largest float32 up to `threshold`: torchvision compares float32 overlaps with a threshold in double precision."""
+    nearest = np.float32(threshold)
+    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-1)))
+
+
 def _limit(threshold: float) -> float:
     """How far a logit must be above the background's for a score above `threshold`, with some room for rounding."""
     if threshold <= 0:
@@ -190,13 +199,14 @@ def _detect(source: Source, decoder: BoxDecoder) -> str:
   if (!pixels || height < 1 || width < 1 || width > {decoder.max_width} || max_boxes < 1) return 0;
   char *const base = (char *)arena + (-(uintptr_t)arena & {ALIGNMENT - 1});
   float *const planes = (float *)(base + {offsets["planes"]}), *const outputs = (float *)(base + {offsets["outputs"]});
+  const struct canvas canvas = {{{padded_height}, {padded_width}, {{{scale}}}, {{{shift}}}}};
   const struct detector detector = {{
-      {height}, {width}, {padded_height}, {padded_width}, {int(decoder.letterbox)}, {decoder.classes}, {len(decoder.levels)},
-      {{{scale}}}, {{{shift}}}, {_number(decoder.score_threshold)}, {_number(decoder.nms_threshold)},
+      {decoder.classes}, {len(decoder.levels)}, {_number(decoder.score_threshold)}, {_number(at_most(decoder.nms_threshold))},
       {_number(_limit(decoder.score_threshold))}, {decoder.candidates_per_class}, {decoder.detections_per_picture},
       {{{level_rows}}}}};
-  int resized_height, resized_width;
-  resize_into(&detector, pixels, height, width, row_stride, &resized_height, &resized_width, planes,
+  int resized_height = {height}, resized_width = {width};
+{"  fit_into(height, width, &resized_height, &resized_width);" if decoder.letterbox else ""}
+  resize_into(&canvas, pixels, height, width, row_stride, resized_height, resized_width, planes,
               (float *)(base + {offsets["row"]}), (int32_t *)(base + {offsets["columns"]}), (float *)(base + {offsets["shares"]}));
   {source.name}_run({weights}planes, {", ".join(outputs)}, base + {offsets["network"]});
   return find_boxes(&detector, resized_height, resized_width, height, width, (uint64_t *)(base + {offsets["keys"]}),

@@ -1,20 +1,17 @@
-/* From a picture to boxes: the picture's resizing before the network, and an SSD's post-processing behind it, as torchvision does them.
-   Sizes are the detector's, which are known; memory is the caller's. */
-enum { BOX_LEVELS_MOST = 8 };
+/* From a picture to boxes: what detectors of all layouts have. Numbers are torchvision's. */
 
-struct level {
-  int rows, columns, anchors, stride;
-  const float *sizes;   /* width, height of each anchor, in pixels of the resized picture */
-  float *logits, *offsets; /* what the network wrote: anchors · classes planes, and anchors · 4 */
+/* What the network sees: a resized picture lies in its left top corner, channel c as byte · scale[c] + shift[c]. */
+struct canvas {
+  int height, width;
+  float scale[3], shift[3];
 };
 
-struct detector {
-  int height, width, padded_height, padded_width, letterbox, classes, levels; /* the background is class 0 */
-  float scale[3], shift[3], score_threshold, nms_threshold;
-  float limit; /* no class passes the threshold whose logit is not so far above the background's */
-  int candidates, most; /* of a class into non-maximum suppression, and boxes in the end */
-  struct level level[BOX_LEVELS_MOST];
-};
+/* The largest height and width of a picture's shape within others. */
+KERNEL void fit_into(int from_height, int from_width, int *height, int *width) {
+  const int64_t tall = (int64_t)from_height * *width / from_width, wide = (int64_t)from_width * *height / from_height;
+  if (tall < *height) *height = tall < 1 ? 1 : (int)tall;
+  if (wide < *width) *width = wide < 1 ? 1 : (int)wide;
+}
 
 KERNEL float exponential_one(float x) { return exponential(splat(x))[0]; }
 
@@ -30,18 +27,11 @@ KERNEL int neighbour(int i, int from, int to, float *share) {
 }
 
 /* Bilinear, as torch's interpolate, into the left top of three planes whose rest is 0; `row` has room for a picture's row, `columns`
-   for the first neighbour of each column, `shares` for its share. `height` and `width` become the resized picture's. */
-static void resize_into(const struct detector *d, const uint8_t *pixels, int from_height, int from_width, ptrdiff_t row_stride,
-                        int *height, int *width, float *planes, float *row, int32_t *columns, float *shares) {
-  int h = d->height, w = d->width;
-  if (d->letterbox) {
-    const int64_t tall = (int64_t)from_height * d->width / from_width, wide = (int64_t)from_width * d->height / from_height;
-    if (tall < h) h = tall < 1 ? 1 : (int)tall;
-    if (wide < w) w = wide < 1 ? 1 : (int)wide;
-  }
-  *height = h, *width = w;
-  const ptrdiff_t area = (ptrdiff_t)d->padded_height * d->padded_width;
-  if (h < d->padded_height || w < d->padded_width) memset(planes, 0, sizeof(float) * 3 * (size_t)area);
+   for the first neighbour of each column, `shares` for its share. `h` and `w` are the resized picture's. */
+ROUTINE void resize_into(const struct canvas *canvas, const uint8_t *pixels, int from_height, int from_width, ptrdiff_t row_stride,
+                        int h, int w, float *planes, float *row, int32_t *columns, float *shares) {
+  const ptrdiff_t area = (ptrdiff_t)canvas->height * canvas->width;
+  if (h < canvas->height || w < canvas->width) memset(planes, 0, sizeof(float) * 3 * (size_t)area);
   for (int x = 0; x < w; x++) columns[x] = 3 * neighbour(x, from_width, w, shares + x);
   const int last = 3 * (from_width - 1);
   for (int y = 0; y < h; y++) {
@@ -50,36 +40,17 @@ static void resize_into(const struct detector *d, const uint8_t *pixels, int fro
     const uint8_t *const a = pixels + above * row_stride, *const b = above < from_height - 1 ? a + row_stride : a;
     for (int i = 0; i < last + 3; i++) row[i] = (float)a[i] * (1 - share) + (float)b[i] * share;
     for (int c = 0; c < 3; c++) {
-      float *const to = planes + c * area + (ptrdiff_t)y * d->padded_width;
+      float *const to = planes + c * area + (ptrdiff_t)y * canvas->width;
       const float *const from = row + c;
       for (int x = 0; x < w; x++) {
         const int left = columns[x], right = left < last ? left + 3 : left;
-        to[x] = (from[left] * (1 - shares[x]) + from[right] * shares[x]) * d->scale[c] + d->shift[c];
+        to[x] = (from[left] * (1 - shares[x]) + from[right] * shares[x]) * canvas->scale[c] + canvas->shift[c];
       }
     }
   }
 }
 
-/* The largest first. A key is the bits of a score, which is not negative, above those of an index counted down: ties go by index. */
-static void sort_down(uint64_t *keys, int count) {
-  for (int end = count, root = count / 2; end > 1;) {
-    if (root > 0) {
-      root--;
-    } else {
-      const uint64_t least = keys[0];
-      keys[0] = keys[--end], keys[end] = least;
-    }
-    for (int i = root;;) {
-      int child = 2 * i + 1;
-      if (child >= end) break;
-      if (child + 1 < end && keys[child + 1] < keys[child]) child++;
-      if (keys[child] >= keys[i]) break;
-      const uint64_t other = keys[i];
-      keys[i] = keys[child], keys[child] = other, i = child;
-    }
-  }
-}
-
+/* A key is the bits of a score, which is not negative, above those of an index counted down: ties go by index. */
 KERNEL uint64_t key_of(float score, uint32_t index) {
   uint32_t word;
   memcpy(&word, &score, 4);
@@ -93,25 +64,29 @@ KERNEL float score_of(uint64_t key) {
   return score;
 }
 
-/* Logits → probabilities, in place; 0 where no class can pass the threshold. A NaN among an anchor's logits makes all of its scores NaN, which pass no threshold. */
-static void softmax_scores(const struct detector *d, const struct level *level) {
-  const int area = level->rows * level->columns;
-  for (int anchor = 0; anchor < level->anchors; anchor++) {
-    float *const logits = level->logits + (ptrdiff_t)anchor * d->classes * area;
-    for (int p = 0; p < area; p++) {
-      const float background = logits[p];
-      float best = logits[p + area];
-      for (int c = 2; c < d->classes; c++) best = logits[p + c * area] > best ? logits[p + c * area] : best;
-      if (best - background <= d->limit) {
-        for (int c = 1; c < d->classes; c++) logits[p + c * area] = 0;
-        continue;
-      }
-      const float most = best > background ? best : background;
-      float sum = 0;
-      for (int c = 0; c < d->classes; c++) sum += logits[p + c * area] = exponential_one(logits[p + c * area] - most);
-      for (int c = 0; c < d->classes; c++) logits[p + c * area] /= sum;
-    }
+KERNEL uint32_t index_of(uint64_t key) { return 0xffffffffu - (uint32_t)key; }
+
+/* Puts keys[i] where it belongs in a heap, whose every key is at least as large as the two below it. */
+KERNEL void sink(uint64_t *keys, int count, int i) {
+  const uint64_t key = keys[i];
+  for (int child = 2 * i + 1; child < count; child = 2 * i + 1) {
+    if (child + 1 < count && keys[child + 1] > keys[child]) child++;
+    if (keys[child] <= key) break;
+    keys[i] = keys[child], i = child;
   }
+  keys[i] = key;
+}
+
+ROUTINE void make_heap(uint64_t *keys, int count) {
+  for (int i = count / 2 - 1; i >= 0; i--) sink(keys, count, i);
+}
+
+/* The largest key of a heap, which then has one less. */
+ROUTINE uint64_t take_largest(uint64_t *keys, int *count) {
+  const uint64_t largest = keys[0];
+  keys[0] = keys[--*count];
+  sink(keys, *count, 0);
+  return largest;
 }
 
 KERNEL float within(float x, int most) {
@@ -119,19 +94,13 @@ KERNEL float within(float x, int most) {
   return x > (float)most ? (float)most : x;
 }
 
-/* The box of anchor number `index`, counted by level, row, column and anchor; offsets are weighted 10, 10, 5, 5. */
-static BOX decode_box(const struct detector *d, uint32_t index, int height, int width) {
-  const struct level *level = d->level;
-  for (; index >= (uint32_t)(level->rows * level->columns * level->anchors); level++)
-    index -= (uint32_t)(level->rows * level->columns * level->anchors);
-  const int anchor = (int)index % level->anchors, p = (int)index / level->anchors, area = level->rows * level->columns;
-  const float *const offsets = level->offsets + (ptrdiff_t)anchor * 4 * area + p;
-  const float w = level->sizes[2 * anchor], h = level->sizes[2 * anchor + 1], largest = 4.135166556742356f; /* log(1000 / 16) */
-  const float x = ((float)(p % level->columns) + 0.5f) * (float)level->stride + offsets[0] / 10 * w;
-  const float y = ((float)(p / level->columns) + 0.5f) * (float)level->stride + offsets[area] / 10 * h;
-  const float dw = offsets[2 * area] / 5, dh = offsets[3 * area] / 5;
+/* An anchor, or a region, as its middle and sides, moved by offsets: they shift the middle by so many sides, and scale the sides by
+   their exponentials. Cut off at the picture's edges. */
+KERNEL BOX moved_box(float x, float y, float w, float h, float dx, float dy, float dw, float dh, int height, int width) {
+  const float largest = 4.135166556742356f; /* log(1000 / 16) */
   const float half_width = 0.5f * w * exponential_one(dw > largest ? largest : dw);
   const float half_height = 0.5f * h * exponential_one(dh > largest ? largest : dh);
+  x += dx * w, y += dy * h;
   return (BOX){within(x - half_width, width), within(y - half_height, height), within(x + half_width, width),
                within(y + half_height, height), 0, 0};
 }
@@ -142,48 +111,4 @@ KERNEL int overlap(const BOX *a, const BOX *b, float threshold) {
   const float w = x2 - x1 > 0 ? x2 - x1 : 0, h = y2 - y1 > 0 ? y2 - y1 : 0, common = w * h;
   const float both = (a->x2 - a->x1) * (a->y2 - a->y1) + (b->x2 - b->x1) * (b->y2 - b->y1) - common;
   return common / both > threshold;
-}
-
-/* Boxes of a picture of from_height × from_width that was resized to height × width, the surest first; how many there are. `keys` has
-   room for every anchor, or for every class's candidates if these are more; `kept` for every class's candidates. */
-static int find_boxes(const struct detector *d, int height, int width, int from_height, int from_width, uint64_t *keys, BOX *kept,
-                      BOX *boxes, int max_boxes) {
-  const float t = d->score_threshold;
-  for (int i = 0; i < d->levels; i++) softmax_scores(d, d->level + i);
-  int total = 0;
-  for (int class = 1; class < d->classes; class ++) {
-    int count = 0;
-    uint32_t first = 0;
-    for (int i = 0; i < d->levels; i++) {
-      const struct level *const level = d->level + i;
-      const int area = level->rows * level->columns;
-      for (int anchor = 0; anchor < level->anchors; anchor++) {
-        const float *const scores = level->logits + ((ptrdiff_t)anchor * d->classes + class) * area;
-        for (int p = 0; p < area; p++)
-          if (scores[p] > t) keys[count++] = key_of(scores[p], first + (uint32_t)(p * level->anchors + anchor));
-      }
-      first += (uint32_t)(area * level->anchors);
-    }
-    sort_down(keys, count);
-    if (count > d->candidates) count = d->candidates;
-    const int begin = total;
-    for (int i = 0; i < count; i++) {
-      BOX box = decode_box(d, 0xffffffffu - (uint32_t)keys[i], height, width);
-      box.score = score_of(keys[i]), box.label = class;
-      int alone = 1;
-      for (int j = begin; j < total && alone; j++) alone = !overlap(&kept[j], &box, d->nms_threshold);
-      if (alone) kept[total++] = box;
-    }
-  }
-  for (int i = 0; i < total; i++) keys[i] = key_of(kept[i].score, (uint32_t)i);
-  sort_down(keys, total);
-  if (total > d->most) total = d->most;
-  if (total > max_boxes) total = max_boxes;
-  const float across = (float)from_width / (float)width, down = (float)from_height / (float)height;
-  for (int i = 0; i < total; i++) {
-    BOX box = kept[0xffffffffu - (uint32_t)keys[i]];
-    box.x1 *= across, box.x2 *= across, box.y1 *= down, box.y2 *= down;
-    boxes[i] = box;
-  }
-  return total;
 }
