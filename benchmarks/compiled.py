@@ -32,12 +32,12 @@ import numpy as np
 import torch
 
 from shufflenet import nets
-from shufflenet.compiler import Network, build, load
+from shufflenet.compiler import CompiledNetwork, build, load
 from shufflenet.compiler.run.build import machine_target
 from shufflenet.compiler.run.profile import peak_gflops
 from shufflenet.deploy.compile import compile_source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.runtimes import RUNTIMES
-from shufflenet.deploy.source import Source
 
 Pair = tuple[int, int]
 Call = Callable[[np.ndarray], np.ndarray]
@@ -75,7 +75,7 @@ def network(row: Row) -> nets.Network:
     return nets.create(row.network).eval()
 
 
-def tflite_name(source: Source) -> str:
+def tflite_name(source: Exportable) -> str:
     height, width = source.size
     return f"{source.name}_{height}x{width}.tflite"
 
@@ -83,7 +83,7 @@ def tflite_name(source: Source) -> str:
 def write_tflite(rows: list[Row], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
-        source = Source(network(row), row.size)
+        source = Exportable(network(row), row.size)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             written = RUNTIMES["litert"].write(source, Path(scratch))[0]
             print(written.replace(folder / tflite_name(source)), flush=True)
@@ -102,7 +102,7 @@ def restrict_to_avx2() -> tuple[str, ...]:
 
 
 def rivals(
-    source: Source, folder: Path, tflite: Path | None, names: tuple[str, ...]
+    source: Exportable, folder: Path, tflite: Path | None, names: tuple[str, ...]
 ) -> tuple[dict[str, Call], dict[str, str]]:
     """The network in each runtime of these names; and of each that is not measured, why."""
     calls: dict[str, Call] = {}
@@ -125,7 +125,7 @@ def rivals(
     return calls, absent
 
 
-def gcc_network(net: nets.Network, size: Pair) -> Network:
+def gcc_network(net: nets.Network, size: Pair) -> CompiledNetwork:
     """The same source, built by gcc."""
     before = os.environ.get("CC")
     os.environ["CC"] = "gcc"
@@ -160,7 +160,7 @@ def measure(row: Row, options: argparse.Namespace, peak: float, names: tuple[str
     calls: dict[str, Call] = {"compiled": load(build(compiled.source, target))}
     if options.gcc:
         calls["compiled by gcc"] = gcc_network(net, row.size)
-    source = Source(net, row.size)
+    source = Exportable(net, row.size)
     x = np.random.default_rng(0).standard_normal((1, *source.input_shape)).astype(np.float32)
     runs = max(4, options.runs * 224 * 224 // (row.size[0] * row.size[1])) if row.size[0] > 224 else options.runs
     with tempfile.TemporaryDirectory() as folder:

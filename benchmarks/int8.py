@@ -21,8 +21,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.run.build import machine_target
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import sample_inputs, untrained
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")
@@ -42,7 +42,7 @@ class Pictures(CalibrationDataReader):
 
 def quantized(network: str, folder: Path) -> tuple[Path, Path, np.ndarray]:
     """The network as a float32 and as a QDQ file, and a picture [1, 3, height, width]."""
-    source = Source(untrained(network), SIZE)
+    source = Exportable(untrained(network), SIZE)
     model, pictures = to_onnx(source), sample_inputs(source, PICTURES)
     files = folder / f"{network}.onnx", folder / f"{network}_int8.onnx"
     onnx.save(model, files[0])

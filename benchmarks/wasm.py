@@ -20,7 +20,8 @@ import torch
 from shufflenet import nets
 from shufflenet.compiler.run.build import build
 from shufflenet.deploy.compile import compile_source
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
+from shufflenet.deploy.write_onnx import to_onnx
 
 AT_LEAST = {
     "shufflenet_x1_0_g3": 1.8,
@@ -36,7 +37,7 @@ def compare(name: str, size: tuple[int, int], node_modules: Path, runs: int, tar
     compiled = compile_source(net, size)
     module = build(compiled.source, target)
     with tempfile.TemporaryDirectory() as folder:
-        onnx.save(Source(net, size).onnx, f"{folder}/{name}.onnx")
+        onnx.save(to_onnx(Exportable(net, size)), f"{folder}/{name}.onnx")
         script = Path(__file__).with_suffix(".mjs")
         numbers = (*size, compiled.plan.arena_bytes, runs)
         command = ["node", script, node_modules, module, f"{folder}/{name}.onnx", name, *map(str, numbers)]

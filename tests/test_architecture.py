@@ -1,6 +1,7 @@
 """Imports flow one way between the rooms, as docs/decisions.md says."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Collection
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -88,3 +89,23 @@ def test_no_circles_of_files():
     del files["shufflenet"]  # the front door, which opens a room when it is asked for
     names = {module: _files_imported(path, files.keys()) - {module} for module, path in files.items()}
     TopologicalSorter(names).prepare()  # raises CycleError, which names the circle
+
+
+def _public_names(path: Path) -> set[str]:
+    """The classes of a file and the types that it gives names to: what begins with a capital and has small letters too."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in found if name[0].isupper() and not name.isupper()}
+
+
+def test_a_name_means_one_thing():
+    """No two files give one name to two classes or types."""
+    where = defaultdict(list)
+    for path in SOURCE.rglob("*.py"):
+        for name in _public_names(path):
+            where[name].append(path.relative_to(SOURCE).as_posix())
+    assert not {name: files for name, files in where.items() if len(files) > 1}

@@ -15,7 +15,7 @@ from shufflenet.checkpoints import Metadata, Preprocessing, save
 from shufflenet.cli import app
 from shufflenet.compiler import CompileError
 from shufflenet.compiler.run.build import TARGETS
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import cost, create
@@ -79,7 +79,7 @@ def test_it_builds_for_every_target(checkpoint, tmp_path, target):
 
 
 def test_an_onnx_file_of_another_size(net, tmp_path):
-    onnx.save(to_onnx(Source(net, (33, 41))), tmp_path / "model.onnx")
+    onnx.save(to_onnx(Exportable(net, (33, 41))), tmp_path / "model.onnx")
     record = json.loads(
         run(tmp_path / "model.onnx", "-o", tmp_path / "c", "--dump", tmp_path / "stages", "--json").stdout
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shufflenet.compiler import Network, Plan, Source
+from shufflenet.compiler import CompiledNetwork, CSource, Plan
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import Graph, Port
 from shufflenet.compiler.graph.reference import execute, read
@@ -27,16 +27,16 @@ def gcc(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr[:3000]
 
 
-def load_native(source: Source, folder: Path, *flags: str) -> Network:
+def load_native(source: CSource, folder: Path, *flags: str) -> CompiledNetwork:
     """The source built in `folder`, as a callable."""
     write_source(source, folder)
     library = folder / f"{source.name}.so"
     gcc(*(flags or ("-O1", "-march=native")), "-fPIC", "-shared", str(folder / f"{source.name}.c"), "-o", str(library))
-    return Network(library, source.signature)
+    return CompiledNetwork(library, source.signature)
 
 
 def run_sanitized(
-    source: Source, plan: Plan, inputs: dict[str, np.ndarray], folder: Path, *flags: str
+    source: CSource, plan: Plan, inputs: dict[str, np.ndarray], folder: Path, *flags: str
 ) -> list[np.ndarray]:
     """The outputs, from a program under AddressSanitizer and UndefinedBehaviorSanitizer whose buffers are as large as promised."""
     write_source(source, folder)

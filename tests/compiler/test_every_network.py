@@ -14,7 +14,7 @@ from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.graph.ir import Convolution, Elementwise, GlobalPool, Pool
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from .native import first_that_differs, load_native
@@ -64,13 +64,13 @@ def check(model: onnx.ModelProto, size: tuple[int, int], folder: Path) -> None:
 
 @pytest.mark.parametrize("name", nets.variants())
 def test_every_network(name, tmp_path):
-    check(to_onnx(Source(network(name), (224, 224))), (224, 224), tmp_path)
+    check(to_onnx(Exportable(network(name), (224, 224))), (224, 224), tmp_path)
 
 
 def check_size(name: str, size: tuple[int, int], folder: Path) -> None:
     """32×32 is for the stem that does not shrink pictures, here of one channel."""
     fields = {"stem": "small", "num_classes": 10, "in_channels": 1} if size == SMALL else {}
-    check(to_onnx(Source(network(name, **fields), size)), size, folder)
+    check(to_onnx(Exportable(network(name, **fields), size)), size, folder)
 
 
 @pytest.mark.parametrize(("name", "size"), SAMPLE)
@@ -88,7 +88,7 @@ def test_every_network_at_every_size(name, size, tmp_path):
 @pytest.mark.parametrize("name", ["shufflenet_x1_0_g3", "shufflenet_x0_5_g8", "shufflenet_x0_25_g4"])
 def test_units_are_left_as_convolutions_and_pools_alone(name):
     """A stem of two operations, three a unit and one pool more where it strides, a mean, a classifier: no shuffle, no ReLU."""
-    graph = simplify(read_onnx(to_onnx(Source(network(name), (224, 224))), (224, 224)))
+    graph = simplify(read_onnx(to_onnx(Exportable(network(name), (224, 224))), (224, 224)))
     kinds = [type(operation) for operation in graph.operations]
     assert kinds.count(Convolution) == 1 + 16 * 3 + 1
     assert kinds.count(Pool) == 1 + 3
@@ -99,7 +99,7 @@ def test_units_are_left_as_convolutions_and_pools_alone(name):
 
 
 def test_excitation_is_left_as_one_product_a_unit():
-    graph = simplify(read_onnx(to_onnx(Source(network("shufflenet_x2_0_g3_se"), (224, 224))), (224, 224)))
+    graph = simplify(read_onnx(to_onnx(Exportable(network("shufflenet_x2_0_g3_se"), (224, 224))), (224, 224)))
     products = [operation for operation in graph.operations if isinstance(operation, Elementwise)]
     assert len(products) == 16
     assert sum(product.addend is not None for product in products) == 13

@@ -7,8 +7,8 @@ from importlib import metadata
 import pytest
 
 from shufflenet.deploy.export import export
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import untrained
-from shufflenet.deploy.source import Source
 
 SIZE = (64, 64)
 
@@ -35,7 +35,7 @@ def network():
 @pytest.fixture(scope="session")
 def source(network):
     """source(name): the same to export, captured as ONNX once for all formats."""
-    return cache(lambda name, **options: Source(network(name), SIZE, **options))
+    return cache(lambda name, **options: Exportable(network(name), SIZE, **options))
 
 
 @pytest.fixture(scope="session")

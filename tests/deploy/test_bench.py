@@ -12,10 +12,10 @@ import pytest
 
 from shufflenet.deploy import bench as bench_module
 from shufflenet.deploy.bench import bench, select
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.plot import plot_bench
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import _receive, start
 from shufflenet.errors import UserError
 
@@ -101,7 +101,7 @@ def test_rounds_are_interleaved_and_slow_runtimes_run_less_often():
 
 @pytest.mark.parametrize("name", ["torch", "onnx", "openvino", "ncnn", "mnn", "compiled"])
 def test_one_thread_does_all_the_work(network, name, tmp_path):
-    source = Source(network("shufflenet_x0_25_g8"), SIZE)
+    source = Exportable(network("shufflenet_x0_25_g8"), SIZE)
     path = RUNTIMES[name].write(source, tmp_path)[0]
     np.save(tmp_path / "x.npy", np.ones((1, *source.input_shape), np.float32))
     code = (

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from shufflenet.checkpoints import Metadata, Preprocessing
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import compare, sample_inputs
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import OPSET, to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import create, variants
@@ -99,7 +99,7 @@ def test_every_variant_is_of_a_kind_with_expected_operators():
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_the_graph_holds_the_networks_operators_and_no_others(kind):
     name = OF_A_KIND[kind][0]
-    model = to_onnx(Source(create(name).eval(), OWN_SIZE.get(name, SIZE)))
+    model = to_onnx(Exportable(create(name).eval(), OWN_SIZE.get(name, SIZE)))
     onnx.checker.check_model(model, full_check=True)
     assert kinds(model) == +EXPECTED[kind]
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
@@ -109,7 +109,7 @@ def test_the_graph_holds_the_networks_operators_and_no_others(kind):
 
 @pytest.mark.parametrize(("name", "groups"), [("shufflenet_x0_25_g8", 8), ("shufflenet_x0_25_g3", 3)])
 def test_every_shuffle_is_reshape_transpose_reshape_with_constant_shapes(name, groups):
-    model = to_onnx(Source(create(name).eval(), SIZE))
+    model = to_onnx(Exportable(create(name).eval(), SIZE))
     readers = {source: node for node in model.graph.node for source in node.input}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     shuffles = 0
@@ -129,17 +129,19 @@ def test_every_shuffle_is_reshape_transpose_reshape_with_constant_shapes(name, g
 
 
 def test_an_open_size_costs_one_shape_for_each_shape():
-    fixed, open_size = (to_onnx(Source(create("shufflenet_x0_25_g8").eval(), SIZE, open_size=o)) for o in (False, True))
+    fixed, open_size = (
+        to_onnx(Exportable(create("shufflenet_x0_25_g8").eval(), SIZE, open_size=o)) for o in (False, True)
+    )
     # In each stage the first unit shuffles at twice the size of the others.
     assert kinds(open_size) - kinds(fixed) == Counter(Shape=6)
     assert not kinds(fixed) - kinds(open_size)
-    assert kinds(to_onnx(Source(create("mobilenet_x0_25").eval(), SIZE, open_size=True))) == EXPECTED["mobilenet"]
+    assert kinds(to_onnx(Exportable(create("mobilenet_x0_25").eval(), SIZE, open_size=True))) == EXPECTED["mobilenet"]
 
 
 @pytest.fixture(scope="module")
 def open_models(network):
     names = ("shufflenet_x0_25_g8", "shufflenet_x0_5_g3_se", "xception_like_13m", "mobilenet_x0_25")
-    sources = {name: Source(network(name), SIZE, open_size=True) for name in names}
+    sources = {name: Exportable(network(name), SIZE, open_size=True) for name in names}
     return {name: (source, session(to_onnx(source))) for name, source in sources.items()}
 
 
@@ -155,7 +157,7 @@ def test_any_size_and_batch_equals_torch(open_models, height, width, batch):
 @pytest.mark.parametrize("options", [{}, {"fold_batch_norm": False}])
 @pytest.mark.parametrize("name", ["shufflenet_x1_0_g3", "squeezenet", "pvanet"])
 def test_a_fixed_size_equals_torch_at_any_batch(network, name, options):
-    source = Source(network(name), SIZE, **options)
+    source = Exportable(network(name), SIZE, **options)
     model = to_onnx(source)
     assert kinds(model)["BatchNormalization"] == (0 if not options or name == "squeezenet" else kinds(model)["Conv"])
     for batch in (1, 7):
@@ -173,7 +175,7 @@ def test_a_fixed_size_equals_torch_at_any_batch(network, name, options):
     ],
 )
 def test_alexnet_pools_to_6x6_from_any_size(size, pooling):
-    source = Source(create("alexnet").eval(), size)
+    source = Exportable(create("alexnet").eval(), size)
     model = to_onnx(source)
     assert difference(model, source, sample_inputs(source, 2)) < 1e-4
     assert {kind: n for kind, n in kinds(model).items() if kind in ("AveragePool", "MatMul")} == pooling
@@ -181,25 +183,25 @@ def test_alexnet_pools_to_6x6_from_any_size(size, pooling):
 
 def test_alexnet_at_an_open_size_is_refused_in_a_sentence():
     with pytest.raises(UserError, match="alexnet averages to 6×6"):
-        to_onnx(Source(create("alexnet").eval(), SIZE, open_size=True))
+        to_onnx(Exportable(create("alexnet").eval(), SIZE, open_size=True))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97)])
 def test_same_padding_is_written_for_one_size_and_refused_for_an_open_one(size):
     net = create("shufflenet_x0_25_g8", padding="same").eval()
-    source = Source(net, size)
+    source = Exportable(net, size)
     model = to_onnx(source)
     assert difference(model, source, sample_inputs(source, 2)) < 1e-4
     assert not {"Shape", "Gather", "Slice", "Expand"} & set(kinds(model))
     with pytest.raises(UserError, match="padding='same'"):
-        to_onnx(Source(net, size, open_size=True))
+        to_onnx(Exportable(net, size, open_size=True))
 
 
 @pytest.mark.parametrize(
     "options", [{"shuffle_order": "inverse"}, {"shortcut_first": False}, {"classifier_bias": False}, {"stem": "small"}]
 )
 def test_fields_of_other_implementations_equal_torch(options):
-    source = Source(create("shufflenet_x0_25_g4", num_classes=5, **options).eval(), (33, 47))
+    source = Exportable(create("shufflenet_x0_25_g4", num_classes=5, **options).eval(), (33, 47))
     assert difference(to_onnx(source), source, sample_inputs(source, 3)) < 1e-4
 
 
@@ -211,7 +213,7 @@ def metadata(order):
 def test_preprocessing_inside_the_graph_is_the_one_outside(order):
     net = create("mobilenet_x0_25", num_classes=3).eval()
     net.metadata = metadata(order)
-    inside, outside = Source(net, (40, 56), with_preprocessing=True), Source(net, (40, 56))
+    inside, outside = Exportable(net, (40, 56), with_preprocessing=True), Exportable(net, (40, 56))
     pictures = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3), dtype=np.uint8)
     mean, std = np.array(net.metadata.preprocessing.mean), np.array(net.metadata.preprocessing.std)
     channels = pictures[..., ::-1] if order == "BGR" else pictures
@@ -224,13 +226,13 @@ def test_preprocessing_inside_the_graph_is_the_one_outside(order):
 
 def test_preprocessing_inside_the_graph_needs_pictures_colours():
     with pytest.raises(UserError, match="4 channels that are not a picture's"):
-        to_onnx(Source(create("shufflenet_x0_25_g8", in_channels=4).eval(), SIZE, with_preprocessing=True))
+        to_onnx(Exportable(create("shufflenet_x0_25_g8", in_channels=4).eval(), SIZE, with_preprocessing=True))
 
 
 def test_metadata_props_say_what_a_user_of_the_file_needs():
     net = create("mobilenet_x0_25", num_classes=3).eval()
     net.metadata = metadata("BGR")
-    properties = {entry.key: entry.value for entry in to_onnx(Source(net, (40, 56))).metadata_props}
+    properties = {entry.key: entry.value for entry in to_onnx(Exportable(net, (40, 56))).metadata_props}
     assert json.loads(properties["classes"]) == ["ant", "bée", "cat"]
     assert json.loads(properties["mean"]) == [0.1, 0.2, 0.3]
     assert json.loads(properties["std"]) == [0.4, 0.5, 0.6]
@@ -241,7 +243,7 @@ def test_metadata_props_say_what_a_user_of_the_file_needs():
 
 def test_the_same_network_gives_the_same_bytes(network):
     net = network("shufflenet_x0_25_g8")
-    first, second = (to_onnx(Source(net, SIZE)).SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (to_onnx(Exportable(net, SIZE)).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
 
 
@@ -249,4 +251,4 @@ def test_an_operator_without_counterpart_is_named():
     net = create("mobilenet_x0_25").eval()
     net.classifier = torch.nn.Sequential(net.classifier, torch.nn.GELU())
     with pytest.raises(UserError, match=r"aten\.gelu\.default"):
-        to_onnx(Source(net, SIZE))
+        to_onnx(Exportable(net, SIZE))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shufflenet.detection import open_split
-from shufflenet.detection.coco import Source, dataset_name, read_annotations
+from shufflenet.detection.coco import AnnotationFile, dataset_name, read_annotations
 from shufflenet.detection.config import Category
 from shufflenet.detection.dataset import learnable
 from shufflenet.errors import UserError
@@ -196,8 +196,8 @@ def test_files_that_select(write_coco, tmp_path):
     whole = write_coco([], images=images)
     some = write_coco([], images=images[1:3], name="some.json")
     for source, expected in (
-        (Source(whole, only=some), [2, 3]),
-        (Source(whole, without=some), [1, 4]),
+        (AnnotationFile(whole, only=some), [2, 3]),
+        (AnnotationFile(whole, without=some), [1, 4]),
     ):
         assert [picture.id for picture in read_annotations(source).pictures] == expected
 

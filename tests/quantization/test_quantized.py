@@ -16,8 +16,8 @@ import shufflenet
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import open_dataset
 from shufflenet.deploy.export import export
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import untrained
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
@@ -103,7 +103,7 @@ def test_onnx_runtime_says_the_same_of_the_exported_file(name, activations, pict
     net = untrained(name, (64, 64))
     net.metadata = shufflenet.checkpoints.Metadata(Preprocessing((64, 64), short_side=None))
     quantized = shufflenet.quantize(net, pictures, activations=activations, pictures=16)
-    source = Source(quantized, (64, 64))
+    source = Exportable(quantized, (64, 64))
     model = to_onnx(source)
     onnx.checker.check_model(model, full_check=True)
     x = next(iter(CalibrationInputs(pictures, net, 8, seed=1)))
@@ -121,7 +121,7 @@ def test_onnx_runtime_says_the_same_of_the_exported_file(name, activations, pict
 
 
 def test_weights_in_the_file_are_integers(learning):
-    model = to_onnx(Source(learning.integers(), (28, 28)))
+    model = to_onnx(Exportable(learning.integers(), (28, 28)))
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     made = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     for node in model.graph.node:
@@ -250,7 +250,7 @@ def _batch(dataset, net):
 
 
 def test_export_takes_it_like_any_other(learning, tmp_path):
-    done = export(Source(learning.integers(), (28, 28)), "onnx", tmp_path)
+    done = export(Exportable(learning.integers(), (28, 28)), "onnx", tmp_path)
     assert done.parity.top1_agreement == 1
     record = json.loads(done.record.read_text())
     assert record["quantization"] == {"activations": "u8", "weights": "s8"}

@@ -49,11 +49,11 @@ def export(
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.deploy.export import export as write
+    from shufflenet.deploy.exportable import Exportable
     from shufflenet.deploy.resolve import RANDOM, is_variant, resolve_network
-    from shufflenet.deploy.source import Source
 
     net = resolve_network(folder, parse_size(size) if size else None)
-    source = Source(
+    source = Exportable(
         net,
         parse_size(size) if size else net.metadata.preprocessing.size,
         with_preprocessing=with_preprocessing,

@@ -1,26 +1,20 @@
 """`shufflenet paper`: the paper's tables, printed and measured, and the runs that measure them."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 app = typer.Typer(help="Show the paper's tables beside what was measured here, and measure them.", no_args_is_help=True)
 
-Results = Annotated[Path, typer.Option("--results", help="The folder of result files.")]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="The folder of result files.")]
 RESULTS = Path("experiments/results")
-
-
-class StemOption(Enum):
-    imagenet = "imagenet"
-    small = "small"
 
 
 @app.command("table")
 def table(
     number: Annotated[int, typer.Argument(help="1 to 8.")],
-    results: Results = RESULTS,
+    results: ResultsFolder = RESULTS,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a table of the paper: its printed figures, ours counted, and ours measured with the data named.
@@ -59,7 +53,7 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(help="Write it as Markdown too, its plots in a folder beside it.")
     ] = None,
-    results: Results = RESULTS,
+    results: ResultsFolder = RESULTS,
 ) -> None:
     """Write all tables, the paper's claims judged by what was measured, and the plots, as one HTML page.
 
@@ -86,12 +80,14 @@ def run(
     recipe: Annotated[Path, typer.Option(help="The recipe of all rows; its name is the experiment's.")] = Path(
         "experiments/imagenet.yaml"
     ),
-    stem: Annotated[StemOption, typer.Option(help="small is for pictures of 28–64 pixels.")] = StemOption.imagenet,
+    stem: Annotated[
+        Literal["imagenet", "small"], typer.Option(help="small is for pictures of 28–64 pixels.")
+    ] = "imagenet",
     seeds: Annotated[int, typer.Option(min=1, help="How often to train each row: seeds 0, 1, ….")] = 3,
     rows: Annotated[
         list[str] | None, typer.Option(help="Only rows of this name, * and ? allowed; may be repeated.")
     ] = None,
-    results: Results = RESULTS,
+    results: ResultsFolder = RESULTS,
     runs: Annotated[Path, typer.Option(help="The folder for checkpoints.")] = Path("runs/paper"),
     cluster: Annotated[
         str | None, typer.Option(help="One submitit job a row: slurm, or local for processes of this machine.")
@@ -116,7 +112,7 @@ def run(
     from shufflenet.paper.run import Experiment, read_record, run_here, run_jobs, select_rows
     from shufflenet.training.recipe import parse_setting
 
-    experiment = Experiment(recipe, data, stem.value, results, runs)
+    experiment = Experiment(recipe, data, stem, results, runs)
     chosen = select_rows(parse_paper_table(table), rows or [])
     if cluster:
         parameters: dict[str, object] = {}

@@ -1,8 +1,7 @@
 """`shufflenet predict FOLDER IMAGE...`: which class pictures belong to."""
 
 from collections.abc import Callable
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,13 +9,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shufflenet.nets.network import Network
-
-
-class Engine(StrEnum):
-    """What computes: torch, or the network compiled to C."""
-
-    torch = "torch"
-    compiled = "compiled"
 
 
 def predict(
@@ -27,8 +19,8 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Show so many classes a picture.")] = 5,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
     engine: Annotated[
-        Engine, typer.Option(help="Compute with torch, or with the network compiled to C.")
-    ] = Engine.torch,
+        Literal["torch", "compiled"], typer.Option(help="Compute with torch, or with the network compiled to C.")
+    ] = "torch",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which class each picture belongs to, with probabilities.
@@ -55,7 +47,7 @@ def predict(
     net = load(folder)
     files, passed_over = picture_files(images)
     metadata = net.metadata
-    classify = net if engine is Engine.torch else _compiled(net)
+    classify = net if engine == "torch" else _compiled(net)
     if passed_over:
         say(describe_passed_over(passed_over), stderr=True)
     found = predict(classify, metadata, files, top=top, batch_size=batch_size)

@@ -1,16 +1,8 @@
 """`shufflenet train DATA`: a network that learns from pictures."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Stem(StrEnum):
-    """The first layers: stride 4, or stride 1 for pictures of 28 to 64 pixels."""
-
-    imagenet = "imagenet"
-    small = "small"
 
 
 def train(
@@ -43,7 +35,7 @@ def train(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
     ] = None,
     stem: Annotated[
-        Stem | None,
+        Literal["imagenet", "small"] | None,
         typer.Option(help="imagenet (stride 4), or small (stride 1), the default for inputs of up to 64 pixels."),
     ] = None,
     teacher: Annotated[
@@ -101,7 +93,7 @@ def train(
     if PartialState().is_main_process:
         say(f"to train on: {describe(training_set)}", stderr=True)
         say(f"to test on: {describe(test_set)}", stderr=True)
-    asked = {"size": parse_size(size) if size else None, "stem": stem.value if stem else None, "recipe": recipe}
+    asked = {"size": parse_size(size) if size else None, "stem": stem, "recipe": recipe}
     choice = choose(training_set, trained=None if isinstance(start, str) else start.metadata.preprocessing, **asked)
     chosen = read_recipe(choice.recipe, overrides)
     rare = rare_classes(training_set.labels, training_set.classes)

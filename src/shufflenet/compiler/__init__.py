@@ -8,24 +8,24 @@ from pathlib import Path
 import onnx
 
 from shufflenet.compiler.c.emit import emit
-from shufflenet.compiler.c.source import Pixels, Signature, Source
+from shufflenet.compiler.c.source import CSource, Pixels, Signature
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.graph.ir import Pair
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.plan.steps import Plan
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.run.build import build, build_once
-from shufflenet.compiler.run.network import Network, load
+from shufflenet.compiler.run.network import CompiledNetwork, load
 from shufflenet.compiler.simplify import stages
 
 __all__ = [
+    "CSource",
     "CompileError",
     "Compiled",
-    "Network",
+    "CompiledNetwork",
     "Pixels",
     "Plan",
     "Signature",
-    "Source",
     "build",
     "build_once",
     "compile_onnx",
@@ -38,9 +38,9 @@ class Compiled:
     """What a network became: the plan, with its figures, and the C source."""
 
     plan: Plan
-    source: Source
+    source: CSource
 
-    def load(self) -> Network:
+    def load(self) -> CompiledNetwork:
         """Built for this machine, or found in the cache, and ready to be called."""
         return load(build(self.source))
 

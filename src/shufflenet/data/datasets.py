@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from shufflenet.checkpoints import IMAGENET, Preprocessing
 from shufflenet.data.pictures import open_picture, shown
 from shufflenet.errors import UserError
 
+Split = Literal["train", "test"]
 Pictures = TypeVar("Pictures", bound="PictureDataset")
 
 

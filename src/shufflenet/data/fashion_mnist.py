@@ -8,7 +8,6 @@ import gzip
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,10 +16,8 @@ from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from shufflenet.checkpoints import Preprocessing
-from shufflenet.data.datasets import ArrayDataset
+from shufflenet.data.datasets import ArrayDataset, Split
 from shufflenet.errors import UserError
-
-Split = Literal["train", "test"]
 
 CLASSES = (
     *("T-shirt/top", "trouser", "pullover", "dress", "coat"),

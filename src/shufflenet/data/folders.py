@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from shufflenet.data.datasets import FileDataset
+from shufflenet.data.datasets import FileDataset, Split
 from shufflenet.data.pictures import HEIC_HINT, HEIC_SUFFIXES, SUFFIXES, shown, unreadable_files
 from shufflenet.errors import UserError
-
-Split = Literal["train", "test"]
 
 # "val" comes before "test": where there are both (ImageNet), the labels of the test set are often nobody's but the organisers'.
 SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {

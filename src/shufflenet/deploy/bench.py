@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from shufflenet import __version__
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import Parity, compare, sample_inputs
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import Worker, start
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
@@ -27,7 +27,7 @@ RUNS_PER_ROUND = 10
 
 
 @dataclass(frozen=True)
-class Row:
+class RuntimeFigures:
     """One runtime's figures. Times are wall-clock, of one picture; the spread is that of the middle 80% of the runs."""
 
     runtime: str
@@ -63,7 +63,7 @@ class Bench:
     threads: int
     multiply_adds: int
     rounds: int
-    rows: tuple[Row, ...]
+    rows: tuple[RuntimeFigures, ...]
     absent: tuple[Absent, ...]
 
     @property
@@ -125,7 +125,7 @@ def bench(
     All runtimes are loaded and warm before the first round. In a round each has its turn, so that a slower minute of the machine
     hits all of them.
     """
-    source = Source(net, size)
+    source = Exportable(net, size)
     inputs = sample_inputs(source, PARITY_PICTURES)
     reference = source.run(inputs)
     absent: list[Absent] = []
@@ -180,9 +180,9 @@ def _row(
     file_bytes: int,
     ms: list[float],
     reference: np.ndarray,
-) -> Row:
+) -> RuntimeFigures:
     p10, median, p90 = np.percentile(ms, (10, 50, 90)).tolist()
-    return Row(
+    return RuntimeFigures(
         runtime=runtime.name,
         title=runtime.title,
         version=runtime.version,

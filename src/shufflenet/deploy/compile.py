@@ -12,22 +12,22 @@ import torch
 
 import shufflenet
 from shufflenet.checkpoints import Preprocessing
-from shufflenet.compiler import Compiled, Network, Pixels, build_once, compile_onnx
+from shufflenet.compiler import Compiled, CompiledNetwork, Pixels, build_once, compile_onnx
 from shufflenet.compiler import load as load_library
 from shufflenet.compiler.c.source import Preparation
 from shufflenet.compiler.read import load_model
 from shufflenet.compiler.run.build import digest
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.resolve import resolve
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
-from shufflenet.nets import Network as Net
+from shufflenet.nets import Network
 
 if TYPE_CHECKING:
     import onnx
 
 
-def compile(net_or_folder_or_onnx: Net | str | Path, size: tuple[int, int] | None = None) -> Network:
+def compile(net_or_folder_or_onnx: Network | str | Path, size: tuple[int, int] | None = None) -> CompiledNetwork:
     """A network of ours, its checkpoint (folder, shipped name or Hub id), a variant (random weights) or an ONNX file, as one C
     function called from Python.
 
@@ -40,7 +40,7 @@ def compile(net_or_folder_or_onnx: Net | str | Path, size: tuple[int, int] | Non
 
 
 def compile_source(
-    what: Net | str | Path,
+    what: Network | str | Path,
     size: tuple[int, int] | None = None,
     *,
     name: str | None = None,
@@ -79,7 +79,7 @@ class _Subject:
         )
 
 
-def _subject(what: Net | str | Path, size: tuple[int, int] | None) -> _Subject:
+def _subject(what: Network | str | Path, size: tuple[int, int] | None) -> _Subject:
     found = resolve(what, size) if isinstance(what, str | Path) else what
     return _onnx_subject(found, size) if isinstance(found, Path) else _net_subject(found, size)
 
@@ -104,8 +104,8 @@ def _digest(model: "onnx.ModelProto") -> str:
     return digest(str(model.ir_version), *(part.SerializeToString(deterministic=True) for part in parts))
 
 
-def _net_subject(net: Net, size: tuple[int, int] | None) -> _Subject:
-    source = Source(net.eval(), size or Source(net, (1, 1)).metadata.preprocessing.size)
+def _net_subject(net: Network, size: tuple[int, int] | None) -> _Subject:
+    source = Exportable(net.eval(), size or Exportable(net, (1, 1)).metadata.preprocessing.size)
     height, width = source.size
     return _Subject(
         name=source.name,
@@ -117,7 +117,7 @@ def _net_subject(net: Net, size: tuple[int, int] | None) -> _Subject:
     )
 
 
-def _hash(net: Net) -> str:
+def _hash(net: Network) -> str:
     """Of a network's modules with their settings, and of all its tensors."""
     parts: list[str | bytes] = [json.dumps(net.spec, sort_keys=True), str(net)]
     for name, tensor in net.state_dict().items():

@@ -12,7 +12,7 @@ from torch import Tensor
 from shufflenet.atomic import write_text
 from shufflenet.compiler import Compiled, build, compile_onnx
 from shufflenet.compiler.c.boxes import BoxDecoder, BoxLevel, with_boxes
-from shufflenet.compiler.c.source import Source
+from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.run.detector import CompiledDetector
 from shufflenet.detection import Detector, OneStageConfig
 from shufflenet.detection.evaluate import Finder
@@ -63,7 +63,7 @@ def export_heads(detector: Detector, path: Path) -> tuple[Path, Path]:
     return path, parameters
 
 
-def compile_detector_source(detector: Detector, *, name: str = "detector") -> tuple[Compiled, Source]:
+def compile_detector_source(detector: Detector, *, name: str = "detector") -> tuple[Compiled, CSource]:
     """The compiled network, with its figures, and the C source of the whole detector. Raises UserError for two stages."""
     detector = one_stage(detector)
     config = detector.config

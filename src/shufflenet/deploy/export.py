@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from shufflenet import atomic
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import LARGEST_DIFFERENCE, LARGEST_INTEGER_DIFFERENCE, Parity, compare, sample_inputs
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import FORMATS
-from shufflenet.deploy.source import Source
 from shufflenet.deploy.worker import start
 from shufflenet.errors import UserError
 from shufflenet.nets.quantized import QuantizedNetwork
@@ -32,7 +32,7 @@ class Export:
 
 
 def export(
-    source: Source,
+    source: Exportable,
     format: str,
     folder: Path,
     *,
@@ -77,7 +77,7 @@ def _refuse_to_replace(*paths: Path) -> None:
             raise UserError(f"{path} is there already; choose another folder, or overwrite it on purpose (--overwrite)")
 
 
-def _runtime(format: str, source: Source) -> Runtime:
+def _runtime(format: str, source: Exportable) -> Runtime:
     if format not in FORMATS:
         raise UserError(f"there is no format {format!r}; it is one of {', '.join(FORMATS)}")
     runtime = FORMATS[format]
@@ -89,7 +89,7 @@ def _runtime(format: str, source: Source) -> Runtime:
     return runtime
 
 
-def _parity(source: Source, runtime: Runtime, path: Path) -> Parity:
+def _parity(source: Exportable, runtime: Runtime, path: Path) -> Parity:
     inputs = sample_inputs(source, PARITY_PICTURES)
     with start(runtime, path, inputs) as worker:
         outputs = worker.outputs
@@ -108,7 +108,7 @@ def _parity(source: Source, runtime: Runtime, path: Path) -> Parity:
     return parity
 
 
-def describe(source: Source, runtime: Runtime, done: Export) -> dict[str, Any]:
+def describe(source: Exportable, runtime: Runtime, done: Export) -> dict[str, Any]:
     """The .json beside an export."""
     metadata = source.metadata
     size: list[Any] = list(source.input_shape)

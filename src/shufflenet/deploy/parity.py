@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import open_dataset
 from shufflenet.data.transforms import evaluation_transform
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.nets import Network, create
 
 LARGEST_DIFFERENCE = 1e-3  # of float32 results, relative to the largest of a picture's
@@ -45,7 +45,7 @@ def sample_pictures(preprocessing: Preprocessing, count: int) -> Tensor:
     return torch.stack([nn.Sequential(*crop)(dataset[i][0]) for i in range(count)])
 
 
-def sample_inputs(source: Source, count: int) -> np.ndarray:
+def sample_inputs(source: Exportable, count: int) -> np.ndarray:
     """Real pictures as `source` takes them; noise for inputs that are not a picture's colours."""
     preprocessing = source.metadata.preprocessing
     if preprocessing.channel_order == "other":
@@ -73,7 +73,7 @@ def untrained(name: str, size: tuple[int, int] = (224, 224)) -> Network:
             nn.init.normal_(norm.bias, std=0.1)
             norm.momentum = None  # the mean of all batches, of which there is one
         with torch.no_grad():
-            net.train()(torch.from_numpy(sample_inputs(Source(net, size), 8)))
+            net.train()(torch.from_numpy(sample_inputs(Exportable(net, size), 8)))
         for norm in norms:
             norm.momentum = 0.1
     return net.eval()

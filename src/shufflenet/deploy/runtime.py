@@ -13,9 +13,9 @@ import numpy as np
 from shufflenet.errors import UserError
 
 if TYPE_CHECKING:  # a process that only runs a file, as the bench's do, must not load torch
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
-Run = Callable[[np.ndarray], np.ndarray]  # a batch of inputs → [n, classes]
+Classify = Callable[[np.ndarray], np.ndarray]  # a batch of inputs → [n, classes]
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Runtime:
     name: str
     title: str
     package: str
-    write: Callable[["Source", Path], list[Path]]
-    load: Callable[[Path, int], Run]
+    write: Callable[["Exportable", Path], list[Path]]
+    load: Callable[[Path, int], Classify]
     suffix: str = ""
     extra: str = ""
     writes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Runtime:
         return metadata.version(self.package)
 
 
-def one_by_one(run: Callable[[np.ndarray], np.ndarray]) -> Run:
+def one_by_one(run: Callable[[np.ndarray], np.ndarray]) -> Classify:
     """For a runtime whose files hold a batch of one: `run` maps [1, ...] to [1, classes]."""
     return lambda batch: np.concatenate([run(batch[i : i + 1]) for i in range(len(batch))])
 

@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 
 aten = torch.ops.aten
 
 
-def channels_last_shuffles(source: Source) -> nn.Module:
+def channels_last_shuffles(source: Exportable) -> nn.Module:
     """The network with its shuffles on [n, h·w, groups, channels], as LiteRT lays pictures out.
 
     Left as they are, they become transposes of rank 5, between two more that change the layout there and back.

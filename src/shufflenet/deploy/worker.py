@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime
+from shufflenet.deploy.runtime import Classify, Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.errors import UserError
 
@@ -63,7 +63,7 @@ def serve(connection: Connection, name: str, path: Path, threads: int) -> None:
         connection.send(f"{type(error).__name__}: {error}")
 
 
-def _time_ms(run: Run, picture: np.ndarray) -> float:
+def _time_ms(run: Classify, picture: np.ndarray) -> float:
     start = time.perf_counter_ns()
     run(picture)
     return (time.perf_counter_ns() - start) / 1e6

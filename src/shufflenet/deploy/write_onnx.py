@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx
 
 from shufflenet import __version__
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.errors import UserError
 from shufflenet.nets import integers  # noqa: F401  # registers the operators of quantized networks
 
@@ -32,7 +32,7 @@ dequantize_operator = torch.ops.shufflenet.dequantize.default
 class Writer:
     """The ONNX graph as it grows. `names` maps captured nodes to ONNX values, `constants` those whose value is known already."""
 
-    source: Source
+    source: Exportable
     names: dict[fx.Node, str] = field(default_factory=dict)
     constants: dict[fx.Node, Tensor] = field(default_factory=dict)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
@@ -289,14 +289,14 @@ def _known_values(w: Writer, graph: fx.Graph) -> None:
             w.constants[node] = node.target(*fx.map_arg(node.args, w.constants.__getitem__), **node.kwargs)
 
 
-def shared_onnx(source: Source) -> onnx.ModelProto:
+def shared_onnx(source: Exportable) -> onnx.ModelProto:
     """`to_onnx`, written once for all runtimes that start from it."""
     if "onnx" not in source.written:
         source.written["onnx"] = to_onnx(source)
     return source.written["onnx"]
 
 
-def to_onnx(source: Source) -> onnx.ModelProto:
+def to_onnx(source: Exportable) -> onnx.ModelProto:
     """`source` as an ONNX model of opset 17: [batch, channels, height, width] → logits [batch, classes], batch open.
 
     With preprocessing: uint8 `pictures` [batch, height, width, channels] → `probabilities`. The shuffle is Reshape, Transpose, Reshape
@@ -368,7 +368,7 @@ def _model(w: Writer, result: str) -> onnx.ModelProto:
     return model
 
 
-def properties(source: Source) -> dict[str, str]:
+def properties(source: Exportable) -> dict[str, str]:
     """What is written into a file's metadata: strings, JSON where they are not plain ones."""
     preprocessing = asdict(source.metadata.preprocessing) | {"size": source.size}
     return {

@@ -15,7 +15,7 @@ from shufflenet.detection.detector import Detector, build_detector, detector_for
 from shufflenet.detection.evaluate import DetectionScores, evaluate
 from shufflenet.detection.export import export_backbone_onnx, export_onnx
 from shufflenet.detection.folder import load_detector, save_detector
-from shufflenet.detection.predict import FoundObject, Prediction, draw, predict
+from shufflenet.detection.predict import FoundObject, FoundObjects, draw, predict
 from shufflenet.detection.recipe import DetectionRecipe, recipes_for
 from shufflenet.detection.train import DetectorTraining, train_detector
 
@@ -29,8 +29,8 @@ __all__ = [
     "DetectorCost",
     "DetectorTraining",
     "FoundObject",
+    "FoundObjects",
     "OneStageConfig",
-    "Prediction",
     "TwoStageConfig",
     "backbone_of",
     "build_detector",

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from shufflenet.data.datasets import Split
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +50,7 @@ class Annotations:
 
 
 @dataclass(frozen=True)
-class Source:
+class AnnotationFile:
     """An annotation file and the folder of its pictures; `only` and `without` name files whose image ids select among them."""
 
     annotations: Path
@@ -84,7 +83,7 @@ def _field(record: Any, key: str, kind: type | tuple[type, ...], what: str, path
     return value
 
 
-def _pictures_folder(source: Source, first_file: str) -> Path:
+def _pictures_folder(source: AnnotationFile, first_file: str) -> Path:
     beside = source.annotations.parent
     candidates = (
         [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
@@ -167,7 +166,7 @@ def _image_ids(path: Path) -> set[int]:
     return {image["id"] for image in _read_json(path)["images"]}
 
 
-def read_annotations(source: Source) -> Annotations:
+def read_annotations(source: AnnotationFile) -> Annotations:
     """Read and check one annotation file: every image, annotation and category, but not the pictures themselves.
 
     Raises UserError that names the broken one: the wrong type, an unknown image or category, two images of one id, a box that
@@ -219,7 +218,7 @@ def merge(parts: list[Annotations]) -> Annotations:
     )
 
 
-def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tuple[Source, ...]:
+def find_annotation_files(path: Path, split: Split, pictures: Path | None = None) -> tuple[AnnotationFile, ...]:
     """The annotation files of one split of `path`: a folder as below, or an annotation file, which is its own only split.
 
     - COCO as downloaded: annotations/instances_{train2017,val2017}.json beside folders train2017 and val2017.
@@ -232,7 +231,7 @@ def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tupl
     Raises UserError for anything else.
     """
     if path.is_file():
-        return (Source(path, pictures),)
+        return (AnnotationFile(path, pictures),)
     folder = path / "annotations"
 
     def file(name: str) -> Path:
@@ -241,7 +240,7 @@ def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tupl
     for train, test in (("train2017", "val2017"), ("train", "val")):
         name = train if split == "train" else test
         if file(name).is_file() and (path / name).is_dir():
-            return (Source(file(name), pictures or path / name),)
+            return (AnnotationFile(file(name), pictures or path / name),)
     if file("val2014").is_file() and (path / "val2014").is_dir():
         minival = next((file(name) for name in ("minival2014", "val2017") if file(name).is_file()), None)
         if minival is None:
@@ -249,14 +248,14 @@ def find_sources(path: Path, split: Split, pictures: Path | None = None) -> tupl
                 f"{folder} does not say which images are minival; put instances_minival2014.json or instances_val2017.json there"
             )
         if split == "test":
-            return (Source(file("val2014"), path / "val2014", only=minival),)
+            return (AnnotationFile(file("val2014"), path / "val2014", only=minival),)
         return (
-            Source(file("train2014"), path / "train2014"),
-            Source(file("val2014"), path / "val2014", without=minival),
+            AnnotationFile(file("train2014"), path / "train2014"),
+            AnnotationFile(file("val2014"), path / "val2014", without=minival),
         )
     exported = path / ("train" if split == "train" else "valid") / "_annotations.coco.json"
     if exported.is_file():
-        return (Source(exported, pictures or exported.parent),)
+        return (AnnotationFile(exported, pictures or exported.parent),)
     raise UserError(
         f"{path} holds no {split} split in COCO's format; it needs annotations/instances_{{train,val}}.json beside folders train and val, "
         "or COCO's own names of 2014 or 2017, or give an annotation file"
@@ -271,8 +270,8 @@ def dataset_name(path: str | Path) -> str:
 
 
 def open_split(path: str | Path, split: Split, pictures: str | Path | None = None) -> Annotations:
-    """Read one split of a COCO folder, or an annotation file; see `find_sources`."""
+    """Read one split of a COCO folder, or an annotation file; see `find_annotation_files`."""
     path, pictures = Path(path), Path(pictures) if pictures else None
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
-    return merge([read_annotations(source) for source in find_sources(path, split, pictures)])
+    return merge([read_annotations(source) for source in find_annotation_files(path, split, pictures)])

@@ -18,7 +18,7 @@ from shufflenet.detection.coco import Annotations, Picture
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
 
-Target = dict[str, Tensor]
+LabelledBoxes = dict[str, Tensor]
 
 
 def read_pixels(path: str | Path) -> Tensor:
@@ -53,7 +53,7 @@ def learnable(annotations: Annotations) -> Annotations:
     return replace(annotations, pictures=pictures)
 
 
-class DetectionDataset(Dataset[tuple[Tensor, Target]]):
+class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
     """Item i is (picture, target): float32 [3, h, w] from 0 to 1, and boxes float32 [k, 4] (x1, y1, x2, y2), labels int64 [k].
 
     The boxes are the usable ones: no crowds, clipped to the picture. `transform` varies a uint8 picture and its target by torch's
@@ -89,7 +89,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+    def __getitem__(self, index: int) -> tuple[Tensor, LabelledBoxes]:
         picture = self.pictures[index]
         pixels = pil_to_tensor(read_picture(picture.path))
         height, width = pixels.shape[1:]
@@ -117,7 +117,7 @@ class DetectionDataset(Dataset[tuple[Tensor, Target]]):
         return torch.tensor([self.labels[category_id] for category_id in ids], dtype=torch.int64)
 
 
-def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+def collate(items: list[tuple[Tensor, LabelledBoxes]]) -> tuple[list[Tensor], list[LabelledBoxes]]:
     """A batch: pictures of any sizes stay a list, which the detector pads."""
     pictures, targets = zip(*items, strict=True)
     return list(pictures), list(targets)

@@ -19,7 +19,7 @@ from shufflenet.errors import UserError
 
 # Pictures, RGB float32 [3, h, w] from 0 to 1 → for each boxes, labels and scores, as a detector gives them.
 Finder = Callable[[list[Tensor]], list[dict[str, Tensor]]]
-Result = dict[str, Any]  # one detection, as COCO's result files have it: image_id, category_id, bbox, score
+CocoDetection = dict[str, Any]  # one detection, as COCO's result files have it: image_id, category_id, bbox, score
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def detect(
     workers: int = 0,
     find: Finder | None = None,
     on_batch: Callable[[int, int], None] | None = None,
-) -> list[Result]:
+) -> list[CocoDetection]:
     """What `detector` finds in every picture, as COCO's result rows with the ids that `annotations` has.
 
     Under several processes each takes its share of the pictures, and all of them get all rows. A batch of more than one pads
@@ -73,7 +73,7 @@ def detect(
     )
     detector.eval()
     device = next(detector.parameters()).device
-    rows: list[Result] = []
+    rows: list[CocoDetection] = []
     done = 0
     for pictures, _ in batches(loader):
         for output in (find or detector)([picture.to(device) for picture in pictures]):
@@ -109,7 +109,7 @@ def _ground_truth(annotations: Annotations) -> dict[str, Any]:
     return {"images": images, "annotations": numbered, "categories": categories}
 
 
-def score(annotations: Annotations, results: list[Result]) -> DetectionScores:
+def score(annotations: Annotations, results: list[CocoDetection]) -> DetectionScores:
     """Score result rows against the annotations, crowds ignored as COCO does. Raises UserError without the extra `detection`."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster

@@ -29,7 +29,7 @@ class FoundObject:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class FoundObjects:
     """What was found in one picture, the surest first."""
 
     picture: str
@@ -39,7 +39,9 @@ class Prediction:
 
 
 @torch.inference_mode()
-def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5, find: Finder | None = None) -> Prediction:
+def predict(
+    detector: Detector, path: str | Path, *, threshold: float = 0.5, find: Finder | None = None
+) -> FoundObjects:
     """Find objects in a picture file; those with a score of at least `threshold` are kept.
 
     `find`, if given, looks in the detector's place (the compiled one). Raises UserError if the file is no picture.
@@ -49,7 +51,7 @@ def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5, fin
     categories = [detector.config.categories[label - 1] for label in output["labels"].tolist()]
     found = zip(categories, output["scores"].tolist(), xywh(output["boxes"]), strict=True)
     height, width = pixels.shape[1:]
-    return Prediction(
+    return FoundObjects(
         picture=str(path),
         width=width,
         height=height,
@@ -61,7 +63,7 @@ def predict(detector: Detector, path: str | Path, *, threshold: float = 0.5, fin
     )
 
 
-def draw(prediction: Prediction) -> Image.Image:
+def draw(prediction: FoundObjects) -> Image.Image:
     """The picture with boxes and labels on it, a colour a class."""
     picture = read_picture(prediction.picture)
     if not prediction.detections:

@@ -16,7 +16,7 @@ from shufflenet.detection.config import DetectorConfig, OneStageConfig, TwoStage
 from shufflenet.detection.cost import detector_cost
 from shufflenet.detection.dataset import DetectionDataset, collate, label_of, learnable
 from shufflenet.detection.detector import Detector
-from shufflenet.detection.evaluate import DetectionScores, Result, detect, score
+from shufflenet.detection.evaluate import CocoDetection, DetectionScores, detect, score
 from shufflenet.detection.folder import save_detector
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.detection.recipe import DetectionRecipe, check_recipe
@@ -64,7 +64,7 @@ class DetectionTask:
     def evaluate(self, net: nn.Module, accelerator: Accelerator) -> dict[str, float]:
         """COCO's figures on the test set, from 0 to 1; of the last evaluation `scores` keeps everything."""
         assert isinstance(net, TwoStageDetector | OneStageDetector)
-        rows: list[Result] = detect(net, self.test_set, workers=self.recipe.workers)
+        rows: list[CocoDetection] = detect(net, self.test_set, workers=self.recipe.workers)
         self.scores = score(self.test_set, rows)
         figures = {
             "average_precision": self.scores.average_precision,

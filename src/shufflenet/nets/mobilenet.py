@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from shufflenet.nets.shufflenet import Staged, Stem, convolution, initialize
+from shufflenet.nets.shufflenet import Staged, StemKind, convolution, initialize
 
 # Output channels and stride of each depthwise separable block at 1.0×: arXiv 1704.04861, Table 1.
 BLOCKS = (
@@ -40,7 +40,7 @@ class MobileNet(Staged):
     """
 
     def __init__(
-        self, config: MobileNetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
+        self, config: MobileNetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet"
     ) -> None:
         super().__init__()
         small = stem == "small"

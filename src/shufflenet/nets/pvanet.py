@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shufflenet.nets.network import Network
-from shufflenet.nets.shufflenet import Stem, convolution, initialize
+from shufflenet.nets.shufflenet import StemKind, convolution, initialize
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class PVANet(Network):
     """[n, in_channels, h, w] → logits [n, num_classes]. `stem="small"`: 3×3 at stride 1, no max-pool."""
 
     def __init__(
-        self, config: PVANetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
+        self, config: PVANetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet"
     ) -> None:
         super().__init__()
         small = stem == "small"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.network import Network
-from shufflenet.nets.shufflenet import Stem
+from shufflenet.nets.shufflenet import StemKind
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ReferenceNet(Network):
     """
 
     def __init__(
-        self, config: ReferenceConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
+        self, config: ReferenceConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet"
     ) -> None:
         super().__init__()
         self.net = config.build(num_classes)

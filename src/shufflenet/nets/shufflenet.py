@@ -15,7 +15,7 @@ from shufflenet.nets.network import Network
 from shufflenet.nets.same_padding import use_same_padding
 
 ShuffleOrder = Literal["paper", "inverse"]
-Stem = Literal["imagenet", "small"]
+StemKind = Literal["imagenet", "small"]
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -189,7 +189,7 @@ class Skeleton(Staged):
         stage_channels: tuple[int, int, int],
         num_classes: int,
         in_channels: int,
-        stem: Stem,
+        stem: StemKind,
         classifier_bias: bool = True,
     ) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class ShuffleNet(Skeleton):
     """The paper's network (Table 1). Any picture from 32×32 up will do, odd sizes too."""
 
     def __init__(
-        self, config: ShuffleNetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
+        self, config: ShuffleNetConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet"
     ) -> None:
         stages = []
         previous_channels = config.stem_channels

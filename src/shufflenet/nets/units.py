@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shufflenet.nets.shufflenet import Skeleton, Stem, convolution
+from shufflenet.nets.shufflenet import Skeleton, StemKind, convolution
 
 
 class VGGUnit(nn.Module):
@@ -95,7 +95,7 @@ class RivalNet(Skeleton):
     """ShuffleNet's skeleton with another unit (Table 4). Shapes as in Skeleton."""
 
     def __init__(
-        self, config: RivalConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet"
+        self, config: RivalConfig, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet"
     ) -> None:
         unit = UNITS[config.unit]
         stages = []

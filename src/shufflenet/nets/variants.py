@@ -12,7 +12,7 @@ from shufflenet.nets.mobilenet import MobileNet, MobileNetConfig
 from shufflenet.nets.network import Network
 from shufflenet.nets.pvanet import PVANet, PVANetConfig
 from shufflenet.nets.references import ReferenceConfig, ReferenceNet
-from shufflenet.nets.shufflenet import ShuffleNet, ShuffleNetConfig, Stem
+from shufflenet.nets.shufflenet import ShuffleNet, ShuffleNetConfig, StemKind
 from shufflenet.nets.units import RivalConfig, RivalNet
 
 Config = ShuffleNetConfig | RivalConfig | MobileNetConfig | ReferenceConfig | PVANetConfig
@@ -141,7 +141,7 @@ def variants() -> dict[str, Variant]:
 
 
 def create(
-    name: str, *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet", **overrides: Any
+    name: str, *, num_classes: int = 1000, in_channels: int = 3, stem: StemKind = "imagenet", **overrides: Any
 ) -> Network:
     """A new network with random weights: [n, in_channels, h, w] → logits [n, num_classes].
 

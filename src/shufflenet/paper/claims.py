@@ -6,7 +6,7 @@ from math import comb, sqrt
 from typing import Any
 
 from shufflenet.paper import published
-from shufflenet.paper.results import Errors, Experiment, Results
+from shufflenet.paper.results import Errors, ExperimentResults, Results
 from shufflenet.paper.tables import errors_of
 from shufflenet.paper.view import NOT_RUN
 
@@ -40,7 +40,7 @@ class Judgement:
 def claims() -> Iterator[Claim]:
     """The comparisons of Tables 2 to 5, each in the direction in which the paper's errors differ."""
 
-    def ordered(table: int, subject: str, one: published.Row, other: published.Row) -> Iterator[Claim]:
+    def ordered(table: int, subject: str, one: published.PrintedRow, other: published.PrintedRow) -> Iterator[Claim]:
         if one.error is not None and other.error is not None and one.error != other.error:
             better, worse = sorted((one, other), key=lambda row: row.error or 0)
             labels = (better.label, better.variant), (worse.label, worse.variant)
@@ -60,7 +60,7 @@ def claims() -> Iterator[Claim]:
             yield from ordered(5, "ShuffleNet beats MobileNet", row, block[0])
 
 
-def judge(claim: Claim, experiment: Experiment) -> Judgement:
+def judge(claim: Claim, experiment: ExperimentResults) -> Judgement:
     """A claim shows where every run of the better network beats every run of the other: the seeds' ranges do not touch."""
     better, worse = errors_of(experiment, claim.better[1]), errors_of(experiment, claim.worse[1])
     if better is None or worse is None:

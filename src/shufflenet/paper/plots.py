@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter
 from shufflenet.nets import ShuffleNetConfig, variants
 from shufflenet.paper import published
 from shufflenet.paper.measured_tables import milliseconds, origin
-from shufflenet.paper.results import Experiment, Results
+from shufflenet.paper.results import ExperimentResults, Results
 from shufflenet.paper.tables import counted, errors_of
 
 RIVALS = {
@@ -106,7 +106,7 @@ def printed_errors() -> str:
         return _svg(figure)
 
 
-def measured_errors(experiment: Experiment) -> str:
+def measured_errors(experiment: ExperimentResults) -> str:
     """Error against multiply-adds as measured in an experiment, with the seeds' deviation."""
     with _style():
         figure, axes = _canvas()

@@ -10,7 +10,7 @@ from functools import cache
 
 
 @dataclass(frozen=True)
-class Column:
+class PrintedColumn:
     """A column of Table 1: the network with `groups` groups, and what it costs."""
 
     groups: int
@@ -19,7 +19,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class PrintedRow:
     """A network with its complexity and error, as Tables 2 and 4 to 6 print them."""
 
     label: str
@@ -71,17 +71,17 @@ TITLES = {
 }
 
 TABLE1 = (
-    Column(1, (144, 288, 576), 143),
-    Column(2, (200, 400, 800), 140),
-    Column(3, (240, 480, 960), 137),
-    Column(4, (272, 544, 1088), 133),
-    Column(8, (384, 768, 1536), 137),
+    PrintedColumn(1, (144, 288, 576), 143),
+    PrintedColumn(2, (200, 400, 800), 140),
+    PrintedColumn(3, (240, 480, 960), 137),
+    PrintedColumn(4, (272, 544, 1088), 133),
+    PrintedColumn(8, (384, 768, 1536), 137),
 )
 
 
-def _by_groups(scale: str, variant: str, multiply_adds: int, errors: dict[int, float]) -> tuple[Row, ...]:
+def _by_groups(scale: str, variant: str, multiply_adds: int, errors: dict[int, float]) -> tuple[PrintedRow, ...]:
     return tuple(
-        Row(f"ShuffleNet {scale} (g = {groups})", f"{variant}_g{groups}", multiply_adds, error)
+        PrintedRow(f"ShuffleNet {scale} (g = {groups})", f"{variant}_g{groups}", multiply_adds, error)
         for groups, error in errors.items()
     )
 
@@ -104,65 +104,65 @@ TABLE3 = (
 
 TABLE4 = (
     (
-        Row("VGG-like", "vgg_like_140m", 140, 50.7),
-        Row("ResNet", "resnet_like_140m", 140, 37.3),
-        Row("Xception-like", "xception_like_140m", 140, 33.6),
-        Row("ResNeXt", "resnext_like_140m", 140, 33.3),
-        Row("ShuffleNet (ours), 1×, g = 8", "shufflenet_x1_0_g8", 140, 32.4),
+        PrintedRow("VGG-like", "vgg_like_140m", 140, 50.7),
+        PrintedRow("ResNet", "resnet_like_140m", 140, 37.3),
+        PrintedRow("Xception-like", "xception_like_140m", 140, 33.6),
+        PrintedRow("ResNeXt", "resnext_like_140m", 140, 33.3),
+        PrintedRow("ShuffleNet (ours), 1×, g = 8", "shufflenet_x1_0_g8", 140, 32.4),
     ),
     (
-        Row("VGG-like", "vgg_like_38m", 38, None),
-        Row("ResNet", "resnet_like_38m", 38, 48.8),
-        Row("Xception-like", "xception_like_38m", 38, 45.1),
-        Row("ResNeXt", "resnext_like_38m", 38, 46.0),
-        Row("ShuffleNet (ours), 0.5×, g = 4", "shufflenet_x0_5_g4", 38, 41.6),
+        PrintedRow("VGG-like", "vgg_like_38m", 38, None),
+        PrintedRow("ResNet", "resnet_like_38m", 38, 48.8),
+        PrintedRow("Xception-like", "xception_like_38m", 38, 45.1),
+        PrintedRow("ResNeXt", "resnext_like_38m", 38, 46.0),
+        PrintedRow("ShuffleNet (ours), 0.5×, g = 4", "shufflenet_x0_5_g4", 38, 41.6),
     ),
     (
-        Row("ResNet", "resnet_like_13m", 13, 63.7),
-        Row("Xception-like", "xception_like_13m", 13, 57.1),
-        Row("ResNeXt", "resnext_like_13m", 13, 65.2),
-        Row("ShuffleNet (ours), 0.25×, g = 8", "shufflenet_x0_25_g8", 13, 52.7),
+        PrintedRow("ResNet", "resnet_like_13m", 13, 63.7),
+        PrintedRow("Xception-like", "xception_like_13m", 13, 57.1),
+        PrintedRow("ResNeXt", "resnext_like_13m", 13, 65.2),
+        PrintedRow("ShuffleNet (ours), 0.25×, g = 8", "shufflenet_x0_25_g8", 13, 52.7),
     ),
 )
 
 TABLE5 = (
     (
-        Row("1.0 MobileNet-224", "mobilenet_x1_0", 569, 29.4),
-        Row("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", 524, 26.3),
-        Row("ShuffleNet 2× (with SE, g = 3)", "shufflenet_x2_0_g3_se", 527, 24.7),
+        PrintedRow("1.0 MobileNet-224", "mobilenet_x1_0", 569, 29.4),
+        PrintedRow("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", 524, 26.3),
+        PrintedRow("ShuffleNet 2× (with SE, g = 3)", "shufflenet_x2_0_g3_se", 527, 24.7),
     ),
     (
-        Row("0.75 MobileNet-224", "mobilenet_x0_75", 325, 31.6),
-        Row("ShuffleNet 1.5× (g = 3)", "shufflenet_x1_5_g3", 292, 28.5),
+        PrintedRow("0.75 MobileNet-224", "mobilenet_x0_75", 325, 31.6),
+        PrintedRow("ShuffleNet 1.5× (g = 3)", "shufflenet_x1_5_g3", 292, 28.5),
     ),
     (
-        Row("0.5 MobileNet-224", "mobilenet_x0_5", 149, 36.3),
-        Row("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 140, 32.4),
+        PrintedRow("0.5 MobileNet-224", "mobilenet_x0_5", 149, 36.3),
+        PrintedRow("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 140, 32.4),
     ),
     (
-        Row("0.25 MobileNet-224", "mobilenet_x0_25", 41, 49.4),
-        Row("ShuffleNet 0.5× (g = 4)", "shufflenet_x0_5_g4", 38, 41.6),
-        Row("ShuffleNet 0.5× (shallow, g = 3)", "shufflenet_x0_5_g3_shallow", 40, 42.8),
+        PrintedRow("0.25 MobileNet-224", "mobilenet_x0_25", 41, 49.4),
+        PrintedRow("ShuffleNet 0.5× (g = 4)", "shufflenet_x0_5_g4", 38, 41.6),
+        PrintedRow("ShuffleNet 0.5× (shallow, g = 3)", "shufflenet_x0_5_g3_shallow", 40, 42.8),
     ),
 )
 
 TABLE6 = (
     (
-        Row("VGG-16", "vgg16", 15300, 28.5),
-        Row("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", 524, 26.3),
+        PrintedRow("VGG-16", "vgg16", 15300, 28.5),
+        PrintedRow("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", 524, 26.3),
     ),
     (
-        Row("GoogLeNet", "googlenet", 1500, 31.3),
-        Row("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 140, 32.4),
+        PrintedRow("GoogLeNet", "googlenet", 1500, 31.3),
+        PrintedRow("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 140, 32.4),
     ),
     (
-        Row("AlexNet", "alexnet", 720, 42.8),
-        Row("SqueezeNet", "squeezenet", 833, 42.5),
-        Row("ShuffleNet 0.5× (g = 4)", "shufflenet_x0_5_g4", 38, 41.6),
+        PrintedRow("AlexNet", "alexnet", 720, 42.8),
+        PrintedRow("SqueezeNet", "squeezenet", 833, 42.5),
+        PrintedRow("ShuffleNet 0.5× (g = 4)", "shufflenet_x0_5_g4", 38, 41.6),
     ),
 )
 # Section 4.3 names one more network, in the text only.
-PVANET = Row("PVANET (in the text)", "pvanet", 557, 29.7)
+PVANET = PrintedRow("PVANET (in the text)", "pvanet", 557, 29.7)
 
 AVERAGE_PRECISION = "mAP[.5:.95] %"
 SHORT_SIDES = (300, 600)

@@ -32,7 +32,7 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class ExperimentResults:
     """One recipe on one data set, the same for all of its networks. `records` are the result files as they are."""
 
     name: str
@@ -54,7 +54,7 @@ class Experiment:
 class Results:
     """Everything measured: experiments by name, detection runs, and Table 8's bench of this machine, if it was run."""
 
-    experiments: tuple[Experiment, ...] = ()
+    experiments: tuple[ExperimentResults, ...] = ()
     detection: tuple[Mapping[str, Any], ...] = ()
     speed: Mapping[str, Any] | None = None
 
@@ -76,7 +76,7 @@ def read_results(folder: Path) -> Results:
     # The paper's own data leads, run or not.
     ordered = [IMAGENET, *sorted(names - {IMAGENET})]
     return Results(
-        experiments=tuple(Experiment(name, tuple(_records(classification / name))) for name in ordered),
+        experiments=tuple(ExperimentResults(name, tuple(_records(classification / name))) for name in ordered),
         detection=tuple(_records(folder / DETECTION)),
         speed=next(_records(folder / SPEED), None),
     )

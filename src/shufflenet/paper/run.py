@@ -17,7 +17,7 @@ from shufflenet.data import open_dataset
 from shufflenet.data.open import Split
 from shufflenet.errors import UserError
 from shufflenet.nets import cost
-from shufflenet.nets.shufflenet import Stem
+from shufflenet.nets.shufflenet import StemKind
 from shufflenet.paper import published
 from shufflenet.paper.results import CLASSIFICATION
 from shufflenet.paper.tables import canonical
@@ -34,7 +34,7 @@ class Experiment:
 
     recipe_file: Path
     data: str
-    stem: Stem = "imagenet"
+    stem: StemKind = "imagenet"
     results: Path = Path("experiments/results")
     runs: Path = Path("runs/paper")
 

@@ -9,7 +9,7 @@ from shufflenet.nets import variants
 from shufflenet.paper import published
 from shufflenet.paper.counted import counted as counted_costs
 from shufflenet.paper.measured_tables import detection, speed
-from shufflenet.paper.results import Errors, Experiment, Results
+from shufflenet.paper.results import Errors, ExperimentResults, Results
 from shufflenet.paper.view import (
     COUNTED_COMPLEXITY,
     PRINTED_COMPLEXITY,
@@ -34,7 +34,7 @@ def canonical(variant: str) -> str:
     return next(name for name, other in variants().items() if other.config == config)
 
 
-def errors_of(experiment: Experiment, variant: str) -> Errors | None:
+def errors_of(experiment: ExperimentResults, variant: str) -> Errors | None:
     return experiment.errors(canonical(variant))
 
 

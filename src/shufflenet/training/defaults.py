@@ -9,7 +9,7 @@ import numpy as np
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import PictureDataset, listed
 from shufflenet.data.small import SMALL_SIDE, own_size, sampled_sizes
-from shufflenet.nets.shufflenet import Stem
+from shufflenet.nets.shufflenet import StemKind
 
 PAPER_PICTURES = 100_000
 FEW_PICTURES = 10
@@ -23,7 +23,7 @@ class Choice:
 
     recipe: str
     preprocessing: Preprocessing
-    stem: Stem
+    stem: StemKind
     remarks: tuple[str, ...]
 
 
@@ -39,7 +39,7 @@ def choose(
     trained: Preprocessing | None = None,
     recipe: str | None = None,
     size: tuple[int, int] | None = None,
-    stem: Stem | None = None,
+    stem: StemKind | None = None,
 ) -> Choice:
     """What to train with on a training set. `trained` is the preprocessing of the network to start from; the rest is what was asked for.
 

@@ -18,7 +18,7 @@ from shufflenet.training.averaging import make_average, reestimate_batch_norm
 from shufflenet.training.batches import BatchStream
 from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.freezing import freeze, training_mode
-from shufflenet.training.metrics import Window
+from shufflenet.training.metrics import RunningMeans
 from shufflenet.training.mixed_precision import keep_strided_depthwise
 from shufflenet.training.optimizer import learning_rate, make_optimizer
 from shufflenet.training.recipe import Recipe
@@ -60,7 +60,7 @@ class Task(Protocol):
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far a run is, and what it has seen: the part of a checkpoint that is not tensors.
 
     `curve` has {iteration, learning_rate, loss, …} for every `log_iterations`; `evaluations` {iteration, epoch, …} for each evaluation.
@@ -81,8 +81,8 @@ class Progress:
 class Observer(Protocol):
     """What watches a run on the main process: the progress bar, the trackers."""
 
-    def logged(self, progress: Progress, figures: Mapping[str, float]) -> None: ...
-    def evaluated(self, progress: Progress, figures: Mapping[str, float]) -> None: ...
+    def logged(self, progress: RunProgress, figures: Mapping[str, float]) -> None: ...
+    def evaluated(self, progress: RunProgress, figures: Mapping[str, float]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Fit:
     """What the loop ends with: the weights to keep (the average's, if there is one), how far it came, and whether that was the end."""
 
     net: nn.Module
-    progress: Progress
+    progress: RunProgress
     finished: bool
 
 
@@ -207,8 +207,8 @@ class _Run:
         self.average = make_average(self.net, recipe.ema_decay)
         self.kept = self.net if self.average is None else self.average.module
         self.batches = BatchStream(task.inputs, recipe, accelerator, collate=task.collate)
-        self.window = Window(accelerator)
-        self.progress = Progress(batch_size=recipe.batch_size)
+        self.window = RunningMeans(accelerator)
+        self.progress = RunProgress(batch_size=recipe.batch_size)
         self.looked = time.monotonic()
 
     def step(self, stream: Iterator[Any], rate: float) -> None:
@@ -318,7 +318,7 @@ class _Run:
             raise UserError(
                 f"checkpoint {found[-1]} is of another network or recipe ({reason}); resume with those it was begun with"
             ) from error
-        self.progress = Progress(**{**state["progress"], "batch_size": self.recipe.batch_size})
+        self.progress = RunProgress(**{**state["progress"], "batch_size": self.recipe.batch_size})
         processes = self.accelerator.num_processes
         if state["processes"] != processes:
             self.accelerator.print(
@@ -328,7 +328,7 @@ class _Run:
             )
 
 
-def _refuse_nan(window: Window, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:
+def _refuse_nan(window: RunningMeans, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:
     backwards_ago = window.first_not_finite()
     if backwards_ago is None:
         return

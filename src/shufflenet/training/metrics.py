@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 
-class Window:
+class RunningMeans:
     """Collects the loss and other figures of each iteration; `close` gives their means over iterations and processes."""
 
     def __init__(self, accelerator: Accelerator) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shufflenet.training.checkpoint_files import iteration_of, list_checkpoints
-from shufflenet.training.loop import Progress as RunProgress
+from shufflenet.training.loop import RunProgress
 from shufflenet.training.recipe import Recipe
 
 

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from shufflenet.data import PictureDataset
 from shufflenet.training.evaluate import Evaluation
-from shufflenet.training.loop import Progress
+from shufflenet.training.loop import RunProgress
 
 MISTAKE_SIDE = 112  # pixels, of a picture's shorter side
 MOST_CLASSES_DRAWN = 60  # beyond that a confusion matrix is a grey square; its largest entries are listed instead
 
 
-def report(record: Mapping[str, Any], progress: Progress, evaluation: Evaluation, dataset: PictureDataset) -> str:
+def report(record: Mapping[str, Any], progress: RunProgress, evaluation: Evaluation, dataset: PictureDataset) -> str:
     """The page, as HTML. `record` is result.json's; `dataset` is what `evaluation` was made on, for the pictures of its mistakes."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -63,7 +63,7 @@ def _svg(figure: Figure) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _curves(progress: Progress) -> str:
+def _curves(progress: RunProgress) -> str:
     """Training loss and learning rate, and the test figures, over the iterations."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     loss, error, rate = figure.subplots(1, 3)

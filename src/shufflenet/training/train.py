@@ -16,7 +16,7 @@ from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.data import PictureDataset, class_keys, class_map
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
-from shufflenet.nets.shufflenet import Stem
+from shufflenet.nets.shufflenet import StemKind
 from shufflenet.training.classification import Classification
 from shufflenet.training.evaluate import Evaluation
 from shufflenet.training.loop import Observer, count_iterations, fit, make_accelerator
@@ -45,7 +45,7 @@ def train(
     variant: str | Network,
     folder: str | Path,
     *,
-    stem: Stem = "imagenet",
+    stem: StemKind = "imagenet",
     preprocessing: Preprocessing | None = None,
     teacher: Network | None = None,
     resume: bool = False,
@@ -106,7 +106,7 @@ def train(
 
 
 def _network(
-    variant: str | Network, training_set: PictureDataset, preprocessing: Preprocessing | None, stem: Stem
+    variant: str | Network, training_set: PictureDataset, preprocessing: Preprocessing | None, stem: StemKind
 ) -> Network:
     classes = tuple(training_set.classes)
     if isinstance(variant, str):

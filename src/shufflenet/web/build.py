@@ -23,7 +23,7 @@ from shufflenet.compiler.run.build import build
 from shufflenet.data.fashion_mnist import CLASSES, open_bundled
 from shufflenet.data.pictures import read_picture
 from shufflenet.deploy.compile import preparation_of
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
@@ -51,7 +51,7 @@ def site_files(source: str | Path | Network, samples: Sequence[Path] | None = No
     metadata = metadata_of(net)
     preparation = preparation_of(metadata.preprocessing)
     shown = _bundled(metadata.classes) if samples is None else [_sample(path) for path in samples]
-    model = to_onnx(Source(net, metadata.preprocessing.size))
+    model = to_onnx(Exportable(net, metadata.preprocessing.size))
     title = f"{net.spec['name']}, {net.spec['num_classes']} classes"
     compiled = with_preparation(compile_onnx(model, name="network", title=title, embed=False).source, preparation)
     quantized = any(constant.data_type == onnx.TensorProto.INT8 for constant in model.graph.initializer)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from shufflenet.compiler import Pixels, Source
+from shufflenet.compiler import CSource, Pixels
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read import read_onnx
@@ -95,7 +95,7 @@ def model_of(network: Callable[[Counted], str]) -> onnx.ModelProto:
     return builder.model({"x": (1, *INPUTS[network])}, [output])
 
 
-def source_of(network: Callable[[Counted], str], *, timed: bool = False) -> Source:
+def source_of(network: Callable[[Counted], str], *, timed: bool = False) -> CSource:
     plan = make_plan(simplify(read_onnx(model_of(network))))
     pixels = Pixels(order=(2, 1, 0), scale=(0.25, 0.5, 1.0), shift=(-1.0, 0.0, 1.0)) if network is stem else None
     title = network.__doc__.splitlines()[0]

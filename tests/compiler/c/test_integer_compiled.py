@@ -17,7 +17,7 @@ from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..native import load_native, run_sanitized
@@ -66,7 +66,7 @@ def graphs(tmp_path_factory) -> dict[str, Graph]:
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.0)
                 torch.nn.init.normal_(module.bias, 0.0, 0.2)
-        model = to_onnx(Source(net, SIZE))
+        model = to_onnx(Exportable(net, SIZE))
         found[name] = simplify(read_onnx(quantized(model, pictures(model, 3), tmp_path_factory.mktemp("int8"))))
     return found
 
@@ -139,7 +139,7 @@ def test_pixels_become_codes_without_floats(graphs, tmp_path):
 
 def test_the_arena_is_within_a_tenth_of_the_bound_at_the_papers_size(tmp_path):
     torch.manual_seed(0)
-    model = to_onnx(Source(nets.create("shufflenet_x0_5_g3").eval(), (224, 224)))
+    model = to_onnx(Exportable(nets.create("shufflenet_x0_5_g3").eval(), (224, 224)))
     planned = make_plan(simplify(read_onnx(quantized(model, pictures(model, 1), tmp_path))))
     assert planned.arena_bytes <= 1.1 * planned.bound_bytes
     whole = make_plan(simplify(read_onnx(model)))

@@ -16,7 +16,7 @@ from shufflenet.compiler.plan import make_plan, strips
 from shufflenet.compiler.plan.steps import Chunks, Strips, Window
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..native import run_sanitized
@@ -150,7 +150,7 @@ def test_every_row_is_made_once_and_before_it_is_read(rows, height, width, strid
 def test_every_unit_finds_what_the_graph_says(name, monkeypatch):
     monkeypatch.setattr(strips, "UNIT_BYTES", 0)
     torch.manual_seed(0)
-    graph = simplify(read_onnx(to_onnx(Source(nets.create(name).eval(), (128, 256)))))
+    graph = simplify(read_onnx(to_onnx(Exportable(nets.create(name).eval(), (128, 256)))))
     planned = make_plan(graph)
     assert sum(isinstance(step, Strips) for step in planned.steps) >= 8
     check_memory(graph, planned)

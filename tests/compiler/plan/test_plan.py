@@ -14,7 +14,7 @@ from shufflenet.compiler.plan.steps import Buffer
 from shufflenet.compiler.plan.tiles import choose_block, choose_tiling, fits
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 
@@ -84,5 +84,5 @@ SAMPLE = (
 )
 def test_the_arena_is_within_a_tenth_of_the_lower_bound(name):
     torch.manual_seed(0)
-    plan = make_plan(simplify(read_onnx(to_onnx(Source(nets.create(name).eval(), (224, 224))))))
+    plan = make_plan(simplify(read_onnx(to_onnx(Exportable(nets.create(name).eval(), (224, 224))))))
     assert plan.bound_bytes <= plan.arena_bytes <= 1.1 * plan.bound_bytes

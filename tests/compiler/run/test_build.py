@@ -15,7 +15,7 @@ from shufflenet.compiler import CompileError, build, compile_onnx
 from shufflenet.compiler.c.emit import main_program
 from shufflenet.compiler.run.build import TARGETS, cache_folder, compile_command, find_compiler, machine_target
 from shufflenet.deploy.compile import compile_source
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..native import load_native
@@ -64,7 +64,7 @@ def test_arrays_that_do_not_lie_in_order_are_copied(network):
 
 def test_pixels_are_normalised_as_the_metadata_say(net, network):
     pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    preprocessing = Source(net, SIZE).metadata.preprocessing
+    preprocessing = Exportable(net, SIZE).metadata.preprocessing
     x = ((pixels / 255 - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1).astype(np.float32)
     close(network.run_rgb8(pixels), network(x))
     wide = np.zeros((SIZE[0], SIZE[1] + 7, 3), np.uint8)
@@ -108,7 +108,7 @@ def test_the_second_build_is_the_first(compiled, network, monkeypatch):
 
 def test_weights_may_lie_in_a_file(net, network, tmp_path, monkeypatch):
     monkeypatch.setenv("SHUFFLENET_CACHE", str(tmp_path))
-    apart = compile_onnx(to_onnx(Source(net, SIZE)), name="apart", embed=False)
+    apart = compile_onnx(to_onnx(Exportable(net, SIZE)), name="apart", embed=False)
     assert len(apart.source.weights) == apart.plan.weights.nbytes
     x = np.random.default_rng(0).standard_normal((3, *SIZE)).astype(np.float32)
     np.testing.assert_array_equal(apart.load()(x), network(x))
@@ -221,7 +221,7 @@ def test_the_cache_follows_the_environment(monkeypatch):
 
 def test_a_name_that_c_cannot_have_is_refused(net):
     with pytest.raises(CompileError, match="'1x' cannot begin a C function's name"):
-        compile_onnx(to_onnx(Source(net, SIZE)), name="1x")
+        compile_onnx(to_onnx(Exportable(net, SIZE)), name="1x")
 
 
 def test_names_in_the_file_do_not_end_the_comments_of_the_source(tmp_path):

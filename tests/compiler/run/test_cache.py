@@ -11,7 +11,7 @@ import torch
 import shufflenet
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.compiler import build, compile_onnx, load
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 
 from ..networks import Builder
 
@@ -43,7 +43,7 @@ def may_not_export(monkeypatch):
     def export(*_):
         raise ExportedError
 
-    monkeypatch.setattr(Source, "capture", export)
+    monkeypatch.setattr(Exportable, "capture", export)
     monkeypatch.setattr("shufflenet.deploy.compile.compile_onnx", export)
 
 

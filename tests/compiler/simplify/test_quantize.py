@@ -26,7 +26,7 @@ from shufflenet.compiler.graph.ir import Convolution, Dequantize, Elementwise, G
 from shufflenet.compiler.graph.reference import execute, interpret
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify, stages
-from shufflenet.deploy.source import Source
+from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..networks import random_network, run_onnxruntime
@@ -62,7 +62,7 @@ def networks() -> dict[str, onnx.ModelProto]:
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.0)
                 torch.nn.init.normal_(module.bias, 0.0, 0.2)
-        found[name] = to_onnx(Source(net, SIZE))
+        found[name] = to_onnx(Exportable(net, SIZE))
     return found
 
 

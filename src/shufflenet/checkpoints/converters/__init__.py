@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from shufflenet.checkpoints.converters import files
+from shufflenet.checkpoints.converters.implementation import Implementation, Width, translate
 from shufflenet.checkpoints.converters.megvii import MEGVII
 from shufflenet.checkpoints.converters.mmpretrain import MMPRETRAIN
 from shufflenet.checkpoints.converters.pytorchcv import PYTORCHCV
-from shufflenet.checkpoints.converters.source import Source, Width, translate
 from shufflenet.checkpoints.converters.tensorpack import TENSORPACK
 from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
@@ -64,7 +64,7 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
-def _network(foreign: Mapping[str, Tensor], source: Source, width: Width) -> ShuffleNet:
+def _network(foreign: Mapping[str, Tensor], source: Implementation, width: Width) -> ShuffleNet:
     """The paper's variant nearest to the checkpoint's, with the fields in which it differs; weights still random."""
     name = f"shufflenet_x{str(width.scale).replace('.', '_')}_g{width.groups}"
     if name not in variants():

@@ -7,7 +7,7 @@ bias. Published: g = 3 and 8 at 0.5, 1, 1.5 and 2×.
 import re
 from typing import Any
 
-from shufflenet.checkpoints.converters.source import Source, Width
+from shufflenet.checkpoints.converters.implementation import Implementation, Width
 from shufflenet.checkpoints.metadata import Preprocessing
 from shufflenet.errors import UserError
 
@@ -41,7 +41,7 @@ def unit(stage: int, number: int) -> dict[str, str]:
     }
 
 
-MEGVII = Source(
+MEGVII = Implementation(
     name="megvii",
     license="mit",
     preprocessing=Preprocessing(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255), channel_order="BGR"),

@@ -6,7 +6,7 @@ The shuffle comes after the depthwise layer. Published: g = 3 at 1×; other scal
 import re
 from typing import Any
 
-from shufflenet.checkpoints.converters.source import Source, Width
+from shufflenet.checkpoints.converters.implementation import Implementation, Width
 from shufflenet.checkpoints.metadata import IMAGENET
 
 
@@ -31,7 +31,7 @@ def unit(stage: int, number: int) -> dict[str, str]:
     }
 
 
-MMPRETRAIN = Source(
+MMPRETRAIN = Implementation(
     name="mmpretrain",
     license="apache-2.0",
     preprocessing=IMAGENET,

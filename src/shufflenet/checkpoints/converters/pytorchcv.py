@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from shufflenet.checkpoints.converters.source import Source, Width
+from shufflenet.checkpoints.converters.implementation import Implementation, Width
 from shufflenet.checkpoints.metadata import IMAGENET
 from shufflenet.errors import UserError
 
@@ -36,7 +36,7 @@ def unit(stage: int, number: int) -> dict[str, str]:
     }
 
 
-PYTORCHCV = Source(
+PYTORCHCV = Implementation(
     name="pytorchcv",
     license="mit",
     preprocessing=IMAGENET,

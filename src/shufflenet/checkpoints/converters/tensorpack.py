@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from shufflenet.checkpoints.converters.source import Source, Width
+from shufflenet.checkpoints.converters.implementation import Implementation, Width
 from shufflenet.checkpoints.metadata import Preprocessing
 
 BATCH_NORM_TENSORS = {"weight": "gamma", "bias": "beta", "running_mean": "mean/EMA", "running_var": "variance/EMA"}
@@ -53,7 +53,7 @@ def value(key: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-TENSORPACK = Source(
+TENSORPACK = Implementation(
     name="tensorpack",
     license="apache-2.0",
     preprocessing=Preprocessing(

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from shufflenet.cli.detect.options import Data, DetectorFolder, Engine, Json, Pictures, finder
+from shufflenet.cli.detect.options import Data, DetectorFolder, Engine, Json, PicturesFolder, finder
 
 
 def evaluate(
     folder: DetectorFolder,
     data: Data,
-    pictures: Pictures = None,
+    pictures: PicturesFolder = None,
     split: Annotated[Literal["test", "train"], typer.Option(help="Which part of DATA.")] = "test",
     results: Annotated[
         Path | None, typer.Option(help="Write every detection to this file, in COCO's result format.")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Data = Annotated[Path, typer.Argument(help="A folder in COCO's layout, or an annotation file in COCO's format.")]
 DetectorFolder = Annotated[Path, typer.Argument(help="A detector's folder, as `detect train` writes it.")]
-Pictures = Annotated[
+PicturesFolder = Annotated[
     Path | None, typer.Option(help="The folder of the pictures, where it is not beside the annotations.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shufflenet.cli.detect.options import Data, Json, Pictures
+from shufflenet.cli.detect.options import Data, Json, PicturesFolder
 
 NOTES_SHOWN = 20
 
@@ -45,7 +45,7 @@ def train(
         list[str] | None, typer.Option("--set", help="field=value of the recipe, such as batch_size=8; repeatable.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="The annotations to evaluate on, where DATA is a file.")] = None,
-    pictures: Pictures = None,
+    pictures: PicturesFolder = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
     json: Json = False,
 ) -> None:

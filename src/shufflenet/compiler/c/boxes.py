@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from shufflenet.compiler.c.source import Source
+from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.errors import CompileError
 
 ALIGNMENT = 64
@@ -82,7 +82,7 @@ def detect_arena_bytes(decoder: BoxDecoder, network_bytes: int) -> int:
     return ALIGNMENT + sum(map(_rounded, _sections(decoder, network_bytes).values()))
 
 
-def with_boxes(source: Source, decoder: BoxDecoder) -> Source:
+def with_boxes(source: CSource, decoder: BoxDecoder) -> CSource:
     """`source`, of the graph that `decoder` describes, with NAME_detect_rgb8. Raises CompileError if the two do not fit."""
     _check(source, decoder)
     c = "\n".join(
@@ -99,7 +99,7 @@ def with_boxes(source: Source, decoder: BoxDecoder) -> Source:
     return replace(source, c=c, h=source.h[:end] + lines + source.h[end:])
 
 
-def boxes_program(source: Source) -> str:
+def boxes_program(source: CSource) -> str:
     """A program that draws what a source with NAME_detect_rgb8 finds into a PPM picture."""
     text = re.sub(r"NAME_(?!detect|box)", f"{source.name.upper()}_", _kernel("main_boxes"))
     return text.replace("NAME", source.name)
@@ -109,7 +109,7 @@ def _kernel(name: str) -> str:
     return (resources.files("shufflenet.compiler.c.kernels") / f"{name}.c").read_text(encoding="utf-8")
 
 
-def _check(source: Source, decoder: BoxDecoder) -> None:
+def _check(source: CSource, decoder: BoxDecoder) -> None:
     if not 1 <= len(decoder.levels) <= MOST_LEVELS:
         raise CompileError(f"a detector of {len(decoder.levels)} levels cannot be compiled; it has 1 to {MOST_LEVELS}.")
     wanted = [
@@ -125,7 +125,7 @@ def _check(source: Source, decoder: BoxDecoder) -> None:
         )
 
 
-def _prototype(source: Source) -> str:
+def _prototype(source: CSource) -> str:
     weights = "" if source.signature.embedded else "const float *weights, "
     return (
         f"int {source.name}_detect_rgb8({weights}const uint8_t *pixels, int height, int width, ptrdiff_t row_stride,\n"
@@ -133,7 +133,7 @@ def _prototype(source: Source) -> str:
     )
 
 
-def _header(source: Source, decoder: BoxDecoder) -> str:
+def _header(source: CSource, decoder: BoxDecoder) -> str:
     macro = source.name.upper()
     names = ", ".join(f"{i} {name}" for i, name in enumerate(decoder.class_names, 1))
     names = names.replace("*/", "* /").replace("\\", "/")
@@ -172,7 +172,7 @@ def _limit(threshold: float) -> float:
     return math.log(threshold / (1 - threshold)) - 0.01
 
 
-def _detect(source: Source, decoder: BoxDecoder) -> str:
+def _detect(source: CSource, decoder: BoxDecoder) -> str:
     offsets, at = {}, 0
     for name, count in _sections(decoder, source.signature.arena_bytes).items():
         offsets[name] = at

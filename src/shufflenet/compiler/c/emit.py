@@ -9,7 +9,7 @@ from math import prod
 from shufflenet.compiler.c.addresses import at
 from shufflenet.compiler.c.definitions import Definitions, comment
 from shufflenet.compiler.c.functions import StepFunctions, input_port
-from shufflenet.compiler.c.source import Output, Pixels, Signature, Source
+from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
 from shufflenet.compiler.plan import integer_steps, steps
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
@@ -57,7 +57,7 @@ def emit(
     pixels: Pixels | None = None,
     embed: bool | None = None,
     timed: bool = False,
-) -> Source:
+) -> CSource:
     """The C source of a plan, every public name beginning with `name`. `title` says in the header comment what it computes.
 
     `timed` adds NAME_run_timed at the end; what is before it does not change by a byte.
@@ -76,7 +76,7 @@ def emit(
     return _Emitter(plan, signature, pixels).source(title, version)
 
 
-def main_program(source: Source) -> str:
+def main_program(source: CSource) -> str:
     """A program that classifies a PPM picture with a source that has NAME_run_rgb8."""
     return re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
 
@@ -91,7 +91,7 @@ class _Emitter:
         self.definitions = Definitions()
         self.functions = StepFunctions(plan.inputs, pixels, self.definitions)
 
-    def source(self, title: str, version: str) -> Source:
+    def source(self, title: str, version: str) -> CSource:
         functions = [self.functions.function(f"step_{i}", step) for i, step in enumerate(self.plan.steps)]
         runs = [self._run("run")]
         if self.signature.takes_pixels:
@@ -112,7 +112,7 @@ class _Emitter:
             ),
             *runs,
         ]
-        return Source(
+        return CSource(
             self.signature, "\n".join(parts), self._header(title), None if self.signature.embedded else weights
         )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib import resources
 
 from shufflenet.compiler.c.definitions import number
-from shufflenet.compiler.c.source import Preparation, Source
+from shufflenet.compiler.c.source import CSource, Preparation
 from shufflenet.compiler.errors import CompileError
 
 _PROTOTYPES = """\
@@ -16,7 +16,7 @@ void NAME_prepare(const uint8_t *pixels, ptrdiff_t row_stride, int bytes, int he
 _END_OF_PROTOTYPES = "\n#ifdef __cplusplus\n}"
 
 
-def with_preparation(source: Source, preparation: Preparation) -> Source:
+def with_preparation(source: CSource, preparation: Preparation) -> CSource:
     """`source` with NAME_prepare. Raises CompileError for a network whose one input is not such a picture."""
     channels = len(preparation.pixels.order)
     shapes = source.signature.input_shapes

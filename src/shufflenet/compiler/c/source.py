@@ -57,7 +57,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Source:
+class CSource:
     """The text of NAME.c and NAME.h, and the bytes of NAME.bin where the weights are not in the source."""
 
     signature: Signature

@@ -10,7 +10,7 @@ from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.machines import UNITS
 from shufflenet.compiler.plan.steps import Block, Chunks
 from shufflenet.compiler.plan.tiles import choose_block, choose_tiling
-from shufflenet.compiler.plan.winograd import LANES, Layout, Transform, chunk_rows, lay_out
+from shufflenet.compiler.plan.winograd import LANES, Transform, WinogradLayout, chunk_rows, lay_out
 
 CHUNK_BYTES = 256 << 10  # of input that all blocks of weights meet before the next: part of a second-level cache
 CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
@@ -54,7 +54,9 @@ def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | 
     )
 
 
-def cut_tiles(transform: Transform, rows: int, inner: int, size: Pair, spare: int) -> tuple[tuple[Chunks, ...], Layout]:
+def cut_tiles(
+    transform: Transform, rows: int, inner: int, size: Pair, spare: int
+) -> tuple[tuple[Chunks, ...], WinogradLayout]:
     """Chunks of rows of tiles, and how they lie in scratch: smaller where `spare` bytes are too few, but of a vector of tiles at least."""
     tile_rows, columns = transform.tiles(size)
     most, least = chunk_rows(transform, inner, size), max(1, LANES // columns)

@@ -12,7 +12,7 @@ from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.stems import StemLayout
 from shufflenet.compiler.plan.tiles import Tiling
-from shufflenet.compiler.plan.winograd import Layout, Transform
+from shufflenet.compiler.plan.winograd import Transform, WinogradLayout
 
 
 class Buffer(NamedTuple):
@@ -223,7 +223,7 @@ class WinogradProduct(PanelProduct):
 
     transform: Transform
     largest_input: float
-    layout: Layout
+    layout: WinogradLayout
     tile_chunks: tuple[Chunks, ...]
     part: int
     tile_weights: int

@@ -12,7 +12,7 @@ from shufflenet.compiler.plan.steps import Buffer, Chunks, Depthwise, Planes, Pr
 UNIT_BYTES = 8 << 20  # a unit whose planes are more finds little of them in a last-level cache
 STRIP_BYTES = 3 << 20  # of all planes, at most, that a strip touches
 
-Unit = tuple[Product, Depthwise, Product, Depthwise | None]
+UnitSteps = tuple[Product, Depthwise, Product, Depthwise | None]
 
 
 def in_strips(steps: Sequence[Step], kept: set[Buffer]) -> Iterator[Step]:
@@ -25,7 +25,7 @@ def in_strips(steps: Sequence[Step], kept: set[Buffer]) -> Iterator[Step]:
         del rest[: len(strips.members) if strips else 1]
 
 
-def _unit(steps: Sequence[Step]) -> Unit | None:
+def _unit(steps: Sequence[Step]) -> UnitSteps | None:
     """A 1×1 convolution, a 3×3 depthwise one of what it makes, a 1×1 one of that; and the pool of the unit's input, if it comes next."""
     match steps:
         case [Product() as compress, Depthwise(direct=True) as depthwise, Product() as expand, *after] if (
@@ -40,7 +40,7 @@ def _unit(steps: Sequence[Step]) -> Unit | None:
     return None
 
 
-def _alone(unit: Unit, steps: Sequence[Step], kept: set[Buffer]) -> bool:
+def _alone(unit: UnitSteps, steps: Sequence[Step], kept: set[Buffer]) -> bool:
     """Whether nobody else sees what lies between the unit's steps."""
     compress, depthwise, expand, _ = unit
     between = {compress.output.buffer, depthwise.output.buffer}

@@ -127,7 +127,7 @@ def chunk_rows(transform: Transform, inner: int, size: Pair) -> int:
 
 
 @dataclass(frozen=True)
-class Layout:
+class WinogradLayout:
     """A chunk's scratch, in floats: padded rows, then lines of them, tiles of the input and tiles of a block of the output.
 
     kernels/winograd.c's `struct winograd` says what the strides are.
@@ -145,7 +145,7 @@ class Layout:
     floats: int
 
 
-def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout:
+def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> WinogradLayout:
     """For rows × columns of `tiles`, `inner` input planes, and `block` output planes at a time."""
     rows, columns = tiles
     overhang = FLOAT32.count(OVERHANG_BYTES)
@@ -156,7 +156,7 @@ def lay_out(transform: Transform, tiles: Pair, inner: int, block: int) -> Layout
     lines = (rows * transform.output + transform.kernel - 1) * padded_stride
     input_tiles = lines + transform.reach * transform.size * line_stride
     output_tiles = input_tiles + transform.positions * input_stride
-    return Layout(
+    return WinogradLayout(
         columns, padded_stride, line_stride, tile_stride, input_stride, output_stride,
         lines, input_tiles, output_tiles, floats=output_tiles + transform.positions * output_stride,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from shufflenet.compiler.c.source import Signature, Source
+from shufflenet.compiler.c.source import CSource, Signature
 from shufflenet.compiler.errors import CompileError
 
 FLAGS = ("-O3", "-std=c11", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra", "-Werror")
@@ -132,7 +132,7 @@ def _compiler_version(compiler: tuple[str, ...]) -> str:
     return done.stdout
 
 
-def build(source: Source, target: str | None = None) -> Path:
+def build(source: CSource, target: str | None = None) -> Path:
     """The shared library (for WebAssembly the module) of a source, from the cache if it was built before.
 
     Beside it lie the source, the weights if they are not in it, and NAME.json, which says how the library is called. Raises CompileError
@@ -141,7 +141,9 @@ def build(source: Source, target: str | None = None) -> Path:
     return build_once(source.name, (source.c, source.h), lambda: source, target)
 
 
-def build_once(name: str, content: Iterable[str], make_source: Callable[[], Source], target: str | None = None) -> Path:
+def build_once(
+    name: str, content: Iterable[str], make_source: Callable[[], CSource], target: str | None = None
+) -> Path:
     """`build` for a source that takes long to make: where the cache has a library of the same `content`, it is not made at all.
 
     `content` is everything that the source follows from. What was built is told by that, the target and the C compiler; a library
@@ -167,7 +169,7 @@ def digest(*parts: str | bytes) -> str:
     return found.hexdigest()
 
 
-def write_source(source: Source, folder: Path) -> list[Path]:
+def write_source(source: CSource, folder: Path) -> list[Path]:
     """Write NAME.c, NAME.h and, if there is one, NAME.bin; the paths."""
     contents = {"c": source.c.encode(), "h": source.h.encode(), "bin": source.weights}
     paths = []
@@ -182,7 +184,7 @@ def _suffix(target: str) -> str:
     return ".wasm" if TARGETS[target].executable else ".dll" if sys.platform == "win32" else ".so"
 
 
-def _build(source: Source, command: list[str], library: Path) -> None:
+def _build(source: CSource, command: list[str], library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     exports = [f"-Wl,--export={name}" for name in re.findall(r"^(?:void|int|size_t) (\w+)\(", source.h, re.MULTILINE)]
     kind = exports if library.suffix == ".wasm" else ["-shared", "-fPIC"]

@@ -13,13 +13,13 @@ from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.graph.ir import Batch
 
 
-def load(library: Path) -> "Network":
+def load(library: Path) -> "CompiledNetwork":
     """The network of a library that `build` made; NAME.json beside it says how it is called."""
     record = json.loads(library.with_suffix(".json").read_text(encoding="utf-8"))
-    return Network(library, Signature.from_json(record["signature"]))
+    return CompiledNetwork(library, Signature.from_json(record["signature"]))
 
 
-class Network:
+class CompiledNetwork:
     """A compiled network: call it with an array (channels, height, width), or a batch of them, for each input.
 
     Arrays are float32, numpy's or torch's; one that is contiguous is read where it is. A batch runs one by one. The result is what

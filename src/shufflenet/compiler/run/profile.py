@@ -12,7 +12,7 @@ import numpy as np
 
 from shufflenet.compiler.plan.steps import Plan
 from shufflenet.compiler.run.build import compile_command, compiler_environment, machine_target
-from shufflenet.compiler.run.network import Network
+from shufflenet.compiler.run.network import CompiledNetwork
 
 WARM_UP_RUNS = 3
 PEAK_CALLS, PEAK_ROUNDS = 200, 20_000  # about 2 ms a call, which some get undisturbed
@@ -34,7 +34,7 @@ class StepTime:
         return 2 * self.multiply_adds / max(self.nanoseconds, 1)
 
 
-def time_steps(network: Network, plan: Plan, runs: int = 100) -> list[StepTime]:
+def time_steps(network: CompiledNetwork, plan: Plan, runs: int = 100) -> list[StepTime]:
     """The least time of each step in `runs` runs on random numbers, of a network that was compiled with `timed`.
 
     The least is what the step takes when nothing disturbs it; whatever disturbs only adds.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime
+from shufflenet.deploy.runtime import Classify, Runtime
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     """The library, what says how it is called, and its weights where they are not in it."""
     from shufflenet.deploy.compile import compile
 
@@ -21,7 +21,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [Path(shutil.copy(path, folder)) for path in needed if path.exists()]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     """`threads` is not read: compiled networks run on the thread that calls them."""
     from shufflenet import compiler
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime, one_by_one
+from shufflenet.deploy.runtime import Classify, Runtime, one_by_one
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its imports' own
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # pyright: ignore[reportMissingImports]
@@ -24,7 +24,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [path]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     """`threads` is not passed on: ExecuTorch counts the processors that the process may use."""
     import torch
     from executorch.runtime import Runtime as Executor  # pyright: ignore[reportMissingImports]

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime, one_by_one
+from shufflenet.deploy.runtime import Classify, Runtime, one_by_one
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.shuffles import channels_last_shuffles
 
     with warnings.catch_warnings():
@@ -25,7 +25,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [path]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=threads)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime, call_converter
+from shufflenet.deploy.runtime import Classify, Runtime, call_converter
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(['mnnconvert', *sys.argv[1:]]))"
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.write_onnx import shared_onnx
 
     path = folder / f"{source.name}.mnn"
@@ -40,7 +40,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [path]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     MNN: Any = importlib.import_module("MNN")  # an extension without types
     expr = MNN.expr
     # The loader's own thread_num is not heeded: four threads would start.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime, call_converter, one_by_one
+from shufflenet.deploy.runtime import Classify, Runtime, call_converter, one_by_one
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.write_onnx import shared_onnx
 
     spec = importlib.util.find_spec("pnnx")
@@ -31,7 +31,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [param, weights]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     ncnn: Any = importlib.import_module("ncnn")  # an extension without types
     net = ncnn.Net()
     net.opt.num_threads = threads

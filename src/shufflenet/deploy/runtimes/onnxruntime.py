@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shufflenet.deploy.runtime import Run, Runtime
+from shufflenet.deploy.runtime import Classify, Runtime
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.write_onnx import shared_onnx
 
     path = folder / f"{source.name}.onnx"
@@ -19,7 +19,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [path]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

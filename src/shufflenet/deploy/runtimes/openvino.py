@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shufflenet.deploy.runtime import Run, Runtime
+from shufflenet.deploy.runtime import Classify, Runtime
 
 if TYPE_CHECKING:
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Source", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path) -> list[Path]:
     import openvino
 
     # Core.read_model, not convert_model: the latter reports its use over the network.
@@ -21,7 +21,7 @@ def write(source: "Source", folder: Path) -> list[Path]:
     return [path, path.with_suffix(".bin")]
 
 
-def load(path: Path, threads: int) -> Run:
+def load(path: Path, threads: int) -> Classify:
     import openvino
 
     config = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

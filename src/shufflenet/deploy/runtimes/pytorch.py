@@ -4,15 +4,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shufflenet.deploy.runtime import Run, Runtime
+from shufflenet.deploy.runtime import Classify, Runtime
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from shufflenet.deploy.source import Source
+    from shufflenet.deploy.exportable import Exportable
 
 
-def _runner(module: "nn.Module", threads: int) -> Run:
+def _runner(module: "nn.Module", threads: int) -> Classify:
     import torch
 
     torch.set_num_threads(threads)
@@ -24,20 +24,20 @@ def _runner(module: "nn.Module", threads: int) -> Run:
     return run
 
 
-def write_checkpoint(source: "Source", folder: Path) -> list[Path]:
+def write_checkpoint(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.checkpoints import save
     from shufflenet.checkpoints.folder import WEIGHTS_NAME
 
     return [save(source.net, folder / source.name) / WEIGHTS_NAME]
 
 
-def load_eager(path: Path, threads: int) -> Run:
+def load_eager(path: Path, threads: int) -> Classify:
     from shufflenet.checkpoints import load
 
     return _runner(load(path.parent), threads)
 
 
-def load_compiled(path: Path, threads: int) -> Run:
+def load_compiled(path: Path, threads: int) -> Classify:
     import torch
 
     from shufflenet.checkpoints import load
@@ -45,7 +45,7 @@ def load_compiled(path: Path, threads: int) -> Run:
     return _runner(torch.compile(load(path.parent)), threads)  # pyright: ignore[reportArgumentType]
 
 
-def write_script(source: "Source", folder: Path) -> list[Path]:
+def write_script(source: "Exportable", folder: Path) -> list[Path]:
     import torch
 
     path = folder / f"{source.name}.pt"
@@ -57,7 +57,7 @@ def write_script(source: "Source", folder: Path) -> list[Path]:
     return [path]
 
 
-def load_script(path: Path, threads: int) -> Run:
+def load_script(path: Path, threads: int) -> Classify:
     import torch
 
     with warnings.catch_warnings():

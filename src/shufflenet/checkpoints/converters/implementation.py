@@ -44,7 +44,7 @@ def same_value(key: str, value: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Source:
+class Implementation:
     """One foreign implementation of ShuffleNet.
 
     `own_name` is the form of its variants' names, whose match `own_width` reads. `widths` gives the config fields with its widths,
@@ -102,7 +102,7 @@ def moved_before_depthwise(name: str, value: Tensor, net: ShuffleNet) -> Tensor:
     return value[order]
 
 
-def translate(foreign: Mapping[str, Tensor], source: Source, net: ShuffleNet) -> dict[str, Tensor]:
+def translate(foreign: Mapping[str, Tensor], source: Implementation, net: ShuffleNet) -> dict[str, Tensor]:
     """`foreign` as a state dict for `net`. Raises UserError naming tensors that are missing, left over or of another shape."""
     layers = source.layers()
     own = net.state_dict()

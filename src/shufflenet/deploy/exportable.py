@@ -41,7 +41,7 @@ class WithPreprocessing(nn.Module):
 
 
 @dataclass(frozen=True)
-class Source:
+class Exportable:
     """A network in eval mode and the form in which it leaves torch.
 
     `size` is height and width of its input; `open_size` leaves both open in the file. `fold_batch_norm` merges batch normalization
