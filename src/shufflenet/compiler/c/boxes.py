@@ -160,7 +160,7 @@ def _number(value: float) -> str:
 def at_most(threshold: float) -> float:
     """The largest float32 up to `threshold`: torchvision compares float32 overlaps with a threshold in double precision."""
     nearest = np.float32(threshold)
-    return float(nearest if nearest <= threshold else np.nextafter(nearest, np.float32(-1)))
+    return float(nearest if float(nearest) <= threshold else np.nextafter(nearest, np.float32(-1)))
 
 
 def _limit(threshold: float) -> float:
