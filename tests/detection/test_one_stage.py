@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou, generalized_box_iou
 from torchvision.transforms import v2
 
 from shufflenet import create
@@ -86,7 +87,7 @@ class TestAnchors:
             choose_anchors(read([]), (64, 64))
 
 
-@pytest.mark.parametrize("categories", [1, 20, 90])
+@pytest.mark.parametrize("categories", [1, 8, 90])
 @pytest.mark.parametrize("variant", ["shufflenet_x0_5_g3", "shufflenet_x1_0_g3"])
 def test_neck_and_head_cost_at_most_three_tenths_of_the_backbone(variant, categories, read, box):
     named = [{"id": number, "name": str(number)} for number in range(1, categories + 1)]
@@ -179,3 +180,49 @@ def test_recipes_vary_only_as_far_as_probabilities_go():
     for name, value in (("photometric", 1.5), ("iou_crop", -1), ("zoom_out", 0.5)):
         with pytest.raises(UserError, match=name):
             type(recipe)(**{name: value})
+
+
+class TestLoss:
+    """`compute_loss` beside the same sums, anchor by anchor."""
+
+    def outputs(self, anchors, seed=0):
+        torch.manual_seed(seed)
+        return {"bbox_regression": torch.randn(2, anchors, 4) / 4, "cls_logits": torch.randn(2, anchors, 3)}
+
+    def test_is_the_sum_over_matched_anchors_and_the_worst_of_the_others(self):
+        detector = build_detector(config(negatives_per_object=2.0))
+        grid = torch.from_numpy(anchor_grid(detector.config))
+        outputs = self.outputs(len(grid))
+        targets = [
+            {"boxes": grid[[3, 40]] + 1, "labels": torch.tensor([1, 2])},
+            {"boxes": grid[[7]] * 1.02, "labels": torch.tensor([2])},
+        ]
+        matched = [torch.full((len(grid),), -1), torch.full((len(grid),), -1)]
+        matched[0][3], matched[0][40], matched[1][7] = 0, 1, 0
+        losses = detector.compute_loss(targets, outputs, [grid, grid], matched)
+        box_sum = class_sum = 0.0
+        for picture, found in enumerate(matched):
+            probabilities = outputs["cls_logits"][picture].softmax(1)
+            for anchor in torch.where(found >= 0)[0].tolist():
+                object_ = int(found[anchor])
+                box = detector.box_coder.decode_single(outputs["bbox_regression"][picture, [anchor]], grid[[anchor]])
+                wanted = targets[picture]["boxes"][[object_]]
+                box_sum += 2 * float(1 - generalized_box_iou(box, wanted))
+                overlap = float(box_iou(box, wanted))
+                label = int(targets[picture]["labels"][object_])
+                class_sum -= overlap * float(probabilities[anchor, label].log())
+                class_sum -= (1 - overlap) * float(probabilities[anchor, 0].log())
+            background = sorted((-probabilities[found < 0, 0].log()).tolist(), reverse=True)
+            class_sum += sum(background[: 2 * int((found >= 0).sum())])
+        assert float(losses["bbox_regression"]) == pytest.approx(box_sum / 3, rel=1e-5)
+        assert float(losses["classification"]) == pytest.approx(class_sum / 3, rel=1e-5)
+
+    def test_of_background_alone_is_nothing_and_has_gradients(self):
+        detector = build_detector(config())
+        grid = torch.from_numpy(anchor_grid(detector.config))
+        outputs = {name: output.requires_grad_() for name, output in self.outputs(len(grid)).items()}
+        targets = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}] * 2
+        losses = detector.compute_loss(targets, outputs, [grid] * 2, [torch.full((len(grid),), -1)] * 2)
+        sum(losses.values()).backward()
+        assert [loss.item() for loss in losses.values()] == [0, 0]
+        assert not outputs["cls_logits"].grad.any()

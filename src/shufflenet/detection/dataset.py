@@ -19,6 +19,7 @@ from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
 
 LabelledBoxes = dict[str, Tensor]
+KEPT_BYTES = 1 << 29  # of decoded training pictures, in each process that reads them
 
 
 def read_pixels(path: str | Path) -> Tensor:
@@ -73,6 +74,8 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
         self.labels = label_of(annotations, categories)
         self.transform = transform
         self.seed = seed
+        sizes = [3 * picture.width * picture.height for picture in self.pictures]
+        self._decoded: dict[int, Tensor] | None = {} if sum(sizes) <= KEPT_BYTES else None
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # reaches the DataLoader's workers
 
     def set_epoch(self, epoch: int) -> None:
@@ -91,6 +94,19 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, LabelledBoxes]:
         picture = self.pictures[index]
+        pixels = self._pixels(index)
+        target: dict[str, Any] = {"boxes": self._boxes(picture), "labels": self._labels(picture)}
+        if self.transform is not None:
+            with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
+                pixels, target = self.transform(tv_tensors.Image(pixels), target)
+        boxes = target["boxes"].as_subclass(Tensor)
+        return pixels.as_subclass(Tensor).float() / 255, {"boxes": boxes, "labels": target["labels"]}
+
+    def _pixels(self, index: int) -> Tensor:
+        """A picture's uint8 [3, h, w]; those of a set that fits KEPT_BYTES are decoded once."""
+        if self._decoded is not None and index in self._decoded:
+            return self._decoded[index]
+        picture = self.pictures[index]
         pixels = pil_to_tensor(read_picture(picture.path))
         height, width = pixels.shape[1:]
         if (width, height) != (picture.width, picture.height):
@@ -98,12 +114,9 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
                 f"{picture.path} is {width}×{height} and its annotations say {picture.width}×{picture.height}; "
                 f"correct image {picture.id} there"
             )
-        target: dict[str, Any] = {"boxes": self._boxes(picture), "labels": self._labels(picture)}
-        if self.transform is not None:
-            with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
-                pixels, target = self.transform(tv_tensors.Image(pixels), target)
-        boxes = target["boxes"].as_subclass(Tensor)
-        return pixels.as_subclass(Tensor).float() / 255, {"boxes": boxes, "labels": target["labels"]}
+        if self._decoded is not None:
+            self._decoded[index] = pixels
+        return pixels
 
     def _boxes(self, picture: Picture) -> tv_tensors.BoundingBoxes:
         corners = picture.corners()[picture.usable()].astype(np.float32)

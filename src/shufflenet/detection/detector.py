@@ -22,7 +22,7 @@ from shufflenet.nets.network import Network
 Detector = TwoStageDetector | OneStageDetector
 
 # With more classes a head at stride 8 costs more than the network, so that, as in MobileNetV2's SSDLite, the first map has stride 16.
-MOST_CATEGORIES_AT_STRIDE_8 = 20
+MOST_CATEGORIES_AT_STRIDE_8 = 8
 
 
 def build_detector(config: DetectorConfig) -> Detector:

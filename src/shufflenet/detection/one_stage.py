@@ -11,20 +11,32 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.ops import generalized_box_iou_loss
 
 from shufflenet.detection.anchors import anchor_grid
 from shufflenet.detection.backbone import StagedNet, create_backbone
 from shufflenet.detection.config import OneStageConfig
 from shufflenet.nets.shufflenet import convolution
 
+BOX_WEIGHT = 2.0  # of the boxes' loss beside the classes'
 TAPS = {8: "stage2", 16: "stage3", 32: "stage4"}
+
+
+def _separable(channels: int, stride: int = 1) -> nn.Sequential:
+    """A depthwise 3×3 and a 1×1 convolution, each with BN, then ReLU."""
+    return nn.Sequential(
+        *convolution(channels, channels, 3, stride=stride, groups=channels),
+        *convolution(channels, channels, 1),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Neck(nn.Module):
     """Maps of a network → maps of the config's strides, each of neck_channels.
 
-    Each tapped map is narrowed by a 1×1 convolution, and what the next coarser one knows is added, as in a feature pyramid
-    (arXiv 1612.03144). Maps of strides 64 and 128 come of the last one by depthwise separable convolutions, as SSDLite's do.
+    Each tapped map is narrowed by a 1×1 convolution, what the next coarser one knows is added, as in a feature pyramid
+    (arXiv 1612.03144), and a depthwise separable convolution mixes the two. Maps of strides 64 and 128 come of the last one by
+    depthwise separable convolutions too, as SSDLite's do.
     """
 
     def __init__(self, net: StagedNet, config: OneStageConfig) -> None:
@@ -36,14 +48,9 @@ class Neck(nn.Module):
         self.laterals = nn.ModuleDict(
             {TAPS[stride]: convolution(net.feature_channels[TAPS[stride]], channels, 1) for stride in self.tapped}
         )
+        self.mixed = nn.ModuleDict({TAPS[stride]: _separable(channels) for stride in self.tapped})
         self.extra = nn.ModuleList(
-            nn.Sequential(
-                *convolution(channels, channels, 3, stride=2, groups=channels),
-                *convolution(channels, channels, 1),
-                nn.ReLU(inplace=True),
-            )
-            for stride in (64, 128)
-            if stride <= config.strides[-1]
+            _separable(channels, stride=2) for stride in (64, 128) if stride <= config.strides[-1]
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -56,7 +63,7 @@ class Neck(nn.Module):
             x = self.laterals[TAPS[stride]](features[TAPS[stride]])
             if coarser is not None:
                 x = x + F.interpolate(coarser, scale_factor=2.0, mode="nearest")
-            maps[stride] = coarser = F.relu(x)
+            maps[stride] = coarser = self.mixed[TAPS[stride]](F.relu(x))
         x = maps[32]
         for stride, block in zip((64, 128), self.extra, strict=False):
             maps[stride] = x = block(x)
@@ -128,6 +135,14 @@ class FixedSize(GeneralizedRCNNTransform):
         return torch.stack(padded)
 
 
+def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of each box of `first` [k, 4] with the same row of `second`: [k]."""
+    sides = torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])
+    common = sides.clamp(min=0).prod(1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (first, second)]
+    return common / (areas[0] + areas[1] - common)
+
+
 class OneStageDetector(SSD):
     """A list of RGB pictures [3, h, w] with values 0–1 → for each a dict of boxes [d, 4] (x1, y1, x2, y2), labels [d] and scores [d].
 
@@ -169,6 +184,31 @@ class OneStageDetector(SSD):
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        """torchvision's, in float32 where the network runs in fewer bits: it sums over thousands of anchors."""
-        outputs = {name: output.float() for name, output in head_outputs.items()}
-        return super().compute_loss(targets, outputs, anchors, matched_idxs)
+        """Losses of all anchors that a picture's objects matched, and of the worst of the others: {"bbox_regression", "classification"}.
+
+        Boxes learn their overlap with the objects (generalized IoU, arXiv 1902.09630) instead of SSD's offsets. A matched anchor's
+        class is sure by as much as its box overlaps, so that scores rank boxes by how well they lie (arXiv 2006.04388).
+        """
+        # In float32 where the network runs in fewer bits: thousands of anchors are summed.
+        offsets, logits = head_outputs["bbox_regression"].float(), head_outputs["cls_logits"].float()
+        matched = torch.stack(matched_idxs)  # [n, anchors]
+        foreground = matched >= 0
+        of_picture = list(zip(targets, matched, foreground, strict=True))
+        boxes = torch.cat([target["boxes"][indices[found]] for target, indices, found in of_picture])
+        labels = torch.cat([target["labels"][indices[found]] for target, indices, found in of_picture])
+        found_boxes = self.box_coder.decode_single(offsets[foreground], torch.stack(anchors)[foreground])
+        box_loss = generalized_box_iou_loss(found_boxes, boxes, reduction="sum")
+        overlap = _paired_iou(found_boxes.detach(), boxes)
+        log_odds = logits.log_softmax(-1)
+        background = -log_odds[..., 0]  # [n, anchors]
+        own = log_odds[foreground]
+        matched_loss = -(overlap * own.gather(1, labels[:, None])[:, 0] + (1 - overlap) * own[:, 0])
+        # The worst of a picture's background, as many as its matched anchors allow.
+        others = background.masked_fill(foreground, 0.0).sort(dim=1, descending=True).values
+        ranks = torch.arange(others.shape[1], device=others.device)
+        worst = ranks < self.neg_to_pos_ratio * foreground.sum(1, keepdim=True)
+        count = max(1, len(labels))
+        return {
+            "bbox_regression": BOX_WEIGHT * box_loss / count,
+            "classification": (matched_loss.sum() + others[worst].sum()) / count,
+        }
