@@ -54,14 +54,15 @@ def compile_onnx(
     pixels: Pixels | None = None,
     embed: bool | None = None,
     timed: bool = False,
+    apart: bool = False,
     dump: Path | None = None,
 ) -> Compiled:
     """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width).
 
     `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
     `embed` puts the weights into the source or into NAME.bin (default: by their size). `timed` adds NAME_run_timed, which reads a clock
-    after every step. `dump` is a folder that gets each stage as text. Raises CompileError for what cannot be compiled, with the node's
-    name.
+    after every step. `apart` is for a graph of several networks: NAME_run_INPUT for each input takes NAME_run's place. `dump` is a
+    folder that gets each stage as text. Raises CompileError for what cannot be compiled, with the node's name.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")
@@ -73,7 +74,9 @@ def compile_onnx(
     if dump:
         _write(dump / "plan.txt", str(plan))
     version = metadata.version("shufflenet")
-    return Compiled(plan, emit(plan, name, title=title, version=version, pixels=pixels, embed=embed, timed=timed))
+    return Compiled(
+        plan, emit(plan, name, title=title, version=version, pixels=pixels, embed=embed, timed=timed, apart=apart)
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from shufflenet.compiler.c.definitions import Definitions, comment
 from shufflenet.compiler.c.functions import StepFunctions, input_port
 from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
 from shufflenet.compiler.plan import integer_steps, steps
+from shufflenet.compiler.plan.parts import Part, parts, whole
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
 EMBED_BYTES = 32 * 1024 * 1024  # weights up to here go into the source
@@ -57,10 +58,12 @@ def emit(
     pixels: Pixels | None = None,
     embed: bool | None = None,
     timed: bool = False,
+    apart: bool = False,
 ) -> CSource:
     """The C source of a plan, every public name beginning with `name`. `title` says in the header comment what it computes.
 
-    `timed` adds NAME_run_timed at the end; what is before it does not change by a byte.
+    `timed` adds NAME_run_timed at the end; what is before it does not change by a byte. `apart` is for a graph of several networks:
+    in NAME_run's place there is NAME_run_INPUT for each input, with the outputs that follow from it.
     """
     signature = Signature(
         name=name,
@@ -73,7 +76,7 @@ def emit(
         takes_pixels=pixels is not None,
         timed_steps=len(plan.steps) if timed else 0,
     )
-    return _Emitter(plan, signature, pixels).source(title, version)
+    return _Emitter(plan, signature, pixels, apart).source(title, version)
 
 
 def main_program(source: CSource) -> str:
@@ -84,8 +87,11 @@ def main_program(source: CSource) -> str:
 class _Emitter:
     """The text around the steps' functions, which a header, a comment and every NAME_run must agree on."""
 
-    def __init__(self, plan: Plan, signature: Signature, pixels: Pixels | None) -> None:
+    def __init__(self, plan: Plan, signature: Signature, pixels: Pixels | None, apart: bool) -> None:
         self.plan = plan
+        self.parts = {"run": whole(plan)}
+        if apart:
+            self.parts = {f"run_{plan.inputs[part.inputs[0]].name}": part for part in parts(plan)}
         self.signature = signature
         self.name, self.macro = signature.name, signature.name.upper()
         self.definitions = Definitions()
@@ -93,11 +99,11 @@ class _Emitter:
 
     def source(self, title: str, version: str) -> CSource:
         functions = [self.functions.function(f"step_{i}", step) for i, step in enumerate(self.plan.steps)]
-        runs = [self._run("run")]
+        runs = [self._run(kind, part) for kind, part in self.parts.items()]
         if self.signature.takes_pixels:
-            runs.append(self._run("run_rgb8"))
+            runs.append(self._run("run_rgb8", whole(self.plan)))
         if self.signature.timed_steps:
-            runs += [_kernel("clock"), self._run("run_timed")]
+            runs += [_kernel("clock"), self._run("run_timed", whole(self.plan))]
         weights = self.plan.weights.tobytes()
         parts = [
             self._comment(title, version, hashlib.sha256(weights).hexdigest()),
@@ -159,16 +165,16 @@ class _Emitter:
         lines.append(
             f"/* `arena`: {self.macro}_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */"
         )
-        lines.append(f"{self._prototype('run')};")
+        lines += [f"{self._prototype(kind, part)};" for kind, part in self.parts.items()]
         if self.signature.takes_pixels:
             lines.append(
                 "/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */"
             )
-            lines.append(f"{self._prototype('run_rgb8')};")
+            lines.append(f"{self._prototype('run_rgb8', whole(self.plan))};")
         if self.signature.timed_steps:
             lines.append(f"/* The time of each of {self.macro}_STEPS steps, which the source names. */")
             lines.append(f"#define {self.macro}_STEPS {self.signature.timed_steps}")
-            lines.append(f"{self._prototype('run_timed')};")
+            lines.append(f"{self._prototype('run_timed', whole(self.plan))};")
         lines += ["", "#ifdef __cplusplus", "}", "#endif", "#endif", ""]
         return "\n".join(lines)
 
@@ -182,33 +188,37 @@ class _Emitter:
 
     # What is called.
 
-    def _prototype(self, kind: str) -> str:
+    def _prototype(self, kind: str, part: Part) -> str:
         weights = [] if self.signature.embedded else ["const float *weights"]
-        inputs = [f"const float *{argument}" for argument in _arguments("input", self.plan.inputs)]
+        named = _arguments("input", self.plan.inputs)
+        inputs = [f"const float *{named[i]}" for i in part.inputs]
         if kind == "run_rgb8":
             inputs = ["const uint8_t *pixels", "ptrdiff_t row_stride"]
-        outputs = [f"float *{argument}" for argument in _arguments("output", self.plan.outputs)]
+        named = _arguments("output", self.plan.outputs)
+        outputs = [f"float *{named[i]}" for i in part.outputs]
         times = ["int64_t *nanoseconds"] if kind == "run_timed" else []
         return f"void {self.name}_{kind}({', '.join([*weights, *inputs, *outputs, 'void *arena', *times])})"
 
-    def _run(self, kind: str) -> str:
+    def _run(self, kind: str, part: Part) -> str:
         """NAME_run, NAME_run_rgb8 or NAME_run_timed: the steps in order, then copies of the outputs."""
-        lines = [f"{self._prototype(kind)} {{", "  float *const a = aligned(arena);"]
-        if not self.signature.embedded and not any(step.takes_weights for step in self.plan.steps):
+        lines = [f"{self._prototype(kind, part)} {{", "  float *const a = aligned(arena);"]
+        own = [(i, self.plan.steps[i]) for i in part.steps]
+        if not self.signature.embedded and not any(step.takes_weights for _, step in own):
             lines.append("  (void)weights;")
-        read = {input_port(step) for step in self.plan.steps}
-        inputs = zip(self.plan.inputs, _arguments("input", self.plan.inputs), strict=True)
-        unread = [name for port, name in inputs if port.planes.buffer.name not in read]
+        read = {input_port(step) for _, step in own}
+        named = _arguments("input", self.plan.inputs)
+        unread = [named[i] for i in part.inputs if self.plan.inputs[i].planes.buffer.name not in read]
         if kind == "run_rgb8":
             unread = ["pixels", "row_stride"] if read == {None} else []
         lines += [f"  (void){name};" for name in unread]
         if kind == "run_timed":
             lines.append("  int64_t time = now();")
-        for i, step in enumerate(self.plan.steps):
+        for i, step in own:
             lines.append(f"  step_{i}({', '.join(self._operands(step, kind))});")
             if kind == "run_timed":
                 lines.append(f"  time = lap(time, nanoseconds + {i});")
-        for argument, port in zip(_arguments("output", self.plan.outputs), self.plan.outputs, strict=True):
+        named = _arguments("output", self.plan.outputs)
+        for port, argument in ((self.plan.outputs[i], named[i]) for i in part.outputs):
             planes, count = port.planes, len(port.planes.planes)
             together = self.definitions.table("int32_t", range(0, count * port.size, port.size))
             source = f"{at(planes)}, {self.definitions.starts(planes)}"
