@@ -7,13 +7,26 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
 
 from shufflenet.nets import variants
 from shufflenet.paper import published
-from shufflenet.paper.claims import REVERSED, SHOWS, UNKNOWN, WITHIN, claims, judgements
+from shufflenet.paper.claims import (
+    CONFIDENCE,
+    REVERSED,
+    SHOWS,
+    UNKNOWN,
+    WITHIN,
+    claims,
+    judgements,
+    paired_difference,
+)
 from shufflenet.paper.report import contents, make_plots, to_html, to_markdown, write_report
-from shufflenet.paper.results import read_results
+from shufflenet.paper.results import ExperimentResults, Results, read_results
 from shufflenet.paper.tables import counted, table
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +34,7 @@ MEASURED = {
     "shufflenet_x0_25_g1": [16.11, 16.52, 16.33],
     "shufflenet_x0_25_g3": [15.71, 15.92, 15.83],
     "shufflenet_x0_25_g3_noshuffle": [15.61, 16.02, 15.73],
-    "shufflenet_x0_25_g8": [14.01, 14.42, 14.23],
+    "shufflenet_x0_25_g8": [14.01, 14.45, 14.23],
     "shufflenet_x0_25_g8_noshuffle": [13.07, 13.18, 13.29],
     "resnet_like_13m": [19.44],
 }
@@ -69,17 +82,20 @@ def sources(folder: Path) -> set[str]:
     known |= {f"{one / other:.1f}" for series in (times, complexities) for one in series for other in series}
     errors = [error for name in variants() if (error := published.printed(name).error) is not None]
     known |= {f"{abs(one - other):.1f}" for one in errors for other in errors}
-    means = {}
+    runs = {}
     for record in records:
-        errors = [run["top1_error"] for run in record["runs"]]
-        mean = sum(errors) / len(errors)
-        spread = (sum((error - mean) ** 2 for error in errors) / (len(errors) - 1)) ** 0.5 if len(errors) > 1 else 0.0
-        means[record["variant"]] = mean, spread, len(errors)
-        known |= as_written([mean, spread])
-    for one, one_spread, one_runs in means.values():
-        for other, other_spread, other_runs in means.values():
-            known |= as_written([one - other, (one_spread**2 / one_runs + other_spread**2 / other_runs) ** 0.5])
-    known |= {"20"}  # 3 + 3 runs in the order expected: one way of 6! / (3! 3!)
+        by_seed = {run["seed"]: run["top1_error"] for run in record["runs"]}
+        runs[record["variant"]] = by_seed
+        errors = list(by_seed.values())
+        known |= as_written([np.mean(errors), np.std(errors, ddof=1) if len(errors) > 1 else 0.0])
+    for one in runs.values():
+        for other in runs.values():
+            seeds = sorted(one.keys() & other.keys())
+            pair = [one[seed] for seed in seeds], [other[seed] for seed in seeds]
+            known |= as_written([np.mean(pair[0]) - np.mean(pair[1])]) if seeds else set()
+            if one is not other and len(seeds) > 1:
+                test = ttest_rel(*pair)
+                known |= as_written(test.confidence_interval()) | {f"{test.pvalue:.3f}"}
     return known
 
 
@@ -91,7 +107,7 @@ def test_no_number_is_in_neither_source(write_results):
     folder = write_results(MEASURED)
     results = read_results(folder)
     for text in (shown_text(to_html(results, [])), to_markdown(results, [])):
-        assert numbers(text) - sources(folder) <= {"1", "1707.01083"}  # "1 in 20", and the paper's address
+        assert numbers(text) - sources(folder) <= {"95", "1707.01083"}  # the interval, and the paper's address
 
 
 def test_the_committed_page_is_up_to_date():
@@ -119,16 +135,38 @@ def test_xception_like_is_measured_as_shufflenet_with_one_group(write_results):
     assert row[-1] == "16.32 ± 0.21"
 
 
-def test_verdicts_follow_from_the_seeds(write_results):
+def test_verdicts_follow_from_pairs_of_seeds(write_results):
     judged = {
         (item.claim.better[1], item.claim.worse[1]): item for item in judgements(read_results(write_results(MEASURED)))
     }
     shows = judged["shufflenet_x0_25_g8", "shufflenet_x0_25_g1"]
-    assert (shows.verdict, round(shows.difference, 2), shows.chance) == (SHOWS, 2.10, 1 / 20)
+    assert (shows.verdict, round(shows.difference, 2), shows.seeds) == (SHOWS, 2.09, 3)
     assert judged["shufflenet_x0_25_g3", "shufflenet_x0_25_g3_noshuffle"].verdict == WITHIN
     assert judged["shufflenet_x0_25_g8", "shufflenet_x0_25_g8_noshuffle"].verdict == REVERSED
     assert judged["shufflenet_x0_25_g8", "resnet_like_13m"].verdict == UNKNOWN
     assert not any("x1_0" in name for pair in judged for name in pair)
+
+
+def test_only_seeds_that_both_networks_ran_make_pairs():
+    rows = {"shufflenet_x0_25_g1": {0: 26.0, 1: 27.0, 5: 90.0}, "shufflenet_x0_25_g3": {0: 25.0, 1: 26.2, 2: 10.0}}
+    records = tuple(
+        {"variant": name, "multiply_adds": 1, "runs": [{"seed": s, "top1_error": e} for s, e in by_seed.items()]}
+        for name, by_seed in rows.items()
+    )
+    (judged,) = judgements(Results((ExperimentResults("made-up", records),)))
+    assert (judged.seeds, round(judged.difference, 2)) == (2, 0.9)
+
+
+@given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 2)), min_size=2, max_size=12))
+def test_the_paired_test_is_students(differences):
+    found = paired_difference(differences)
+    if len(set(differences)) == 1:
+        assert found.interval == (found.mean, found.mean)
+        assert found.probability == float(differences[0] == 0)
+        return
+    expected = ttest_rel(differences, [0.0] * len(differences))
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval(CONFIDENCE)), abs=1e-9)
+    assert found.probability == pytest.approx(expected.pvalue, abs=1e-9)
 
 
 def test_a_claim_is_the_order_that_the_paper_prints():
@@ -147,7 +185,7 @@ def test_the_page_stands_alone_and_its_plots_are_well_formed(write_results, tmp_
     html = page.read_text()
     assert not re.search(r"<(?:script|link|img|iframe)|url\(|@import", re.sub(r"url\(#", "", html))
     assert set(re.findall(r'(?:src|href)="(http[^"]*)"', html)) <= {"https://arxiv.org/abs/1707.01083"}
-    assert html.count("<svg") == len(make_plots(results)) == 4
+    assert html.count("<svg") == len(make_plots(results)) == 5
     for path in re.findall(r"\]\(([^)]*\.svg)\)", markdown.read_text()):
         ElementTree.parse(markdown.parent / path)
     for record in contents(results)["experiments"][0]["rows"]:

@@ -54,7 +54,7 @@ def paper_run(experiment: Experiment, data: Path) -> list[str]:
     options = {
         "--data": data,
         "--recipe": experiment.recipe_file,
-        "--stem": "imagenet",  # class folders are read at 224×224
+        "--stem": "small",
         "--seeds": 1,
         "--results": experiment.results,
         "--runs": experiment.runs,
@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_half_way_goes_on_and_ends_the_same(experiment, pic
     assert all(record["training_pictures"] == 500 and record["test_pictures"] == 50 for record in records)
 
     alone = Experiment(
-        experiment.recipe_file, str(pictures), "imagenet", tmp_path / "other results", tmp_path / "other runs"
+        experiment.recipe_file, str(pictures), "small", tmp_path / "other results", tmp_path / "other runs"
     )
     assert run_here(alone, ROWS, [0], lambda _: None)
     for row, record in zip(ROWS, records, strict=True):

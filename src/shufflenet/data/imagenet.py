@@ -83,10 +83,8 @@ def _kaggle_synsets(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _devkit_synsets(devkit: Path) -> Iterator[str]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UserError("reading ImageNet's devkit takes scipy: pip install 'shufflenet[imagenet]'") from error
+    from scipy.io import loadmat
+
     table = loadmat(devkit / "meta.mat", squeeze_me=True, chars_as_strings=True)["synsets"]
     synset_of = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
     for line in read_text(devkit / DEVKIT_LABELS).split():

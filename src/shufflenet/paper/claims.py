@@ -1,17 +1,21 @@
-"""Which of the paper's claims show in what was measured: every comparison that its tables make, judged by the seeds' spread."""
+"""Which of the paper's claims show in what was measured: every comparison that its tables make, judged by a paired test over seeds."""
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
 from typing import Any
 
+from scipy.special import stdtr, stdtrit
+
 from shufflenet.paper import published
-from shufflenet.paper.results import Errors, ExperimentResults, Results
+from shufflenet.paper.results import ExperimentResults, Results
 from shufflenet.paper.tables import errors_of
 from shufflenet.paper.view import NOT_RUN
 
 SHOWS, REVERSED, WITHIN, UNKNOWN = "shows", "the reverse shows", "within the seeds' spread", "one seed, spread unknown"
 VERDICTS = (SHOWS, WITHIN, REVERSED, UNKNOWN, NOT_RUN)
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,28 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class PairedDifference:
+    """The mean of differences between pairs, the confidence interval around it, and how often chance alone gives one as far from 0.
+
+    Student's t for paired samples. A run of two networks with one seed is a pair: it sees the same pictures in the same order.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    probability: float
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """A claim on the data of an experiment. `difference` is of the seeds' means, `uncertainty` its standard error, in points."""
+    """A claim on the data of an experiment. `difference` and its `interval` are in points of error; None where no two seeds are shared."""
 
     claim: Claim
     experiment: str
     verdict: str
+    seeds: int = 0
     difference: float | None = None
-    uncertainty: float | None = None
-    chance: float | None = None  # of runs that do not overlap in this direction if the two networks were equally good
+    interval: tuple[float, float] | None = None
+    probability: float | None = None
 
 
 def claims() -> Iterator[Claim]:
@@ -60,22 +77,30 @@ def claims() -> Iterator[Claim]:
             yield from ordered(5, "ShuffleNet beats MobileNet", row, block[0])
 
 
+def paired_difference(differences: Sequence[float]) -> PairedDifference:
+    """What two or more paired differences say of their mean."""
+    degrees = len(differences) - 1
+    mean = statistics.fmean(differences)
+    error = statistics.stdev(differences) / sqrt(len(differences))
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * error
+    # Differences that are all alike leave no room for chance, unless they are 0.
+    probability = 2 * float(stdtr(degrees, -abs(mean) / error)) if error else float(mean == 0)
+    return PairedDifference(mean, (mean - half, mean + half), probability)
+
+
 def judge(claim: Claim, experiment: ExperimentResults) -> Judgement:
-    """A claim shows where every run of the better network beats every run of the other: the seeds' ranges do not touch."""
+    """A claim shows where the whole confidence interval of the difference lies on its side of 0. Seeds that both networks ran count."""
     better, worse = errors_of(experiment, claim.better[1]), errors_of(experiment, claim.worse[1])
-    if better is None or worse is None:
+    shared = sorted(better.by_seed.keys() & worse.by_seed.keys()) if better and worse else []
+    if better is None or worse is None or not shared:
         return Judgement(claim, experiment.name, NOT_RUN)
-    difference = worse.mean - better.mean
-    if better.deviation is None or worse.deviation is None:
-        return Judgement(claim, experiment.name, UNKNOWN, difference)
-    uncertainty = sqrt(better.deviation**2 / len(better.by_seed) + worse.deviation**2 / len(worse.by_seed))
-    chance = 1 / comb(len(better.by_seed) + len(worse.by_seed), len(better.by_seed))
-    verdict = SHOWS if _all_below(better, worse) else REVERSED if _all_below(worse, better) else WITHIN
-    return Judgement(claim, experiment.name, verdict, difference, uncertainty, chance)
-
-
-def _all_below(one: Errors, other: Errors) -> bool:
-    return max(one.by_seed.values()) < min(other.by_seed.values())
+    differences = [worse.by_seed[seed] - better.by_seed[seed] for seed in shared]
+    if len(shared) == 1:
+        return Judgement(claim, experiment.name, UNKNOWN, 1, differences[0])
+    found = paired_difference(differences)
+    low, high = found.interval
+    verdict = SHOWS if low > 0 else REVERSED if high < 0 else WITHIN
+    return Judgement(claim, experiment.name, verdict, len(shared), found.mean, found.interval, found.probability)
 
 
 def judgements(results: Results) -> list[Judgement]:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter
 
 from shufflenet.nets import ShuffleNetConfig, variants
 from shufflenet.paper import published
+from shufflenet.paper.claims import Judgement
 from shufflenet.paper.measured_tables import milliseconds, origin
 from shufflenet.paper.results import ExperimentResults, Results
 from shufflenet.paper.tables import counted, errors_of
@@ -141,6 +142,40 @@ def shuffle_gain(results: Results) -> str:
         axes.set_xticks(range(len(rows)), [row.label.replace("ShuffleNet ", "").replace(" (", "\n(") for row in rows])
         axes.set_ylabel("Δ error by shuffle, points")
         axes.legend(fontsize=7)
+        return _svg(figure)
+
+
+def printed_against_measured(judged: Sequence[Judgement]) -> str:
+    """Printed Δ against measured Δ of every comparison that was run, in points of error, with its interval where there is one."""
+    experiments = list(dict.fromkeys(judgement.experiment for judgement in judged))
+    with _style():
+        figure = Figure(figsize=(7.2, 3.6))
+        panels = figure.subplots(1, max(1, len(experiments)), squeeze=False)[0]
+        for axes, experiment in zip(panels, experiments, strict=False):
+            found = [judgement for judgement in judged if judgement.experiment == experiment]
+            for number, table in enumerate(sorted({judgement.claim.table for judgement in found})):
+                rows = [judgement for judgement in found if judgement.claim.table == table]
+                middle = [judgement.difference or 0.0 for judgement in rows]
+                ends = [judgement.interval or (mean, mean) for judgement, mean in zip(rows, middle, strict=True)]
+                axes.errorbar(
+                    [judgement.claim.difference for judgement in rows],
+                    middle,
+                    yerr=[
+                        [mean - low for mean, (low, _) in zip(middle, ends, strict=True)],
+                        [high - mean for mean, (_, high) in zip(middle, ends, strict=True)],
+                    ],
+                    fmt=MARKERS[number],
+                    color=f"C{number}",
+                    markersize=5,
+                    capsize=2,
+                    label=f"Table {table}",
+                )
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_title(experiment, fontsize=9)
+            axes.set_xlabel("Δ printed (ImageNet), points")
+            axes.legend(fontsize=7)
+        panels[0].set_ylabel("Δ measured, points")
+        figure.tight_layout()
         return _svg(figure)
 
 

@@ -9,12 +9,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shufflenet.atomic import write_text
 from shufflenet.paper import plots as draw
-from shufflenet.paper.claims import VERDICTS, Judgement, judgements, tally
+from shufflenet.paper.claims import CONFIDENCE, VERDICTS, Judgement, judgements, tally
 from shufflenet.paper.published import TITLES
 from shufflenet.paper.results import Results
 from shufflenet.paper.tables import table
 
 PLOTS_FOLDER = "paper-plots"
+CLAIMS_CAPTION = (
+    "Every comparison of Tables 2 to 5: the difference of error that the paper prints, and the one that was measured with its "
+    f"{CONFIDENCE:.0%} interval. Above the line at 0 the paper's order shows."
+)
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,22 @@ def make_plots(results: Results) -> list[Plot]:
         Plot("error-printed", "Error against multiply-adds, as the paper prints them.", draw.printed_errors()),
         *measured,
         Plot("shuffle", "What the channel shuffle saves (Table 3).", draw.shuffle_gain(results)),
+        Plot("claims", CLAIMS_CAPTION, draw.printed_against_measured(judgements(results))),
         Plot("speed", "Time against complexity at the smallest size of Table 8.", draw.speed(results)),
     ]
 
 
 def _written(judgement: Judgement) -> dict[str, str]:
-    spread = "" if judgement.uncertainty is None else f" ± {judgement.uncertainty:.2f}"
+    interval = "–" if judgement.interval is None else "{:+.2f} to {:+.2f}".format(*judgement.interval)
     return {
         "table": str(judgement.claim.table),
         "comparison": f"{judgement.claim.better[0]} below {judgement.claim.worse[0]}",
         "experiment": judgement.experiment,
         "printed": f"{judgement.claim.difference:+.1f}",
-        "measured": f"{judgement.difference:+.2f}{spread}",
-        "chance": "–" if judgement.chance is None else f"1 in {round(1 / judgement.chance)}",
+        "measured": f"{judgement.difference:+.2f}",
+        "interval": interval,
+        "probability": "–" if judgement.probability is None else f"{judgement.probability:.3f}",
+        "seeds": str(judgement.seeds),
         "verdict": judgement.verdict,
     }
 

@@ -15,6 +15,7 @@ import torch
 from shufflenet.atomic import write_text
 from shufflenet.data import open_dataset
 from shufflenet.data.open import Split
+from shufflenet.data.small import decode_small
 from shufflenet.errors import UserError
 from shufflenet.nets import cost
 from shufflenet.nets.shufflenet import StemKind
@@ -22,6 +23,7 @@ from shufflenet.paper import published
 from shufflenet.paper.results import CLASSIFICATION
 from shufflenet.paper.tables import canonical
 from shufflenet.training import read_recipe, train
+from shufflenet.training.defaults import choose
 from shufflenet.training.loop import make_accelerator
 from shufflenet.training.recipe import to_dict
 
@@ -125,7 +127,9 @@ def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] |
 
     Returns the run's record; None if a signal ended it early (the same call goes on). Under `accelerate launch` all processes call it.
     """
-    training_set, test_set = (open_dataset(experiment.data, split) for split in SPLITS)
+    opened = [open_dataset(experiment.data, split) for split in SPLITS]
+    choice = choose(opened[0], recipe=str(experiment.recipe_file), stem=experiment.stem)
+    training_set, test_set = (decode_small(part, choice.preprocessing.size) for part in opened)
     recipe = replace(read_recipe(experiment.recipe_file), seed=seed)
     accelerator = make_accelerator(recipe)
     training = train(
@@ -135,6 +139,7 @@ def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] |
         variant,
         experiment.run_folder(variant, seed),
         stem=experiment.stem,
+        preprocessing=choice.preprocessing,
         resume=True,
         accelerator=accelerator,
     )
@@ -153,7 +158,7 @@ def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] |
         "date": record["finished"][:10],
     }
     if accelerator.is_main_process:
-        counted = cost(training.net.cpu(), training_set.preprocessing.size)
+        counted = cost(training.net.cpu(), choice.preprocessing.size)
         about = {
             "variant": variant,
             **experiment.settings(),
@@ -163,7 +168,7 @@ def run_row(experiment: Experiment, variant: str, seed: int) -> dict[str, Any] |
             "batch_size": recipe.batch_size,
             "iterations": record["iterations"],
             "epochs": round(record["epochs"], 3),
-            "size": list(training_set.preprocessing.size),
+            "size": list(choice.preprocessing.size),
             "multiply_adds": counted.multiply_adds,
             "parameters": counted.parameters,
         }
