@@ -49,8 +49,8 @@ def milliseconds(speed: Mapping[str, Any] | None, variant: str, size: tuple[int,
 
 
 COMPILED_ALEXNET = (
-    "Compiled, AlexNet's 3×3 and 5×5 layers take Winograd's algorithm (docs/compiler.md), which does a third to a sixth of the "
-    "multiplications that are counted; no other network of this table has such layers."
+    "In compiled C, AlexNet's 3×3 and 5×5 layers use Winograd's algorithm (docs/compiler.md), which needs a third to a sixth "
+    "of the multiplications that are counted. No other network of this table has such layers."
 )
 
 
