@@ -193,8 +193,8 @@ BLOCKS = {2: TABLE2, 4: TABLE4, 5: TABLE5, 6: TABLE6}
 
 # Why a network here costs something else than the paper prints.
 NOTES = {
-    "googlenet": "the paper's 1500M is BVLC's GoogLeNet, 1583M with 5×5 convolutions; torchvision's has 3×3 in their place",
-    "pvanet": "557M stands in section 4.3's text without a classifier: with an average pool it is 515M, with PVANET's own two "
+    "googlenet": "the paper's 1500M is BVLC's GoogLeNet: 1583M with 5×5 convolutions, where torchvision's has 3×3",
+    "pvanet": "section 4.3's text says 557M and names no classifier: with an average pool it is 515M, with PVANET's own two "
     "4096-wide layers 613M",
 }
 

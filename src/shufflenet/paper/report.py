@@ -66,10 +66,10 @@ def _written(judgement: Judgement) -> dict[str, str]:
 
 
 def _sentence(count: Mapping[str, Any]) -> str:
-    verdicts = ", ".join(f"{count['verdicts'][name]} {name}" for name in VERDICTS if name in count["verdicts"])
+    verdicts = ", ".join(f"{name} in {count['verdicts'][name]}" for name in VERDICTS if name in count["verdicts"])
     total = sum(count["verdicts"].values())
     return (
-        f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}: of {total} comparisons, {verdicts}."
+        f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}, {total} comparisons: {verdicts}."
     )
 
 
