@@ -68,9 +68,7 @@ def _written(judgement: Judgement) -> dict[str, str]:
 def _sentence(count: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{name} in {count['verdicts'][name]}" for name in VERDICTS if name in count["verdicts"])
     total = sum(count["verdicts"].values())
-    return (
-        f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}, {total} comparisons: {verdicts}."
-    )
+    return f"Table {count['table']}, “{count['subject']}”, on {count['experiment']}, {total} comparisons: {verdicts}."
 
 
 def contents(results: Results) -> dict[str, Any]:
