@@ -15,8 +15,9 @@ import torch
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
-from shufflenet.compiler.c.boxes import boxes_program
+from shufflenet.compiler.c.boxes import at_most, boxes_program
 from shufflenet.compiler.c.emit import _kernel
+from shufflenet.compiler.c.one_stage import _limit, with_boxes
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.run.build import FLAGS, write_source
 from shufflenet.compiler.run.detector import BOX
@@ -107,8 +108,6 @@ def kernels(tmp_path_factory):
 
 
 def parameters(config) -> Parameters:
-    from shufflenet.compiler.c.boxes import _limit, at_most
-
     made = Parameters(len(config.categories) + 1, len(config.strides))
     made.score_threshold, made.nms_threshold = config.score_threshold, at_most(config.nms_threshold)
     made.limit = _limit(config.score_threshold)
@@ -428,8 +427,6 @@ def test_two_stages_do_not_compile_whole():
 
 
 def test_parameters_of_another_graph(whole):
-    from shufflenet.compiler.c.boxes import with_boxes
-
     detector, source = whole
     decoder = box_decoder(detector.config)
     with pytest.raises(CompileError, match="export both from one detector"):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shufflenet.atomic import write_text
 from shufflenet.compiler import Compiled, build, compile_onnx
-from shufflenet.compiler.c.boxes import BoxDecoder, BoxLevel, with_boxes
+from shufflenet.compiler.c.one_stage import BoxLevel, OneStageDecoder, with_boxes
 from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.run.detector import CompiledDetector
 from shufflenet.detection import Detector, OneStageConfig
@@ -21,10 +21,10 @@ from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.errors import UserError
 
 
-def box_decoder(config: OneStageConfig) -> BoxDecoder:
+def box_decoder(config: OneStageConfig) -> OneStageDecoder:
     """What the C does before and behind the network."""
     levels = zip(config.strides, config.grids, config.anchors, strict=True)
-    return BoxDecoder(
+    return OneStageDecoder(
         size=config.size,
         padded_size=config.padded_size,
         letterbox=config.letterbox,
