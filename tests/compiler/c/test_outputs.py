@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+import torch
 
-from shufflenet.compiler import compile_onnx
+import shufflenet
+from shufflenet.compiler import CompileError, compile_onnx
 from shufflenet.deploy.layers import bench_layers
 
 from ..native import load_native
@@ -30,6 +32,12 @@ def reshape_by_shape(b: Builder) -> str:
     return b.node("Reshape", x, b.node("Concat", batch, b.integers(-1), axis=0))
 
 
+def shuffled_with_batch(b: Builder) -> str:
+    """Channels taken apart beside the batch, as in Megvii's ShuffleNetV2; the second half of them."""
+    halves = b.node("Transpose", b.reshape(features(b), -1, 2, HEIGHT * WIDTH), perm=[1, 0, 2])
+    return b.node("Gather", b.reshape(halves, 2, -1, 4, HEIGHT, WIDTH), b.constant(1, np.int64), axis=0)
+
+
 OUTPUTS: dict[str, Callable[[Builder], str]] = {
     "planes": features,
     "a vector": lambda b: b.node("Flatten", pooled(b)),
@@ -44,11 +52,13 @@ OUTPUTS: dict[str, Callable[[Builder], str]] = {
     "batch last": lambda b: b.node("Transpose", b.node("Flatten", pooled(b)), perm=[1, 0]),
     "batch among others": lambda b: b.reshape(features(b), -1, HEIGHT, WIDTH),
     "a size taken at run time": reshape_by_shape,
+    "a shuffle that takes the batch along": shuffled_with_batch,
+    "all in one row": lambda b: b.node("Flatten", pooled(b), axis=0),
 }
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-@pytest.mark.parametrize("batch", ["batch", 1])
+@pytest.mark.parametrize("batch", ["batch", 1, 4])
 def test_outputs_have_the_shapes_of_the_graph(name, batch, tmp_path):
     b = Builder()
     model = b.model({"x": (batch, CHANNELS, HEIGHT, WIDTH)}, [OUTPUTS[name](b)])
@@ -58,11 +68,14 @@ def test_outputs_have_the_shapes_of_the_graph(name, batch, tmp_path):
     def expected(pictures: np.ndarray) -> np.ndarray:
         return next(iter(run_onnxruntime(model, {"x": pictures}).values()))
 
+    together = network(x)
+    if batch == 4:
+        assert difference(together, expected(x)) <= 1e-5
+        return
     one, found = expected(x[:1]), network(x[0])
     assert isinstance(found, np.ndarray)
     assert found.size == one.size
     assert difference(found.reshape(one.shape), one) <= 1e-5
-    together = network(x)
     if batch == "batch":
         assert difference(together, expected(x)) <= 1e-5
     else:
@@ -89,6 +102,42 @@ def test_a_network_that_mixes_its_pictures_takes_one(tmp_path):
     assert difference(network(x[0]), expected) <= 1e-5
     with pytest.raises(ValueError, match="does not keep 2 pictures apart; give it one at a time"):
         network(x)
+
+
+MIXED: dict[str, Callable[[Builder], str]] = {
+    "a mean over pictures": lambda b: b.reduce_mean(features(b), [0, 2, 3], keepdims=0),
+    "pictures beside pictures": lambda b: b.node("Concat", features(b), features(b), axis=0),
+    "pictures among channels": lambda b: b.reshape(b.node("Transpose", b.node("Flatten", pooled(b)), perm=[1, 0]), -1),
+    "the first picture": lambda b: b.slice(features(b), 0, 1, axis=0),
+    "the last picture first": lambda b: b.slice(features(b), -1, -1000, axis=0, step=-1),
+    "an offset a picture": lambda b: b.node("Add", features(b), b.weights(4, 8, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_file_whose_fixed_batch_is_mixed_is_refused(name):
+    b = Builder()
+    with pytest.raises(CompileError, match=r"export the network with batch 1|a constant must not be larger"):
+        compile_onnx(b.model({"x": (4, CHANNELS, HEIGHT, WIDTH)}, [MIXED[name](b)]))
+
+
+def test_inputs_of_different_batches_are_refused():
+    b = Builder()
+    with pytest.raises(CompileError, match="'x' has 4, 'y' has 2; export the network with one batch"):
+        compile_onnx(b.model({"x": (4, 6, 9, 7), "y": (2, 6, 9, 7)}, [b.node("Relu", "x"), b.node("Relu", "y")]))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_shufflenet_of_a_fixed_batch(batch, tmp_path):
+    """The exporter of torch writes the batch into every shape of a shuffle."""
+    net = shufflenet.create("shufflenet_x0_25_g8", num_classes=5).eval()
+    x = torch.randn(batch, 3, 64, 64)
+    torch.onnx.export(net, (x,), tmp_path / "fixed.onnx", dynamo=False)
+    model = onnx.load(tmp_path / "fixed.onnx")
+    network = load_native(compile_onnx(model).source, tmp_path)
+    (expected,) = run_onnxruntime(model, {model.graph.input[0].name: x.numpy()}).values()
+    assert difference(network(x.numpy()).reshape(expected.shape), expected) <= 1e-5
 
 
 def test_steps_of_any_output_can_be_timed(tmp_path):

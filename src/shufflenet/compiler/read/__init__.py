@@ -42,6 +42,7 @@ from shufflenet.compiler.read.quantization import dequantize, quantize
 from shufflenet.compiler.read.reader import Reader
 from shufflenet.compiler.read.reductions import reduction
 from shufflenet.compiler.read.resize import resize, transposed_convolution
+from shufflenet.compiler.read.several import several_pictures
 from shufflenet.compiler.read.values import Value
 from shufflenet.compiler.read.windows import convolution, pad, pool
 
@@ -106,7 +107,8 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     """The network of an ONNX file, its bytes or its parsed form, for inputs of `size` (height, width).
 
     `size` replaces height and width of image inputs where the file leaves them open, and must agree with them where it does not.
-    A batch that is left open becomes 1. Raises CompileError for what cannot be compiled, with the node's name.
+    The graph is for one picture, be the file's batch open or fixed at any
+    number; its outputs know how several lie in them. Raises CompileError for what cannot be compiled, with the node's name.
     """
     proto = load_model(model)
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
@@ -117,10 +119,12 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     for initializer in proto.graph.initializer:
         reader.values[initializer.name] = _constant(initializer)
     inputs = tuple(_read_input(info, reader, size) for info in proto.graph.input if info.name not in reader.values)
-    for node in needed_nodes(proto.graph, reader.values):
+    reader.several = several_pictures(proto, inputs)
+    nodes = needed_nodes(proto.graph, reader.values)
+    for node in nodes:
         _read_node(node, reader)
     outputs = tuple(_read_output(info.name, reader) for info in proto.graph.output)
-    return reader.graph(inputs, with_batches(proto, inputs, outputs))
+    return reader.graph(inputs, with_batches(reader, nodes, inputs, outputs))
 
 
 def load_model(model: onnx.ModelProto | bytes | str | Path) -> onnx.ModelProto:
@@ -166,10 +170,6 @@ def _read_input(info: onnx.ValueInfoProto, reader: Reader, size: Pair | None) ->
         raise CompileError(
             f"input {info.name!r} is {text or 'of any rank'}; it must be an image (1, channels, height, width)."
         )
-    if dims[0] > 1:
-        raise CompileError(
-            f"input {info.name!r} has a batch of {dims[0]}; export the network with batch 1 or an open batch."
-        )
     if dims[1] <= 0:
         raise CompileError(f"input {info.name!r} is {text}; export the network with its number of channels.")
     height, width = dims[2:] or (1, 1)
@@ -191,7 +191,10 @@ def _read_input(info: onnx.ValueInfoProto, reader: Reader, size: Pair | None) ->
 def _read_node(node: Node, reader: Reader) -> None:
     operands = [reader.values[name] for name in node.inputs if name]
     if node.kind in ("Shape", "Size"):
-        shape = np.array(operands[0].shape, np.int64)
+        shape = operands[0].shape
+        if isinstance(operands[0], Value):
+            shape = reader.several.shape_of(node.inputs[0], shape)
+        shape = np.array(shape, np.int64)
         part = shape[node.attributes.get("start", 0) : node.attributes.get("end")]
         reader.values[node.output] = part if node.kind == "Shape" else np.array(shape.prod())
         return

@@ -26,7 +26,15 @@ def reshape(node: Node, reader: Reader) -> Value:
     value = reader.value(node)
     target = reader.integers(node, 1, "shape") or []
     if not node.attributes.get("allowzero", 0):
-        target = [value.shape[i] if n == 0 and i < len(value.shape) else n for i, n in enumerate(target)]
+        whole = reader.several.shape_of(node.inputs[0], value.shape)
+        target = [whole[i] if n == 0 and i < len(whole) else n for i, n in enumerate(target)]
+    try:
+        target = reader.several.for_one(node.inputs[0], value.shape, target)
+    except ValueError:
+        node.refuse(
+            f"reshapes the {reader.several.pictures} pictures of the file's batch into each other, to {target}",
+            "export the network with batch 1 or an open batch",
+        )
     known = int(np.prod([n for n in target if n != -1]))
     count = int(np.prod(value.shape))
     shape = tuple(count // known if n == -1 and known else n for n in target)
@@ -48,7 +56,8 @@ def squeeze(node: Node, reader: Reader) -> Value:
     value = reader.value(node)
     axes = reader.integers(node, 1, "axes")
     rank = len(value.shape)
-    dropped = {axis % rank for axis in axes} if axes is not None else {i for i, n in enumerate(value.shape) if n == 1}
+    whole = reader.several.shape_of(node.inputs[0], value.shape)
+    dropped = {axis % rank for axis in axes} if axes is not None else {i for i, n in enumerate(whole) if n == 1}
     return reshaped(value, tuple(n for i, n in enumerate(value.shape) if i not in dropped))
 
 
@@ -69,8 +78,12 @@ def transpose(node: Node, reader: Reader) -> Value:
 
 def expand(node: Node, reader: Reader) -> Value:
     value = reader.value(node)
-    shape = np.broadcast_shapes(value.shape, tuple(reader.integers(node, 1, "shape") or ()))
-    return value if shape == value.shape else rearranged(value, np.broadcast_to(places(value), shape))
+    whole = reader.several.shape_of(node.inputs[0], value.shape)
+    shape = list(np.broadcast_shapes(whole, tuple(reader.integers(node, 1, "shape") or ())))
+    for axis in range(-len(whole), 0):
+        if whole[axis] != value.shape[axis]:
+            shape[axis] = value.shape[axis]
+    return value if tuple(shape) == value.shape else rearranged(value, np.broadcast_to(places(value), shape))
 
 
 def cut(node: Node, reader: Reader) -> Value:
@@ -89,8 +102,15 @@ def cut(node: Node, reader: Reader) -> Value:
 
 
 def gather(node: Node, reader: Reader) -> Value:
-    value = reader.value(node)
-    return rearranged(value, np.take(places(value), reader.constant(node, 1), axis=node.attributes.get("axis", 0)))
+    value, indices = reader.value(node), reader.constant(node, 1)
+    axis = node.attributes.get("axis", 0)
+    length = value.shape[axis]
+    if indices.size and not -length <= indices.min() <= indices.max() < length:
+        node.refuse(
+            f"takes {indices.tolist()} of the {length} along axis {axis} of {list(value.shape)}",
+            "export the network with batch 1 or an open batch",
+        )
+    return rearranged(value, np.take(places(value), indices, axis=axis))
 
 
 def split(node: Node, reader: Reader) -> tuple[Value, ...]:

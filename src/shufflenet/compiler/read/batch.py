@@ -1,92 +1,66 @@
-"""How the results of several pictures lie in an output: a graph is read for one picture, its file may leave the batch open."""
+"""How the results of several pictures lie in a network's outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, shape_inference
-from onnx.reference import ReferenceEvaluator
-
+from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.graph.ir import Batch, Port
+from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.reader import Reader
+from shufflenet.compiler.read.several import Shape, batch_axis, numbers_ahead
+from shufflenet.compiler.read.values import Value
 
-PROBE = 3  # pictures; an axis that holds them is so many times as long as with one
-SMALL = 1024  # elements: constants up to here may be shapes, larger ones are weights
+# Nodes that keep all numbers in their order.
+_RESHAPES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
-def with_batches(proto: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port]) -> tuple[Port, ...]:
-    """The output ports of a network, each with what its file says of several pictures.
+def with_batches(
+    reader: Reader, nodes: Iterable[Node], inputs: Sequence[Port], outputs: Sequence[Port]
+) -> tuple[Port, ...]:
+    """The output ports of a network, each with how the results of several pictures lie in it.
 
     A file for one picture says nothing: there the results are put beside each other, along the first axis if it is the batch's.
-    Where the batch is open, the shapes for more than one picture tell; a network that mixes its pictures is for one at a time.
+    Raises CompileError where the file is for several pictures and does not keep them apart.
     """
-    if not _is_open(proto, inputs):
+    several = reader.several
+    if several.pictures == 1:
         return tuple(replace(port, batch=0 if port.shape[:1] == (1,) else "stacked") for port in outputs)
-    shapes = _inferred(proto, inputs)
-    if any(port.name not in shapes for port in outputs):
-        shapes = _computed(proto, inputs)
-    return tuple(replace(port, batch=_batch(port.shape, shapes.get(port.name))) for port in outputs)
+    axes: dict[str, Batch] = {port.name: 0 for port in inputs}
+    for node in nodes:
+        for name in node.outputs:
+            # Sizes that are taken at run time leave shapes unknown; then those of the output have to do.
+            if isinstance(value := reader.values.get(name), Value) and name in several.shapes:
+                axes[name] = _through(node, name, value.shape, reader, axes)
+    for port in outputs:
+        if several.fixed and axes.get(port.name, "mixed") == "mixed":
+            raise CompileError(
+                f"output {port.name!r} {list(several.shapes.get(port.name, port.shape))} does not keep the {several.pictures} "
+                "pictures of the file's batch apart; export the network with batch 1 or an open batch."
+            )
+    return tuple(replace(port, batch=axes.get(port.name, "mixed")) for port in outputs)
 
 
-def _is_open(proto: onnx.ModelProto, inputs: Sequence[Port]) -> bool:
-    """Whether an input leaves its first dimension open."""
-    found = {info.name: info.type.tensor_type.shape.dim for info in proto.graph.input}
-    return any(not found[port.name][0].dim_value for port in inputs)
-
-
-def _batch(one: tuple[int, ...], several: tuple[int, ...] | None) -> Batch:
-    """From an output's shapes for one picture and for PROBE of them."""
-    if several == (PROBE, *one):  # a Squeeze of every axis of 1 takes a batch of one with it
-        return "stacked"
-    if several is None or len(one) != len(several):
+def _through(node: Node, output: str, one: Shape, reader: Reader, axes: Mapping[str, Batch]) -> Batch:
+    """Along which axis of a node's output its pictures lie, in order; "mixed" if they do not, or nobody knows."""
+    shapes = reader.several.shapes
+    read = [name for name in node.inputs if name in axes]
+    if any(axes[name] == "mixed" for name in read):
         return "mixed"
-    grown = [axis for axis, (a, b) in enumerate(zip(one, several, strict=True)) if a != b]
-    return grown[0] if len(grown) == 1 and several[grown[0]] == PROBE * one[grown[0]] else "mixed"
+    found = batch_axis(one, shapes[output], reader.several.pictures)
+    moved = (
+        bool(read)
+        and node.kind in _RESHAPES
+        and numbers_ahead(shapes[read[0]], axes[read[0]]) != numbers_ahead(shapes[output], found)
+    )
+    return "mixed" if moved or _reorders(node, found, len(one), reader) else found
 
 
-def _probed(proto: onnx.ModelProto, inputs: Sequence[Port]) -> dict[str, tuple[int, ...]]:
-    """The inputs' shapes for PROBE pictures; what is fixed stays."""
-    found = {info.name: info.type.tensor_type.shape.dim for info in proto.graph.input}
-    return {p.name: (found[p.name][0].dim_value or PROBE, *p.shape[1:]) for p in inputs}
-
-
-def _inferred(proto: onnx.ModelProto, inputs: Sequence[Port]) -> dict[str, tuple[int, ...]]:
-    """By ONNX's shape inference, of the graph without its weights: the outputs whose shapes it finds out."""
-    small = [c for c in proto.graph.initializer if _elements(c) <= SMALL and c.data_location != TensorProto.EXTERNAL]
-    kept = {constant.name for constant in small}
-    shapes: Mapping[str, tuple[int, ...]] = _probed(proto, inputs)
-    entries = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    entries += [
-        helper.make_tensor_value_info(constant.name, constant.data_type, list(constant.dims))
-        for constant in proto.graph.initializer
-        if constant.name not in kept
-    ]
-    outputs = [onnx.ValueInfoProto(name=info.name) for info in proto.graph.output]
-    graph = helper.make_graph(proto.graph.node, "probe", entries, outputs, small)
-    probe = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=max(proto.ir_version, 4))
-    try:
-        inferred = shape_inference.infer_shapes(probe, data_prop=True)
-    except Exception:  # the pictures do not go together; what computing them says, counts
-        return {}
-    found = {}
-    for info in inferred.graph.output:
-        dims = info.type.tensor_type.shape.dim
-        if info.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
-            found[info.name] = tuple(dim.dim_value for dim in dims)
-    return found
-
-
-def _computed(proto: onnx.ModelProto, inputs: Sequence[Port]) -> dict[str, tuple[int, ...]]:
-    """By ONNX's reference, slowly, where inference does not follow."""
-    feeds = {name: np.zeros(shape, np.float32) for name, shape in _probed(proto, inputs).items()}
-    names = [info.name for info in proto.graph.output]
-    try:
-        with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(proto).run(names, feeds)
-    except Exception:  # it takes one picture at a time, whatever its inputs say
-        return {}
-    return {name: np.shape(result) for name, result in zip(names, results, strict=True)}
-
-
-def _elements(constant: onnx.TensorProto) -> int:
-    return int(np.prod(constant.dims, dtype=np.int64))
+def _reorders(node: Node, axis: Batch, rank: int, reader: Reader) -> bool:
+    """Whether a node puts pictures beside other pictures, or turns their order around. Where it takes some of them, shapes tell."""
+    if node.kind == "Concat":
+        return node.attributes["axis"] % rank == axis
+    if node.kind == "Slice":
+        steps = reader.integers(node, 4, "steps") or []
+        along = reader.integers(node, 3, "axes") or range(len(steps))
+        return any(step < 0 and place % rank == axis for place, step in zip(along, steps, strict=False))
+    return False

@@ -6,6 +6,7 @@ import numpy as np
 
 from shufflenet.compiler.graph.ir import Copy, Graph, Operation, Pair, Port, Quantization, Tensor, View
 from shufflenet.compiler.read.node import Node
+from shufflenet.compiler.read.several import Several
 from shufflenet.compiler.read.values import Value
 
 
@@ -14,6 +15,7 @@ class Reader:
     """What the nodes so far have come to. `values` holds every ONNX value by name: a constant, or numbers of the network.
 
     `scales` has, for constants that a DequantizeLinear made, what their numbers are whole multiples of, ready to be broadcast.
+    `several` is what the file says of several pictures; everything else here is for one.
     """
 
     opset: int
@@ -22,6 +24,7 @@ class Reader:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     scales: dict[str, np.ndarray] = field(default_factory=dict)
+    several: Several = field(default_factory=Several)
 
     def has(self, node: Node, index: int) -> bool:
         """Whether the node has this optional input."""
