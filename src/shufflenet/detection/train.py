@@ -52,6 +52,10 @@ class DetectionTask:
         self.test_set = test_set
         self.scores: DetectionScores | None = None
 
+    def draw(self, batch: Any) -> Any:
+        """The batch as it is: its pictures were changed at random when they were read."""
+        return batch
+
     def loss(
         self, net: nn.Module, batch: tuple[list[Tensor], list[dict[str, Tensor]]]
     ) -> tuple[Tensor, dict[str, Tensor]]:

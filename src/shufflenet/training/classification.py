@@ -51,11 +51,15 @@ class Classification:
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.evaluation: Evaluation | None = None
 
-    def loss(self, net: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss to minimise, and what to show beside it: the share of the batch's pictures that were wrong, in %."""
+    def draw(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Images and labels → images, mixed where the recipe says so, their targets, and the labels."""
         images, labels = batch
         images, targets = self.mix(images, labels)
-        images = images.contiguous(memory_format=self.memory_format)
+        return images.contiguous(memory_format=self.memory_format), targets, labels
+
+    def loss(self, net: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to minimise, and what to show beside it: the share of the batch's pictures that were wrong, in %."""
+        images, targets, labels = batch
         logits = net(images)
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.label_smoothing)
         if self.teacher is not None:

@@ -16,11 +16,13 @@ from shufflenet.data.draws import item_seeds
 from shufflenet.errors import UserError
 from shufflenet.training.averaging import make_average, reestimate_batch_norm
 from shufflenet.training.batches import BatchStream
+from shufflenet.training.captured_step import CapturedStep, check_capturable
 from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 from shufflenet.training.freezing import freeze, training_mode
+from shufflenet.training.grouped_products import use_grouped_products
 from shufflenet.training.metrics import RunningMeans
 from shufflenet.training.mixed_precision import keep_strided_depthwise
-from shufflenet.training.optimizer import learning_rate, make_optimizer
+from shufflenet.training.optimizer import learning_rate, make_optimizer, restore_optimizer, set_learning_rate
 from shufflenet.training.recipe import Recipe
 from shufflenet.training.stopping import Interrupted, StopRequest
 from shufflenet.training.sync_batch_norm import synchronize
@@ -50,8 +52,12 @@ class Task(Protocol):
     @property
     def higher_is_better(self) -> bool: ...
 
+    def draw(self, batch: Any) -> Any:
+        """What `loss` takes of a batch as it was read: whatever is drawn at random is drawn here, on the host."""
+        ...
+
     def loss(self, net: nn.Module, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss of this process's part of a batch, by a call of `net`, and scalar figures to show beside it."""
+        """The mean loss of this process's part of a drawn batch, by a call of `net`, and scalar figures to show beside it."""
         ...
 
     def evaluate(self, net: nn.Module, accelerator: Accelerator) -> dict[str, float]: ...
@@ -172,6 +178,7 @@ def fit(
                 evaluated = run.evaluate(stop)
     synchronize(run.kept, wanted=False)  # what is kept is a network like any other
     keep_strided_depthwise(run.kept, wanted=False)
+    use_grouped_products(run.kept, wanted=False)
     return Fit(
         run.kept,
         progress,
@@ -201,6 +208,8 @@ class _Run:
             synchronize(net)
         if recipe.mixed_precision != "no":
             keep_strided_depthwise(net)
+        if recipe.grouped_convolutions == "matrix_products":
+            use_grouped_products(net)
         memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.net = net.to(device=accelerator.device).to(memory_format=memory_format)
         self.model, self.optimizer = accelerator.prepare(self.net, make_optimizer(recipe, self.net))
@@ -208,32 +217,41 @@ class _Run:
         self.kept = self.net if self.average is None else self.average.module
         self.batches = BatchStream(task.inputs, recipe, accelerator, collate=task.collate)
         self.window = RunningMeans(accelerator)
+        self.learn = self._learn
+        if recipe.cuda_graphs:
+            check_capturable(recipe, accelerator, same_shapes=task.collate is None)
+            self.learn = CapturedStep(self._learn)
         self.progress = RunProgress(batch_size=recipe.batch_size)
         self.looked = time.monotonic()
 
     def step(self, stream: Iterator[Any], rate: float) -> None:
         """One iteration: `accumulation` parts of a batch, one step of the optimizer."""
-        accelerator, progress = self.accelerator, self.progress
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(int(item_seeds(self.recipe.seed, progress.iteration, [accelerator.process_index])[0]))
+        progress = self.progress
+        set_learning_rate(self.optimizer, rate)
+        torch.manual_seed(int(item_seeds(self.recipe.seed, progress.iteration, [self.accelerator.process_index])[0]))
         training_mode(self.net, self.recipe)
         for _ in range(self.recipe.accumulation):
             asked = time.monotonic()
             batch = next(stream)
             progress.waiting_seconds += time.monotonic() - asked
-            with accelerator.accumulate(self.model):
-                with accelerator.autocast():
-                    loss, figures = self.task.loss(self.model, batch)
-                accelerator.backward(loss)
-                if self.recipe.gradient_clip and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
+            with self.accelerator.accumulate(self.model):
+                loss, figures = self.learn(self.task.draw(batch))
             self.window.add(loss, figures)
         if self.average is not None:
             self.average.update_parameters(self.net)
         progress.iteration += 1
+
+    def _learn(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradients of a part of a batch, and the optimizer's step where it is the last part."""
+        accelerator = self.accelerator
+        with accelerator.autocast():
+            loss, figures = self.task.loss(self.model, batch)
+        accelerator.backward(loss)
+        if self.recipe.gradient_clip and accelerator.sync_gradients:
+            accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach(), figures
 
     def look(self, rate: float, iterations: int) -> None:
         """Fetch the figures of the iterations since the last look. Raises UserError if a loss is not finite."""
@@ -308,7 +326,7 @@ class _Run:
         state = read_checkpoint(found[-1])
         try:
             self.net.load_state_dict(state["net"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(self.optimizer, state["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             if self.accelerator.scaler is not None:

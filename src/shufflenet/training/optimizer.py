@@ -1,9 +1,11 @@
 """The optimizer and its learning rate, a pure function of the iteration."""
 
 import math
+from typing import Any
 
-from torch import nn
-from torch.optim import SGD
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from shufflenet.training.recipe import Recipe
 
@@ -37,6 +39,25 @@ def make_optimizer(recipe: Recipe, net: nn.Module) -> SGD:
         {"params": [parameter for parameter in learnable if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [parameter for parameter in learnable if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    return SGD(
-        groups, lr=scaled_learning_rate(recipe), momentum=recipe.momentum, nesterov=recipe.momentum > 0, foreach=True
-    )
+    rate = scaled_learning_rate(recipe)
+    # A recorded step reads its learning rate from the device; only the fused kernels do.
+    recorded = {"lr": torch.tensor(rate, device=learnable[0].device), "fused": True}
+    options: dict[str, Any] = recorded if recipe.cuda_graphs else {"lr": rate, "foreach": True}
+    return SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **options)
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """The rate of the next step; one that lies on the device stays in its place there."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Load a checkpoint's state, but leave learning rates where they lie: they follow from the iteration."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

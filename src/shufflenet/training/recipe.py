@@ -14,6 +14,7 @@ from shufflenet.errors import UserError
 
 Schedule = Literal["linear", "cosine", "constant"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
+GroupedConvolutions = Literal["convolutions", "matrix_products"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Recipe:
     (arXiv 1503.02531); without one both are passed over.
     `training_side_share` makes training crops smaller than the network's input: a random crop shows objects larger than the centre
     crop does, so 0.8 (128 for an input of 160) costs no accuracy and a third of the time (arXiv 1906.06423).
+    For GPUs: `grouped_convolutions="matrix_products"` computes grouped 1×1 layers by one batched product each, and `cuda_graphs` records
+    the whole step once and replays it; a step that cannot be recorded is refused.
     After the last iteration, `bn_reestimation_iterations` batches take BN's statistics anew at the final weights.
     """
 
@@ -65,6 +68,8 @@ class Recipe:
     mixed_precision: MixedPrecision = "no"
     channels_last: bool = True
     compile: bool = False  # torch.compile
+    grouped_convolutions: GroupedConvolutions = "convolutions"
+    cuda_graphs: bool = False
     workers: int = 4  # processes that read pictures, for each training process; at most one a processor
     max_broken_share: float = 0.01  # of the data set, past which broken pictures stop the run
 
