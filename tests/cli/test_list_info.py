@@ -59,7 +59,7 @@ def test_an_error_is_one_sentence_and_status_2_and_a_traceback_only_with_debug()
     plain = subprocess.run([*COMMAND, "info", "shufflenet_x9"], capture_output=True, text=True)
     assert plain.returncode == 2
     assert plain.stdout == ""
-    assert plain.stderr.startswith("error: there is no variant 'shufflenet_x9'")
+    assert plain.stderr.startswith("error: there is no folder, variant or shipped network 'shufflenet_x9'")
     assert len(plain.stderr.splitlines()) == 1
     debug = subprocess.run([*COMMAND, "info", "shufflenet_x9", "--debug"], capture_output=True, text=True)
     assert "Traceback" in debug.stderr

@@ -20,6 +20,8 @@ from shufflenet.nets.quantized import QuantizedNetwork, empty
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+# What config.json says under "format".
+CLASSIFIER, DETECTOR = "shufflenet", "shufflenet-detector"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -74,7 +76,7 @@ def save(
         metadata = _checked(metadata_of(net), net.spec)
     except UserError as error:
         raise UserError(f"{net.spec['name']} cannot be saved: {error}") from error
-    config = {"format": "shufflenet", "architecture": net.spec, **metadata.to_json()}
+    config = {"format": CLASSIFIER, "architecture": net.spec, **metadata.to_json()}
     if isinstance(net, QuantizedNetwork):
         if dtype != "float32":
             raise UserError(f"{net.spec['name']} is int8 already; save it without dtype={dtype!r}")
@@ -128,6 +130,8 @@ def _read_network(folder: Path) -> tuple[dict[str, Any], Metadata, dict[str, Any
     """Its architecture, what is known of it, and how it was quantized, if it was."""
     path = folder / CONFIG_NAME
     config = read_config(folder)
+    if config.get("format") == DETECTOR:
+        raise UserError(f"{folder} holds a detector, which the verbs of `shufflenet detect` take")
     architecture = config.get("architecture")
     if not isinstance(architecture, dict) or "name" not in architecture:
         raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")

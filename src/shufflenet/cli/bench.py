@@ -132,7 +132,8 @@ def _measure_network(
     if not done.rows:
         raise UserError(f"nothing was measured; {'; '.join(absent.reason for absent in done.absent)}")
     notes = [f"not measured: {absent.runtime}: {absent.reason}" for absent in done.absent]
-    return Result(done.to_json(), [_table(done), *notes], partial(plot_bench, done))
+    random, said = _random(src)
+    return Result({**done.to_json(), **random}, [_table(done), *notes, *said], partial(plot_bench, done))
 
 
 def _measure_layers(src: str, size: tuple[int, int] | None, rounds: int, progress: Progress) -> Result:
@@ -141,7 +142,16 @@ def _measure_layers(src: str, size: tuple[int, int] | None, rounds: int, progres
     from shufflenet.deploy.resolve import resolve
 
     done = bench_layers(resolve(src, size), size, runs=rounds * RUNS_PER_ROUND, progress=progress)
-    return Result(done.to_json(), [_layer_table(done)])
+    random, said = _random(src)
+    return Result({**done.to_json(), **random}, [_layer_table(done), *said])
+
+
+def _random(src: str) -> tuple[dict[str, bool], list[str]]:
+    """Whether a network's weights are random, for the record and in words."""
+    from shufflenet.deploy.resolve import RANDOM, is_variant
+
+    random = is_variant(src)
+    return {"random_weights": random}, [RANDOM.format(src)] if random else []
 
 
 def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress) -> Result:

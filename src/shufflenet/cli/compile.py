@@ -93,7 +93,7 @@ def compile(
         "multiply_adds": plan.multiply_adds,
     }
     if json:
-        print_json({"files": [str(path) for path in written], **figures})
+        print_json({"files": [str(path) for path in written], **figures, "random_weights": is_variant(src)})
         return
     say(f"wrote {', '.join(map(str, written))}")
     if is_variant(src):

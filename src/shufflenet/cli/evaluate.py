@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    folder: Annotated[str, typer.Argument(help="A trained network: a folder or Hub id.")],
+    folder: Annotated[
+        str, typer.Argument(help="A trained network: a folder, a name that ships with the package, or a Hub id.")
+    ],
     data: Annotated[str, typer.Argument(help="A data set as for `shufflenet train`; its test part is taken.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time, in each process.")] = 128,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 4,
@@ -32,12 +34,12 @@ def evaluate(
     """
     from accelerate import Accelerator
 
-    from shufflenet.checkpoints import load
     from shufflenet.cli.terminal import print_json, say
     from shufflenet.data import describe, open_dataset
+    from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.training import evaluate as run
 
-    net = load(folder)
+    net = resolve_trained(folder)
     accelerator = Accelerator()
     dataset = open_dataset(data, "test", held_out=held_out)
     if accelerator.is_main_process:

@@ -7,7 +7,9 @@ import typer
 
 
 def export(
-    folder: Annotated[str, typer.Argument(help="A checkpoint folder or a Hugging Face Hub id.")],
+    folder: Annotated[
+        str, typer.Argument(help="A checkpoint folder, a shipped name, a Hub id, or a variant (random weights).")
+    ],
     format: Annotated[
         str, typer.Option("--format", help="onnx, openvino, ncnn, mnn, litert, executorch or torchscript.")
     ] = "onnx",
@@ -64,7 +66,8 @@ def export(
         progress = status.update if status else lambda _: None
         done = write(source, format, output, overwrite=overwrite, progress=progress)
     if json:
-        print_json(json_format.loads(done.record.read_text(encoding="utf-8")))
+        record = json_format.loads(done.record.read_text(encoding="utf-8"))
+        print_json({**record, "random_weights": is_variant(folder)})
         return
     parity = done.parity
     say(f"wrote {', '.join(map(str, done.files))}: {done.bytes:,} bytes")

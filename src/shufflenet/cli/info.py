@@ -1,5 +1,6 @@
 """`shufflenet info NAME`: what a network is made of and what it costs."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,8 @@ def info(
     from shufflenet.paper.counted import CountedRow, counted, summary
     from shufflenet.paper.published import printed
 
-    variant, shown, rows = source, counted().get(source), None
+    variant, rows = source, None
+    shown = None if Path(source).is_dir() else counted().get(source)
     if layers or json or size or shown is None:
         from shufflenet.nets import cost
 
@@ -68,16 +70,13 @@ def info(
 
 def _network(source: str) -> "Network":
     """A variant without its weights, which counting does not need, or a checkpoint."""
-    from pathlib import Path
-
     import torch
 
-    from shufflenet.checkpoints import load
-    from shufflenet.checkpoints.hub import shipped
+    from shufflenet.deploy.resolve import is_variant, resolve_checkpoint
     from shufflenet.nets import create
 
-    if "/" in source or source in shipped() or Path(source).is_dir():
-        return load(source)
+    if not is_variant(source):
+        return resolve_checkpoint(source)
     with torch.device("meta"):
         return create(source)
 

@@ -39,12 +39,12 @@ def predict(
 
     from rich.progress import track
 
-    from shufflenet.checkpoints import load
     from shufflenet.cli.terminal import Column, console, name, print_json, print_table, say, say_error
     from shufflenet.data.folders import describe_passed_over
     from shufflenet.data.predict import picture_files, predict
+    from shufflenet.deploy.resolve import resolve_trained
 
-    net = load(folder)
+    net = resolve_trained(folder)
     files, passed_over = picture_files(images)
     metadata = net.metadata
     classify = net if engine == "torch" else _compiled(net)

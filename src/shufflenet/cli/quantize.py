@@ -50,9 +50,9 @@ def quantize(
 
       shufflenet compile runs/flowers_int8 -o flowers_c
     """
-    from shufflenet.checkpoints import load
     from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.data import open_dataset
+    from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.errors import UserError
     from shufflenet.quantization import quantize_and_test
     from shufflenet.training.recipe import merge, parse_setting
@@ -60,7 +60,7 @@ def quantize(
     if (settings or resume) and not qat:
         raise UserError("--set and --resume are for quantization-aware fine-tuning; add --qat, or leave them out")
     done = quantize_and_test(
-        load(folder),
+        resolve_trained(folder),
         open_dataset(data, "train", held_out=held_out),
         open_dataset(data, "test", held_out=held_out),
         output,

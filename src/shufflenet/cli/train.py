@@ -74,12 +74,12 @@ def train(
     from accelerate import PartialState
     from rich.table import Table
 
-    from shufflenet.checkpoints import load
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import console as terminal
     from shufflenet.cli.terminal import say
     from shufflenet.data import describe, open_dataset
     from shufflenet.data.small import decode_small
+    from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.training import read_recipe
     from shufflenet.training import train as run
     from shufflenet.training.defaults import choose, rare_classes
@@ -88,7 +88,7 @@ def train(
     overrides = merge(*map(parse_setting, settings or ()))
     if recipe is not None:
         read_recipe(recipe, overrides)
-    start = load(weights) if weights else variant
+    start = resolve_trained(weights) if weights else variant
     training_set, test_set = (open_dataset(data, split, held_out=held_out) for split in ("train", "test"))
     if PartialState().is_main_process:
         say(f"to train on: {describe(training_set)}", stderr=True)
@@ -110,7 +110,7 @@ def train(
         output,
         stem=choice.stem,
         preprocessing=choice.preprocessing,
-        teacher=load(teacher) if teacher else None,
+        teacher=resolve_trained(teacher) if teacher else None,
         resume=resume,
         trackers=tuple(trackers or ("tensorboard",)),
         console=None if json else console,

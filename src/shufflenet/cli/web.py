@@ -7,7 +7,9 @@ import typer
 
 
 def web(
-    src: Annotated[str, typer.Argument(help="A checkpoint folder, a name that ships with the package, or a Hub id.")],
+    src: Annotated[
+        str, typer.Argument(help="A checkpoint folder, a shipped name, a Hub id, or a variant (random weights).")
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The folder to write; with --single-file, the HTML file.")
     ],
@@ -31,6 +33,7 @@ def web(
       shufflenet web runs/flowers -o site --samples rose.jpg --samples tulip.jpg
     """
     from shufflenet.cli.terminal import say
+    from shufflenet.deploy.resolve import RANDOM, is_variant
     from shufflenet.errors import UserError
     from shufflenet.web.build import site_files, write_single_file, write_site
     from shufflenet.web.serve import server
@@ -38,6 +41,8 @@ def web(
     if single_file and serve:
         raise UserError("--single-file makes a file to be opened from disk; leave out --serve, or --single-file")
     files = site_files(src, samples)
+    if is_variant(src):
+        say(RANDOM.format(src), stderr=True)
     if single_file:
         write_single_file(files, output)
         say(f"wrote {output}, {output.stat().st_size:,} bytes")

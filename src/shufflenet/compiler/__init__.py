@@ -47,7 +47,7 @@ class Compiled:
 
 def compile_onnx(
     model: onnx.ModelProto | bytes | str | Path,
-    size: Pair | None = None,
+    size: int | Pair | None = None,
     *,
     name: str = "network",
     title: str = "A network",
@@ -57,7 +57,7 @@ def compile_onnx(
     apart: bool = False,
     dump: Path | None = None,
 ) -> Compiled:
-    """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width).
+    """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width; a number is a square).
 
     `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
     `embed` puts the weights into the source or into NAME.bin (default: by their size). `timed` adds NAME_run_timed, which reads a clock

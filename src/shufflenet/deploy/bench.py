@@ -19,7 +19,7 @@ from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.deploy.worker import Worker, start
 from shufflenet.errors import UserError
-from shufflenet.nets import Network, cost
+from shufflenet.nets import Network, Size, cost, height_width
 
 PARITY_PICTURES = 8
 LONGEST_ROUND_MS = 100.0  # of one runtime; a fast one runs RUNS_PER_ROUND times in it, a slow one once
@@ -115,16 +115,17 @@ def bench(
     net: Network,
     runtimes: Sequence[Runtime],
     *,
-    size: tuple[int, int],
+    size: Size,
     threads: int = 1,
     rounds: int = 20,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bench:
-    """Measure `net` on one picture of `size`. A runtime that is missing or fails is in `absent`, with the reason.
+    """Measure `net` on one picture of `size`, a square where it is one number.
 
-    All runtimes are loaded and warm before the first round. In a round each has its turn, so that a slower minute of the machine
-    hits all of them.
+    A runtime that is missing or fails is in `absent`, with the reason. All runtimes are loaded and warm before the first round. In
+    a round each has its turn, so that a slower minute of the machine hits all of them.
     """
+    size = height_width(size)
     source = Exportable(net, size)
     inputs = sample_inputs(source, PARITY_PICTURES)
     reference = source.run(inputs)

@@ -21,19 +21,19 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.resolve import resolve
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
-from shufflenet.nets import Network
+from shufflenet.nets import Network, Size, height_width
 
 if TYPE_CHECKING:
     import onnx
 
 
-def compile(net_or_folder_or_onnx: Network | str | Path, size: tuple[int, int] | None = None) -> CompiledNetwork:
+def compile(net_or_folder_or_onnx: Network | str | Path, size: Size | None = None) -> CompiledNetwork:
     """A network of ours, its checkpoint (folder, shipped name or Hub id), a variant (random weights) or an ONNX file, as one C
     function called from Python.
 
-    `size` is (height, width); the default is the checkpoint's own, or what the ONNX file says. Call the result with float32
-    (channels, height, width); it has `.arena_bytes` and `.source`. What was compiled before, with the same weights, size and code
-    of this package, comes from the cache. Raises CompileError for what cannot be compiled.
+    `size` is (height, width), or one number for a square; the default is the checkpoint's own, or what the ONNX file says. Call the
+    result with float32 (channels, height, width); it has `.arena_bytes` and `.source`. What was compiled before, with the same
+    weights, size and code of this package, comes from the cache. Raises CompileError for what cannot be compiled.
     """
     subject = _subject(net_or_folder_or_onnx, size)
     return load_library(build_once(subject.name, subject.content, lambda: subject.compile().source))
@@ -41,7 +41,7 @@ def compile(net_or_folder_or_onnx: Network | str | Path, size: tuple[int, int] |
 
 def compile_source(
     what: Network | str | Path,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     *,
     name: str | None = None,
     timed: bool = False,
@@ -79,7 +79,8 @@ class _Subject:
         )
 
 
-def _subject(what: Network | str | Path, size: tuple[int, int] | None) -> _Subject:
+def _subject(what: Network | str | Path, asked: Size | None) -> _Subject:
+    size = None if asked is None else height_width(asked)
     found = resolve(what, size) if isinstance(what, str | Path) else what
     return _onnx_subject(found, size) if isinstance(found, Path) else _net_subject(found, size)
 
@@ -106,11 +107,11 @@ def _digest(model: "onnx.ModelProto") -> str:
 
 def _net_subject(net: Network, size: tuple[int, int] | None) -> _Subject:
     source = Exportable(net.eval(), size or Exportable(net, (1, 1)).metadata.preprocessing.size)
-    height, width = source.size
+    height, width = source.height_width
     return _Subject(
         name=source.name,
         title=f"{source.name}, {net.spec['num_classes']} classes, pictures of {height}×{width}",
-        size=source.size,
+        size=source.height_width,
         pixels=pixels_of(source.metadata.preprocessing),
         weights=_hash(net),
         model=lambda: to_onnx(source),

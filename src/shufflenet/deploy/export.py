@@ -127,7 +127,7 @@ def describe(source: Exportable, runtime: Runtime, done: Export) -> dict[str, An
         "output": source.output_name,
         "preprocessing": {
             **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(metadata.preprocessing).items()},
-            "size": list(source.size),
+            "size": list(source.height_width),
             "normalization": "in the graph" if source.with_preprocessing else "outside the graph",
         },
         "classes": list(metadata.classes),

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.errors import UserError
-from shufflenet.nets import Network
+from shufflenet.nets import Network, Size, height_width
 
 
 class WithPreprocessing(nn.Module):
@@ -44,18 +44,26 @@ class WithPreprocessing(nn.Module):
 class Exportable:
     """A network in eval mode and the form in which it leaves torch.
 
-    `size` is height and width of its input; `open_size` leaves both open in the file. `fold_batch_norm` merges batch normalization
-    into the convolutions before it. With preprocessing, pictures are uint8, or with `float_pictures` the same whole numbers as float32.
+    `size` is height and width of its input, or one number for a square; `open_size` leaves both open in the file. `fold_batch_norm`
+    merges batch normalization into the convolutions before it. With preprocessing, pictures are uint8, or with `float_pictures`
+    the same whole numbers as float32.
     """
 
     net: Network
-    size: tuple[int, int]
+    size: Size
     with_preprocessing: bool = False
     open_size: bool = False
     fold_batch_norm: bool = True
     float_pictures: bool = False
     # Forms that several runtimes start from, each written once by whoever needs it first.
     written: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", height_width(self.size))
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        return height_width(self.size)
 
     @property
     def name(self) -> str:
@@ -77,7 +85,7 @@ class Exportable:
     def input_shape(self) -> tuple[int, ...]:
         """Of one picture."""
         channels = self.net.spec["in_channels"]
-        return (*self.size, channels) if self.with_preprocessing else (channels, *self.size)
+        return (*self.height_width, channels) if self.with_preprocessing else (channels, *self.height_width)
 
     @property
     def dtype(self) -> torch.dtype:

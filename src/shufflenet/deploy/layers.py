@@ -9,7 +9,7 @@ from shufflenet.compiler.run.build import machine_target
 from shufflenet.compiler.run.profile import StepTime, peak_gflops, time_steps
 from shufflenet.deploy.bench import provenance
 from shufflenet.deploy.compile import compile_source
-from shufflenet.nets import Network
+from shufflenet.nets import Network, Size
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Layers:
 
 def bench_layers(
     what: Network | str | Path,
-    size: tuple[int, int] | None,
+    size: Size | None = None,
     *,
     runs: int = 100,
     progress: Callable[[str], None] = lambda _: None,

@@ -10,7 +10,7 @@ from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import open_dataset
 from shufflenet.data.transforms import evaluation_transform
 from shufflenet.deploy.exportable import Exportable
-from shufflenet.nets import Network, create
+from shufflenet.nets import Network, Size, create
 
 LARGEST_DIFFERENCE = 1e-3  # of float32 results, relative to the largest of a picture's
 # Of integers: sums in another order tip a tie here and there, a step of one code, which the layers behind it pass on.
@@ -59,7 +59,7 @@ def sample_inputs(source: Exportable, count: int) -> np.ndarray:
     return torch.stack([normalize(picture) for picture in pictures]).numpy()
 
 
-def untrained(name: str, size: tuple[int, int] = (224, 224)) -> Network:
+def untrained(name: str, size: Size = 224) -> Network:
     """A network of random weights whose batch normalization has seen pictures, so that its values are of a trained one's size.
 
     Every normalization gets a random scale and shift; then one batch sets its mean and variance.

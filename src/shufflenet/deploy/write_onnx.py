@@ -370,7 +370,7 @@ def _model(w: Writer, result: str) -> onnx.ModelProto:
 
 def properties(source: Exportable) -> dict[str, str]:
     """What is written into a file's metadata: strings, JSON where they are not plain ones."""
-    preprocessing = asdict(source.metadata.preprocessing) | {"size": source.size}
+    preprocessing = asdict(source.metadata.preprocessing) | {"size": source.height_width}
     return {
         "architecture": json.dumps(source.net.spec),
         "classes": json.dumps(source.metadata.classes, ensure_ascii=False),

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from shufflenet.detection.config import TwoStageConfig
 from shufflenet.detection.detector import Detector
 from shufflenet.detection.one_stage import OneStageDetector
+from shufflenet.nets import Size, height_width
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _counted(compute: Callable[[], Any]) -> int:
     return counter.get_total_flops() // 2  # a multiply-add is two operations there
 
 
-def detector_cost(detector: Detector, size: tuple[int, int] | None = None) -> DetectorCost:
+def detector_cost(detector: Detector, size: Size | None = None) -> DetectorCost:
     """Count what `detector` needs for a picture of `size` before resizing, with as many regions as the RPN proposes at most.
 
     By default the picture is square, of the config's short side; a one-stage detector has one size for all.
@@ -60,7 +61,7 @@ def detector_cost(detector: Detector, size: tuple[int, int] | None = None) -> De
     twin = copy.deepcopy(detector).to("meta").eval()
     config = twin.config
     if isinstance(config, TwoStageConfig):
-        height, width = resized(config, size or (config.short_side, config.short_side))
+        height, width = resized(config, height_width(size or config.short_side))
     else:
         height, width = config.padded_size
     picture = torch.empty(1, 3, height, width, device="meta")

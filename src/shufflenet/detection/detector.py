@@ -18,6 +18,7 @@ from shufflenet.detection.config import (
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.detection.two_stage import TwoStageDetector
 from shufflenet.nets.network import Network
+from shufflenet.nets.size import Size, height_width
 
 Detector = TwoStageDetector | OneStageDetector
 
@@ -37,7 +38,7 @@ def one_stage_config(
     backbone: Mapping[str, Any],
     training_set: Annotations,
     *,
-    size: tuple[int, int] = (320, 320),
+    size: Size = 320,
     letterbox: bool = False,
     **overrides: Any,
 ) -> OneStageConfig:
@@ -46,6 +47,7 @@ def one_stage_config(
     `overrides` are fields of OneStageConfig. Raises UserError for those that are none, and as OneStageConfig does.
     """
     check_fields(OneStageConfig, overrides)
+    size = height_width(size)
     values: dict[str, Any] = dict(overrides)
     if "anchors" not in values:
         strides = STRIDES if len(training_set.categories) <= MOST_CATEGORIES_AT_STRIDE_8 else STRIDES[1:]

@@ -13,6 +13,7 @@ from shufflenet import atomic
 from shufflenet.detection.detector import Detector
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.errors import UserError
+from shufflenet.nets import Size, height_width
 
 OPSET = 17
 
@@ -54,7 +55,7 @@ class Heads(nn.Module):
         return tuple(output for x, logits, offsets in heads for output in (logits(x), offsets(x)))
 
 
-def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple[int, int] = (480, 640)) -> Path:
+def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: Size = (480, 640)) -> Path:
     """Write `detector` for ONNX Runtime, through torchvision's export, and return the path.
 
     The input `picture` is RGB, float32 [3, h, w] from 0 to 1, of any size: the model resizes and normalizes it. The outputs are
@@ -63,7 +64,7 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple
     """
     return _write(
         OnePicture(detector).eval(),
-        (3, *size),
+        (3, *height_width(size)),
         Path(path),
         input_names=["picture"],
         output_names=["boxes", "labels", "scores"],
@@ -76,7 +77,7 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple
     )
 
 
-def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, size: tuple[int, int]) -> Path:
+def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, size: Size) -> Path:
     """Write the backbone of `detector` alone, at one size, for `shufflenet compile`, and return the path.
 
     The input `picture` is float32 [1, 3, height, width], normalized as the detector's config says. The outputs are the network's maps
@@ -85,7 +86,11 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     """
     backbone = Backbone(detector).eval()
     return _write(
-        backbone, (1, 3, *size), Path(path), input_names=["picture"], output_names=list(detector.backbone.taps)
+        backbone,
+        (1, 3, *height_width(size)),
+        Path(path),
+        input_names=["picture"],
+        output_names=list(detector.backbone.taps),
     )
 
 

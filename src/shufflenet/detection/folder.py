@@ -3,26 +3,32 @@
 import os
 from pathlib import Path
 
-from shufflenet.checkpoints.folder import CONFIG_NAME, WEIGHTS_NAME, mismatch, read_config, read_weights, write_folder
+from shufflenet.checkpoints.folder import (
+    CONFIG_NAME,
+    DETECTOR,
+    WEIGHTS_NAME,
+    mismatch,
+    read_config,
+    read_weights,
+    write_folder,
+)
 from shufflenet.detection.config import config_from_json
 from shufflenet.detection.detector import Detector, build_detector
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError
 
-FORMAT = "shufflenet-detector"
-
 
 def save_detector(detector: Detector, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write `detector` as a folder that `load_detector` reads. Folders are treated as in `shufflenet.save`."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    config = {"format": FORMAT, "detector": detector.config.to_json(), "training": detector.training_record}
+    config = {"format": DETECTOR, "detector": detector.config.to_json(), "training": detector.training_record}
     return write_folder(Path(folder), config, weights, overwrite=overwrite)
 
 
 def is_detector(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a detector, and not a classifier or nothing."""
     try:
-        return read_config(Path(folder)).get("format") == FORMAT
+        return read_config(Path(folder)).get("format") == DETECTOR
     except (UserError, OSError):
         return False
 
@@ -35,7 +41,7 @@ def load_detector(folder: str | os.PathLike[str]) -> Detector:
             f"there is no folder {folder}; give a detector's folder, such as `shufflenet detect train` writes"
         )
     record = read_config(folder)
-    if record.get("format") != FORMAT or not isinstance(record.get("detector"), dict):
+    if record.get("format") != DETECTOR or not isinstance(record.get("detector"), dict):
         raise UserError(f"{folder} holds a classifier or something else; `shufflenet detect train` makes detectors")
     try:
         detector = build_detector(config_from_json(record["detector"]))

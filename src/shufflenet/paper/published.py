@@ -29,7 +29,7 @@ class PrintedRow:
 
 
 @dataclass(frozen=True)
-class Shuffle:
+class PrintedShuffle:
     """A row of Table 3. `variant` is the network with shuffle; without it, its name ends in `_noshuffle`."""
 
     label: str
@@ -40,7 +40,7 @@ class Shuffle:
 
 
 @dataclass(frozen=True)
-class Detection:
+class PrintedDetection:
     """A row of Table 7: COCO's mAP[.5:.95] in %, with pictures whose short side is 300 and 600 pixels."""
 
     label: str
@@ -49,7 +49,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Speed:
+class PrintedSpeed:
     """A row of Table 8: milliseconds by (height, width) on one thread of a Snapdragon 820."""
 
     label: str
@@ -94,12 +94,12 @@ TABLE2 = (
 )
 
 TABLE3 = (
-    Shuffle("ShuffleNet 1× (g = 3)", "shufflenet_x1_0_g3", 34.5, 32.6, 1.9),
-    Shuffle("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 37.6, 32.4, 5.2),
-    Shuffle("ShuffleNet 0.5× (g = 3)", "shufflenet_x0_5_g3", 45.7, 43.2, 2.5),
-    Shuffle("ShuffleNet 0.5× (g = 8)", "shufflenet_x0_5_g8", 48.1, 42.3, 5.8),
-    Shuffle("ShuffleNet 0.25× (g = 3)", "shufflenet_x0_25_g3", 56.3, 55.0, 1.3),
-    Shuffle("ShuffleNet 0.25× (g = 8)", "shufflenet_x0_25_g8", 56.5, 52.7, 3.8),
+    PrintedShuffle("ShuffleNet 1× (g = 3)", "shufflenet_x1_0_g3", 34.5, 32.6, 1.9),
+    PrintedShuffle("ShuffleNet 1× (g = 8)", "shufflenet_x1_0_g8", 37.6, 32.4, 5.2),
+    PrintedShuffle("ShuffleNet 0.5× (g = 3)", "shufflenet_x0_5_g3", 45.7, 43.2, 2.5),
+    PrintedShuffle("ShuffleNet 0.5× (g = 8)", "shufflenet_x0_5_g8", 48.1, 42.3, 5.8),
+    PrintedShuffle("ShuffleNet 0.25× (g = 3)", "shufflenet_x0_25_g3", 56.3, 55.0, 1.3),
+    PrintedShuffle("ShuffleNet 0.25× (g = 8)", "shufflenet_x0_25_g8", 56.5, 52.7, 3.8),
 )
 
 TABLE4 = (
@@ -167,17 +167,17 @@ PVANET = PrintedRow("PVANET (in the text)", "pvanet", 557, 29.7)
 AVERAGE_PRECISION = "mAP[.5:.95] %"
 SHORT_SIDES = (300, 600)
 TABLE7 = (
-    Detection("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", {300: 18.7, 600: 25.0}),
-    Detection("ShuffleNet 1× (g = 3)", "shufflenet_x1_0_g3", {300: 14.5, 600: 19.8}),
-    Detection("1.0 MobileNet-224 of arXiv 1704.04861", "mobilenet_x1_0", {300: 16.4, 600: 19.8}),
-    Detection("1.0 MobileNet-224, the authors' own", "mobilenet_x1_0", {300: 14.9, 600: 19.3}),
+    PrintedDetection("ShuffleNet 2× (g = 3)", "shufflenet_x2_0_g3", {300: 18.7, 600: 25.0}),
+    PrintedDetection("ShuffleNet 1× (g = 3)", "shufflenet_x1_0_g3", {300: 14.5, 600: 19.8}),
+    PrintedDetection("1.0 MobileNet-224 of arXiv 1704.04861", "mobilenet_x1_0", {300: 16.4, 600: 19.8}),
+    PrintedDetection("1.0 MobileNet-224, the authors' own", "mobilenet_x1_0", {300: 14.9, 600: 19.3}),
 )
 
 SIZES = ((224, 224), (480, 640), (720, 1280))
 
 
-def _speed(label: str, variant: str, error: float, multiply_adds: int, *milliseconds: float) -> Speed:
-    return Speed(label, variant, error, multiply_adds, dict(zip(SIZES, milliseconds, strict=True)))
+def _speed(label: str, variant: str, error: float, multiply_adds: int, *milliseconds: float) -> PrintedSpeed:
+    return PrintedSpeed(label, variant, error, multiply_adds, dict(zip(SIZES, milliseconds, strict=True)))
 
 
 TABLE8 = (

@@ -15,7 +15,6 @@ from PIL import Image
 
 from shufflenet import __version__
 from shufflenet.atomic import write_text, writing_folder
-from shufflenet.checkpoints import load
 from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.c.prepare import with_preparation
@@ -24,6 +23,7 @@ from shufflenet.data.fashion_mnist import CLASSES, open_bundled
 from shufflenet.data.pictures import read_picture
 from shufflenet.deploy.compile import preparation_of
 from shufflenet.deploy.exportable import Exportable
+from shufflenet.deploy.resolve import resolve_network
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
@@ -46,7 +46,7 @@ def site_files(source: str | Path | Network, samples: Sequence[Path] | None = No
 
     Raises UserError for a network that takes no pictures, CompileError for one that cannot be compiled.
     """
-    net = source if isinstance(source, Network) else load(source)
+    net = source if isinstance(source, Network) else resolve_network(source)
     net.eval()
     metadata = metadata_of(net)
     preparation = preparation_of(metadata.preprocessing)

@@ -67,10 +67,10 @@ def train(
     import torch
     from accelerate import PartialState
 
-    from shufflenet.checkpoints import load
     from shufflenet.cli.detect.scores import print_scores
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import console, print_json, say
+    from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.detection import detector_cost, detector_for, open_split, recipes_for, train_detector
     from shufflenet.detection.coco import dataset_name
     from shufflenet.detection.recipe import DetectionRecipe
@@ -97,7 +97,7 @@ def train(
     training_set = open_split(data, "train", pictures)
     test_set = open_split(test or data, "test", pictures)
     torch.manual_seed(chosen.seed)
-    classifier = load(weights) if weights else create(variant or "")
+    classifier = resolve_trained(weights) if weights else create(variant or "")
     detector = detector_for(classifier, training_set, layout=layout, trained=weights is not None, **fields)
     if PartialState().is_main_process and not json:
         for note in training_set.notes[:NOTES_SHOWN]:

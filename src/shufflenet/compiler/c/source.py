@@ -3,9 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shufflenet.compiler.graph.ir import Batch
-
-Shape = tuple[int, ...]
+from shufflenet.compiler.graph.ir import Batch, Shape
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from shufflenet.compiler.graph.elements import ELEMENTS, Element
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
 Batch = int | Literal["stacked", "mixed"]
+Shape = tuple[int, ...]
 ElementType = Literal["float32", "uint8"]
 
 

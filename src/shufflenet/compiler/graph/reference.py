@@ -41,7 +41,7 @@ from shufflenet.compiler.graph.ir import (
     View,
 )
 
-Memory = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.nd
     return {port.name: read(memory, port.view).reshape(port.shape) for port in graph.outputs}
 
 
-def execute(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Memory:
+def execute(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Arrays:
     """Every tensor as the operations leave it. No plane is written twice, so `read` finds every value of the run in it."""
     memory = {
         name: np.zeros(tensor.shape, np.uint8) if tensor.quantization else np.full(tensor.shape, np.nan, np.float32)
@@ -71,13 +71,13 @@ def read(memory: Mapping[str, np.ndarray], view: View) -> np.ndarray:
 
 
 @singledispatch
-def compute(operation: Operation, graph: Graph, memory: Memory) -> np.ndarray:
+def compute(operation: Operation, graph: Graph, memory: Arrays) -> np.ndarray:
     """What `operation` writes, (channels, height, width): in float64, or codes."""
     raise NotImplementedError(type(operation).__name__)
 
 
 @compute.register
-def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Convolution, graph: Graph, memory: Arrays) -> np.ndarray:
     weight = graph.constants[operation.weight].astype(np.float64)
     out, height, width = graph.shape(operation.output)
     groups, kernel = operation.groups, weight.shape[2:]
@@ -102,7 +102,7 @@ def _(operation: Convolution, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: Pool, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Pool, graph: Graph, memory: Arrays) -> np.ndarray:
     _, *size = graph.shape(operation.output)
     nothing = -np.inf if operation.kind == "max" else 0.0
     pixels = _padded(_less_zero_point(operation.input, graph, memory), operation.padding, nothing)
@@ -130,7 +130,7 @@ def _(operation: Pool, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: GlobalPool, graph: Graph, memory: Arrays) -> np.ndarray:
     pixels = _less_zero_point(operation.input, graph, memory)
     if operation.kind == "average" and holds_codes(graph, operation.input):
         return requantization(graph, operation)(pixels.sum(axis=(1, 2), keepdims=True))
@@ -139,7 +139,7 @@ def _(operation: GlobalPool, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: Resample, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Resample, graph: Graph, memory: Arrays) -> np.ndarray:
     weight, pixels = graph.constants[operation.weight].astype(np.float64), read(memory, operation.input)
     # What has no weight does not count, be it infinite: a pixel that is repeated is itself alone.
     if np.isfinite(pixels).all():
@@ -153,7 +153,7 @@ def _(operation: Resample, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: Elementwise, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Elementwise, graph: Graph, memory: Arrays) -> np.ndarray:
     if holds_codes(graph, operation.output) and operation.kind == "add":
         return addition(graph, operation)(read(memory, operation.left), read(memory, operation.right))
     left, right = (_less_zero_point(view, graph, memory) for view in (operation.left, operation.right))
@@ -166,12 +166,12 @@ def _(operation: Elementwise, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: Activate, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Activate, graph: Graph, memory: Arrays) -> np.ndarray:
     return _activated(_less_zero_point(operation.input, graph, memory), operation, graph)
 
 
 @compute.register
-def _(operation: LocalResponseNormalization, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: LocalResponseNormalization, graph: Graph, memory: Arrays) -> np.ndarray:
     pixels = read(memory, operation.input).astype(np.float64)
     before, after = (operation.size - 1) // 2, operation.size // 2
     squares = np.pad(pixels**2, ((before, after), (0, 0), (0, 0)))
@@ -180,29 +180,29 @@ def _(operation: LocalResponseNormalization, graph: Graph, memory: Memory) -> np
 
 
 @compute.register
-def _(operation: Softmax, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Softmax, graph: Graph, memory: Arrays) -> np.ndarray:
     pixels = read(memory, operation.input).astype(np.float64)
     powers = np.exp(pixels - pixels.max(axis=0))
     return powers / powers.sum(axis=0)
 
 
 @compute.register
-def _(operation: Quantize, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Quantize, graph: Graph, memory: Arrays) -> np.ndarray:
     return quantize(read(memory, operation.input), quantization(graph, operation.output))
 
 
 @compute.register
-def _(operation: Dequantize, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Dequantize, graph: Graph, memory: Arrays) -> np.ndarray:
     return dequantize(read(memory, operation.input), quantization(graph, operation.input))
 
 
 @compute.register
-def _(operation: Lookup, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Lookup, graph: Graph, memory: Arrays) -> np.ndarray:
     return graph.constants[operation.table][read(memory, operation.input)]
 
 
 @compute.register
-def _(operation: Pad, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Pad, graph: Graph, memory: Arrays) -> np.ndarray:
     if holds_codes(graph, operation.output):
         value = int(quantize(np.array(operation.value), quantization(graph, operation.output)))
         return _padded(read(memory, operation.input), operation.padding, value)
@@ -210,7 +210,7 @@ def _(operation: Pad, graph: Graph, memory: Memory) -> np.ndarray:
 
 
 @compute.register
-def _(operation: Copy, graph: Graph, memory: Memory) -> np.ndarray:
+def _(operation: Copy, graph: Graph, memory: Arrays) -> np.ndarray:
     return np.concatenate([read(memory, piece) for piece in operation.pieces])
 
 
@@ -234,7 +234,7 @@ def activate(x: np.ndarray, activation: Activation | None) -> np.ndarray:
             return x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1)
 
 
-def _less_zero_point(view: View, graph: Graph, memory: Memory) -> np.ndarray:
+def _less_zero_point(view: View, graph: Graph, memory: Arrays) -> np.ndarray:
     """The numbers of a view in float64; of codes, how far each is from the zero point."""
     pixels = read(memory, view).astype(np.float64)
     return pixels - quantization(graph, view).zero_point if holds_codes(graph, view) else pixels

@@ -103,8 +103,8 @@ _TAKE_CODES = {
 _OLDEST_OPSET = 7
 
 
-def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = None) -> Graph:
-    """The network of an ONNX file, its bytes or its parsed form, for inputs of `size` (height, width).
+def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: int | Pair | None = None) -> Graph:
+    """The network of an ONNX file, its bytes or its parsed form, for inputs of `size` (height, width; a number is a square).
 
     `size` replaces height and width of image inputs where the file leaves them open, and must agree with them where it does not.
     The graph is for one picture, be the file's batch open or fixed at any
@@ -118,6 +118,7 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: Pair | None = N
     reader = Reader(opset)
     for initializer in proto.graph.initializer:
         reader.values[initializer.name] = _constant(initializer)
+    size = (size, size) if isinstance(size, int) else size
     inputs = tuple(_read_input(info, reader, size) for info in proto.graph.input if info.name not in reader.values)
     reader.several = several_pictures(proto, inputs)
     nodes = needed_nodes(proto.graph, reader.values)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.graph.ir import Batch, Port
+from shufflenet.compiler.graph.ir import Batch, Port, Shape
 from shufflenet.compiler.read.node import Node
 from shufflenet.compiler.read.reader import Reader
-from shufflenet.compiler.read.several import Shape, batch_axis, numbers_ahead
+from shufflenet.compiler.read.several import batch_axis, numbers_ahead
 from shufflenet.compiler.read.values import Value
 
 # Nodes that keep all numbers in their order.

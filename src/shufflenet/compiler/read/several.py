@@ -10,9 +10,7 @@ from onnx import TensorProto, helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.graph.ir import Batch, Port
-
-Shape = tuple[int, ...]
+from shufflenet.compiler.graph.ir import Batch, Port, Shape
 
 # Pictures where the batch is open; an axis that holds them is so many times as long as with one.
 PROBE = 3
