@@ -1,55 +1,110 @@
-"""A site of a network that ships, served, and Debian's Chromium."""
+"""Sites of small networks, served from one place, and Debian's Chromium."""
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import sync_playwright
 
 from shufflenet.checkpoints import load
+from shufflenet.data.fashion_mnist import CLASSES, open_bundled
+from shufflenet.deploy.resolve import resolve_network
+from shufflenet.detection import Category, OneStageConfig, build_detector
+from shufflenet.quantization import quantize
 from shufflenet.web.build import site_files, write_single_file, write_site
 from shufflenet.web.serve import server
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
+FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 NAME = "fashion-mnist/shufflenet_x0_25_g8"
 
 
-@pytest.fixture(scope="session")
-def net():
-    return load(NAME)
+def make_detector():
+    """Untrained, with heads drawn so that some of its scores are high; its classes are the garments, so that it has samples."""
+    torch.manual_seed(3)
+    config = OneStageConfig(
+        backbone={"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"},
+        categories=tuple(Category(i, name) for i, name in enumerate(CLASSES, 1)),
+        size=(96, 96),
+        strides=(16, 32),
+        anchors=(((24.0, 32.0), (40.0, 30.0)), ((70.0, 60.0),)),
+        neck_channels=16,
+    )
+    detector = build_detector(config).eval()
+    for name, parameter in detector.named_parameters():
+        if name.startswith("head."):
+            torch.nn.init.normal_(parameter, std=0.4)
+    detector.training_record = {"average_precision": 0.125}
+    return detector
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "classifier": lambda: load(NAME),
+    "int8": lambda: quantize(load(NAME), open_bundled("train"), pictures=64),
+    "detector": make_detector,
+    "at_224": lambda: resolve_network("shufflenet_x0_5_g3"),
+    "small_at_224": lambda: resolve_network("shufflenet_x0_25_g3"),
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A network's site: what runs on it, its files, and where it is served; `single_file` is the same as one HTML file."""
+
+    model: Any
+    files: dict[str, bytes]
+    folder: Path
+    single_file: Path
+    address: str
+
+    @property
+    def samples(self) -> list[Path]:
+        return sorted((self.folder / "samples").iterdir(), key=lambda path: int(path.stem))
 
 
 @pytest.fixture(scope="session")
-def site(net, tmp_path_factory):
-    """The folder, with the same as one file beside it."""
-    files = site_files(net)
-    folder = tmp_path_factory.mktemp("web") / "site"
-    write_site(files, folder)
-    write_single_file(files, folder.parent / "single.html")
-    return folder
+def site(tmp_path_factory):
+    """A function: one of MODELS → its Site, made at the first call."""
+    root = tmp_path_factory.mktemp("web")
 
+    @cache
+    def make(name: str) -> Site:
+        model = MODELS[name]()
+        files = site_files(model)
+        write_site(files, root / name)
+        write_single_file(files, root / f"{name}.html")
+        return Site(model, files, root / name, root / f"{name}.html", f"{origin}{name}/")
 
-@pytest.fixture(scope="session")
-def address(site):
-    with server(site) as running:
+    with server(root) as running:
+        origin = f"http://127.0.0.1:{running.server_port}/"
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/"
+        yield make
         running.shutdown()
 
 
 @pytest.fixture(scope="session")
-def browser():
+def playwright():
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield chromium
-        chromium.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*FLAGS, *FAKE_CAMERA])
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture
-def page(browser, address):
+def page(browser, site):
     """A page whose console stayed empty and which asked only its own origin, as is asserted at the end."""
     page = browser.new_page()
     page.set_default_timeout(10_000)
@@ -60,5 +115,23 @@ def page(browser, address):
     yield page
     page.close()
     assert messages == []
-    allowed = (address, f"blob:{address}", "blob:null", "data:", "file:")
+    allowed = ("http://127.0.0.1:", "blob:http://127.0.0.1:", "blob:null", "data:", "file:")
     assert [url for url in requests if not url.startswith(allowed)] == []
+
+
+def ready(page, address):
+    """Open a page and wait until its network can run."""
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """A function: what axe-core finds wrong with a page."""
+    script = (Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+    def violations(page):
+        page.evaluate(script)
+        return page.evaluate("axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
+
+    return violations

@@ -8,7 +8,10 @@ import typer
 
 def web(
     src: Annotated[
-        str, typer.Argument(help="A checkpoint folder, a shipped name, a Hub id, or a variant (random weights).")
+        str,
+        typer.Argument(
+            help="A checkpoint or detector folder, a shipped name, a Hub id, a variant (random weights), or an ONNX file."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The folder to write; with --single-file, the HTML file.")
@@ -20,29 +23,35 @@ def web(
         list[Path] | None, typer.Option(help="A picture that visitors can try; give it once for each.")
     ] = None,
 ) -> None:
-    """Make a static page that classifies a visitor's own pictures and camera, on the visitor's device.
+    """Make a static page that runs a network on a visitor's own pictures and camera, on the visitor's device.
 
-    It needs no server but one for files, and asks no other origin for anything.
+    A classifier's page shows the likeliest classes, a detector's draws boxes. It needs no server but one for files, and asks no other
+    origin for anything.
 
     Examples:
 
       shufflenet web runs/flowers -o site --serve
 
-      shufflenet web runs/flowers -o flowers.html --single-file
+      shufflenet web runs/cells -o cells.html --single-file
 
       shufflenet web runs/flowers -o site --samples rose.jpg --samples tulip.jpg
     """
+    from contextlib import suppress
+
     from shufflenet.cli.terminal import say
-    from shufflenet.deploy.resolve import RANDOM, is_variant
+    from shufflenet.deploy.resolve import RANDOM, is_onnx, is_variant
     from shufflenet.errors import UserError
-    from shufflenet.web.build import site_files, write_single_file, write_site
+    from shufflenet.web.build import check_free, site_files, write_single_file, write_site
     from shufflenet.web.serve import server
 
     if single_file and serve:
         raise UserError("--single-file makes a file to be opened from disk; leave out --serve, or --single-file")
+    check_free(output)
     files = site_files(src, samples)
     if is_variant(src):
         say(RANDOM.format(src), stderr=True)
+    if is_onnx(src):
+        say(f"{src} does not say how its pictures are prepared; the page does it as is usual for ImageNet", stderr=True)
     if single_file:
         write_single_file(files, output)
         say(f"wrote {output}, {output.stat().st_size:,} bytes")
@@ -50,6 +59,6 @@ def web(
     write_site(files, output)
     say(f"wrote {output}: {len(files)} files, {sum(map(len, files.values())):,} bytes")
     if serve:
-        with server(output, port) as running:
+        with server(output, port) as running, suppress(KeyboardInterrupt):
             say(f"http://127.0.0.1:{running.server_port}/ (Ctrl-C ends it)")
             running.serve_forever()

@@ -146,12 +146,12 @@ def preparation_of(preprocessing: Preprocessing) -> Preparation:
         raise UserError(
             f"the network takes {preprocessing.channels} channels that are not a picture's; no picture can be made its input"
         )
-    if preprocessing.interpolation != "bilinear":
+    if preprocessing.interpolation not in ("bilinear", "bicubic"):
         raise UserError(
-            f"the network's pictures are resized by {preprocessing.interpolation} interpolation; in C there is bilinear only, "
-            "which its config.json could name instead"
+            f"the network's pictures are resized by {preprocessing.interpolation} interpolation; in C there are bilinear and bicubic "
+            "only, which its config.json could name instead"
         )
-    return Preparation(_normalization(preprocessing), preprocessing.short_side)
+    return Preparation(_normalization(preprocessing), preprocessing.short_side, preprocessing.interpolation)
 
 
 def _normalization(preprocessing: Preprocessing) -> Pixels:

@@ -63,7 +63,9 @@ def export_heads(detector: Detector, path: Path) -> tuple[Path, Path]:
     return path, parameters
 
 
-def compile_detector_source(detector: Detector, *, name: str = "detector") -> tuple[Compiled, CSource]:
+def compile_detector_source(
+    detector: Detector, *, name: str = "detector", embed: bool | None = None
+) -> tuple[Compiled, CSource]:
     """The compiled network, with its figures, and the C source of the whole detector. Raises UserError for two stages."""
     detector = one_stage(detector)
     config = detector.config
@@ -71,7 +73,7 @@ def compile_detector_source(detector: Detector, *, name: str = "detector") -> tu
         model = export_heads_onnx(detector, Path(folder) / "heads.onnx")
         height, width = config.size
         title = f"{config.backbone['name']}, ssdlite, {len(config.categories)} classes, pictures resized to {height}×{width}"
-        compiled = compile_onnx(model, name=name, title=title)
+        compiled = compile_onnx(model, name=name, title=title, embed=embed)
     return compiled, with_boxes(compiled.source, box_decoder(config))
 
 

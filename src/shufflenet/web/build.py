@@ -1,103 +1,68 @@
-"""From a checkpoint to a static site: the page, the module, two WebAssembly builds and their weights in float16."""
+"""From a network to a static site: the page, the module, two WebAssembly builds, their weights, and a page that compares."""
 
 import base64
 import html
-import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-import onnx
-from PIL import Image
-
 from shufflenet import __version__
 from shufflenet.atomic import write_text, writing_folder
-from shufflenet.checkpoints.folder import metadata_of
-from shufflenet.compiler import compile_onnx
-from shufflenet.compiler.c.prepare import with_preparation
 from shufflenet.compiler.run.build import build
-from shufflenet.data.fashion_mnist import CLASSES, open_bundled
-from shufflenet.data.pictures import read_picture
-from shufflenet.deploy.compile import preparation_of
-from shufflenet.deploy.exportable import Exportable
-from shufflenet.deploy.resolve import resolve_network
-from shufflenet.deploy.write_onnx import to_onnx
+from shufflenet.detection import Detector
 from shufflenet.errors import UserError
-from shufflenet.nets import Network, cost
+from shufflenet.nets import Network
+from shufflenet.web.samples import bundled_samples, read_sample
+from shufflenet.web.subject import Subject, Task, subject_of
 
 TARGETS = {"network.wasm": "wasm32", "network.relaxed.wasm": "wasm32-relaxed"}
-SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+TYPES: dict[Task, str] = {"classify": "Classifier", "detect": "Detector"}
+BENCH_LINK = '<p><a href="bench.html">Compare with onnxruntime-web on this device</a></p>'
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A picture that visitors can try: its file's name, what it is called, and its bytes."""
-
-    file: str
-    name: str
-    content: bytes
-
-
-def site_files(source: str | Path | Network, samples: Sequence[Path] | None = None) -> dict[str, bytes]:
+def site_files(
+    what: str | Path | Network | Detector | Subject, samples: Sequence[Path] | None = None
+) -> dict[str, bytes]:
     """Every file of the site by its name. `samples` default to pictures of the data set where the package has them.
 
-    Raises UserError for a network that takes no pictures, CompileError for one that cannot be compiled.
+    Raises what `subject_of` raises, and UserError for a sample that is no picture.
     """
-    net = source if isinstance(source, Network) else resolve_network(source)
-    net.eval()
-    metadata = metadata_of(net)
-    preparation = preparation_of(metadata.preprocessing)
-    shown = _bundled(metadata.classes) if samples is None else [_sample(path) for path in samples]
-    model = to_onnx(Exportable(net, metadata.preprocessing.size))
-    title = f"{net.spec['name']}, {net.spec['num_classes']} classes"
-    compiled = with_preparation(compile_onnx(model, name="network", title=title, embed=False).source, preparation)
-    quantized = any(constant.data_type == onnx.TensorProto.INT8 for constant in model.graph.initializer)
-    weights = compiled.weights or b""
-    element, weights = ("float32", weights) if quantized else _narrowed(weights)
-    price = cost(net, metadata.preprocessing.size)
-    facts = {
-        "task": "classify",
-        "name": net.spec["name"],
-        "classes": list(metadata.classes) or [str(index) for index in range(net.spec["num_classes"])],
-        "input": list(compiled.signature.input_shapes[0]),
-        "outputs": net.spec["num_classes"],
-        "arena_bytes": compiled.signature.arena_bytes,
-        "weights": element,
-        "weights_bytes": len(weights),
-        "multiply_adds": price.multiply_adds,
-        "parameters": price.parameters,
-        "top1_error": metadata.training.get("top1_error"),
-        "samples": [{"file": sample.file, "name": sample.name} for sample in shown],
-    }
-    files = {
-        "network.json": json.dumps(facts, ensure_ascii=False).encode(),
-        "network.weights": weights,
-        **{name: build(compiled, target).read_bytes() for name, target in TARGETS.items()},
-        **{sample.file: sample.content for sample in shown},
+    # What is said of the pictures comes before what takes seconds.
+    shown = None if samples is None else [read_sample(path) for path in samples]
+    subject = what if isinstance(what, Subject) else subject_of(what)
+    shown = bundled_samples(subject) if shown is None else shown
+    pictures = {f"samples/{i}{sample.suffix}": sample for i, sample in enumerate(shown)}
+    listed = [{"file": file, "name": sample.name} for file, sample in pictures.items()]
+    words = {"TITLE": html.escape(subject.name), "NETWORK": TYPES[subject.task], "STYLE": _text("page.css")}
+    return {
+        "index.html": _page({**words, "DATA": "", "BENCH": BENCH_LINK}),
+        "bench.html": _filled("bench.html", {**words, "SCRIPT": _text("bench.js")}),
+        "bench.onnx": subject.model.SerializeToString(),
+        "network.json": json.dumps({**subject.facts, "samples": listed}, ensure_ascii=False).encode(),
+        "network.weights": subject.weights,
+        **{name: build(subject.source, target).read_bytes() for name, target in TARGETS.items()},
+        **{file: sample.content for file, sample in pictures.items()},
         "shufflenet.js": _text("shufflenet.js").encode(),
-        "shufflenet.d.ts": _text("shufflenet.d.ts").encode(),
-        "package.json": _package(net.spec["name"]).encode(),
+        "shufflenet.d.ts": _filled("shufflenet.d.ts", words),
+        "README.md": _filled(f"{subject.task}.md", {**words, "PACKAGE": _package_name(subject)}),
+        "package.json": _package(subject),
     }
-    return {"index.html": _page(net.spec["name"]).encode(), **files}
 
 
-def write_site(files: dict[str, bytes], folder: Path) -> None:
+def write_site(files: Mapping[str, bytes], folder: Path) -> None:
     """Write the site into a folder that is missing or empty; it appears whole or not at all."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; give another place, or remove it first")
+    check_free(folder)
     with writing_folder(folder) as temporary:
         for name, content in files.items():
             (temporary / name).parent.mkdir(exist_ok=True)
             (temporary / name).write_bytes(content)
 
 
-def write_single_file(files: dict[str, bytes], path: Path) -> None:
+def write_single_file(files: Mapping[str, bytes], path: Path) -> None:
     """Write the site as one HTML file, which works when it is opened from disk."""
-    if path.exists():
-        raise UserError(f"{path} is there already; give another place, or remove it first")
+    check_free(path)
     inside = {
         name: base64.b64encode(content).decode()
         for name, content in files.items()
@@ -105,19 +70,34 @@ def write_single_file(files: dict[str, bytes], path: Path) -> None:
     }
     name = json.loads(files["network.json"])["name"]
     data = f'<script type="application/json" id="data">{json.dumps(inside)}</script>'
-    write_text(path, _page(name, data))
+    page = _page({"TITLE": html.escape(name), "STYLE": _text("page.css"), "DATA": data, "BENCH": ""})
+    write_text(path, page.decode())
 
 
-def _page(name: str, data: str = "") -> str:
-    page = _text("page.html").replace("@TITLE@", html.escape(name)).replace("@DATA@", data)
-    return page.replace("@STYLE@", _text("page.css")).replace("@SCRIPT@", _text("page.js"))
+def check_free(place: Path) -> None:
+    """Raises UserError where something is already; an empty folder is nothing."""
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UserError(f"{place} is there already; give another place, or remove it first")
 
 
-def _package(name: str) -> str:
+def _page(words: Mapping[str, str]) -> bytes:
+    return _filled("page.html", {**words, "SCRIPT": _text("page.js")})
+
+
+def _filled(file: str, words: Mapping[str, str]) -> bytes:
+    """A file of the page, each @WORD@ in it replaced."""
+    return re.sub(r"@([A-Z]+)@", lambda match: words[match[1]], _text(file)).encode()
+
+
+def _package_name(subject: Subject) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", subject.name.lower()).strip("-") or "network"
+
+
+def _package(subject: Subject) -> bytes:
     package = {
-        "name": name.replace("_", "-"),
+        "name": _package_name(subject),
         "version": __version__,
-        "description": f"{name}, compiled to WebAssembly",
+        "description": f"{subject.name}, compiled to WebAssembly",
         "type": "module",
         "exports": {
             ".": {"types": "./shufflenet.d.ts", "default": "./shufflenet.js"},
@@ -126,38 +106,7 @@ def _package(name: str) -> str:
         "types": "./shufflenet.d.ts",
         "files": ["shufflenet.js", "shufflenet.d.ts", "network.*"],
     }
-    return json.dumps(package, indent=2) + "\n"
-
-
-def _narrowed(weights: bytes) -> tuple[str, bytes]:
-    """float32 as float16, unless a number is too large for it."""
-    numbers = np.frombuffer(weights, "<f4")
-    if not np.isfinite(numbers).all() or np.abs(numbers).max(initial=0) > np.finfo(np.float16).max:
-        return "float32", weights
-    return "float16", numbers.astype("<f2").tobytes()
-
-
-def _sample(path: Path) -> Sample:
-    picture = read_picture(path)
-    if path.suffix.lower() in SHOWN_BY_BROWSERS:
-        return Sample(f"samples/{path.name}", path.stem, path.read_bytes())
-    return Sample(f"samples/{path.stem}.png", path.stem, _png(picture))
-
-
-def _bundled(classes: Sequence[str]) -> list[Sample]:
-    if tuple(classes) != CLASSES:
-        return []
-    images = open_bundled("test").images
-    return [
-        Sample(f"samples/{index}.png", name, _png(Image.fromarray(images[index, 0].numpy())))
-        for index, name in enumerate(CLASSES)
-    ]
-
-
-def _png(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return (json.dumps(package, indent=2) + "\n").encode()
 
 
 def _text(name: str) -> str:

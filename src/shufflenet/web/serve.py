@@ -4,6 +4,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from shufflenet.errors import UserError
+
 
 class Handler(SimpleHTTPRequestHandler):
     """Files of one folder, without a line a request."""
@@ -21,5 +23,10 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server of `folder` on 127.0.0.1, not yet running; port 0 takes a free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+    """A server of `folder` on 127.0.0.1, not yet running; port 0 takes a free one. Raises UserError where the port is taken."""
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+    except OSError as error:
+        raise UserError(
+            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}; choose another, or 0 for a free one"
+        ) from error

@@ -23,6 +23,7 @@ from shufflenet.errors import UserError
 
 CASES = {
     "imagenet": Preprocessing(size=(32, 40), short_side=48),
+    "cubic": Preprocessing(size=(30, 30), short_side=34, interpolation="bicubic"),
     "bgr": Preprocessing(size=(31, 29), short_side=33, channel_order="BGR"),
     "grey": Preprocessing(size=(28, 28), short_side=None, mean=(0.286,), std=(0.353,), channel_order="grey"),
 }
@@ -119,6 +120,6 @@ def test_a_network_of_other_channels_is_refused():
         with_preparation(compiled(CASES["imagenet"]), preparation_of(CASES["grey"]))
 
 
-def test_other_interpolation_is_refused():
-    with pytest.raises(UserError, match="bicubic interpolation; in C there is bilinear only"):
-        preparation_of(Preprocessing(interpolation="bicubic"))
+def test_an_interpolation_that_c_has_not_is_refused():
+    with pytest.raises(UserError, match="lanczos interpolation; in C there are bilinear and bicubic only"):
+        preparation_of(Preprocessing(interpolation="lanczos"))

@@ -26,6 +26,7 @@ def with_preparation(source: CSource, preparation: Preparation) -> CSource:
         "SHORT_SIDE": str(preparation.short_side or 0),
         "ROWS": str(shapes[0][1]),
         "COLUMNS": str(shapes[0][2]),
+        "CUBIC": str(int(preparation.interpolation == "bicubic")),
         "ANTIALIAS": str(int(preparation.antialias)),
         "GREY": str(int(channels == 1)),
         "SCALES": ", ".join(map(number, preparation.pixels.scale)),

@@ -1,7 +1,7 @@
 """What the compiler gives: a C source, and what one must know to call it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from shufflenet.compiler.graph.ir import Batch, Shape
 
@@ -73,9 +73,10 @@ class Preparation:
     """How a picture of any size becomes a network's input, as checkpoints say it: resized, its centre cropped, normalised.
 
     `pixels` is how bytes become numbers; one channel is grey. The picture's short side becomes `short_side`; with None it is scaled
-    straight to the input's size, bilinearly. `antialias` lets the filter grow with what a pixel covers, as Pillow's does.
+    straight to the input's size. `antialias` lets the filter grow with what a pixel covers, as Pillow's does.
     """
 
     pixels: Pixels
     short_side: int | None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True

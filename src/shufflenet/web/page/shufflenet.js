@@ -4,36 +4,49 @@
 // (func (param v128 v128 v128) (result v128)) of f32x4.relaxed_madd: valid only where the engine has relaxed SIMD.
 const RELAXED = [0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0,
   10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11];
+const PAGE_BYTES = 65536, BOX_BYTES = 24;
 
 /** Which build this engine runs. */
 export function build() {
+  if (typeof WebAssembly !== "object") throw new Error("This browser has no WebAssembly, which the network needs.");
   return WebAssembly.validate(new Uint8Array(RELAXED)) ? "relaxed" : "simd";
 }
 
 /** `place` is the URL of network.wasm, whose sibling files are read too; or the files themselves, as bytes by name. */
-export async function load(place = new URL("network.wasm", import.meta.url)) {
-  if (typeof WebAssembly !== "object") throw new Error("This browser has no WebAssembly, which the network needs.");
-  const read = reader(place);
-  const facts = JSON.parse(new TextDecoder().decode(await read("json")));
-  const [wasm, weights] = await Promise.all([read(build() === "relaxed" ? "relaxed.wasm" : "wasm"), read("weights")]);
+export async function load(place) {
+  const wasmFile = build() === "relaxed" ? "network.relaxed.wasm" : "network.wasm";
+  const files = await located(place);
+  const facts = JSON.parse(new TextDecoder().decode(await read(files["network.json"])));
+  const [wasm, weights] = await Promise.all([read(files[wasmFile]), read(files["network.weights"])]);
   const { instance } = await WebAssembly.instantiate(wasm, {}).catch((error) => {
     throw new Error(`This browser's WebAssembly cannot run the network: it needs SIMD (${error.message}).`);
   });
-  return new Network(facts, instance.exports, facts.weights === "float16" ? widened(weights) : new Uint8Array(weights));
+  const kind = facts.task === "detect" ? Detector : Classifier;
+  return new kind(facts, instance.exports, facts.weights === "float16" ? widened(weights) : new Uint8Array(weights));
 }
 
-function reader(place) {
-  if (!(place instanceof URL || typeof place === "string")) return async (suffix) => place[`network.${suffix}`];
-  const base = String(place).replace(/wasm$/, "");
-  return async (suffix) => {
-    if (base.startsWith("file:") && typeof process === "object") {
-      const { readFile } = await import("node:fs/promises");
-      return readFile(new URL(base + suffix));
-    }
-    const answer = await fetch(base + suffix);
-    if (!answer.ok) throw new Error(`${base + suffix} cannot be loaded: ${answer.status} ${answer.statusText}.`);
-    return answer.arrayBuffer();
-  };
+/** The network's files by name: addresses, or bytes. */
+async function located(place) {
+  // Each is spelled out, so that bundlers take it along.
+  if (place === undefined)
+    return {
+      "network.json": new URL("network.json", import.meta.url).href,
+      "network.weights": new URL("network.weights", import.meta.url).href,
+      "network.wasm": new URL("network.wasm", import.meta.url).href,
+      "network.relaxed.wasm": new URL("network.relaxed.wasm", import.meta.url).href,
+    };
+  if (!(place instanceof URL || typeof place === "string")) return place;
+  const here = globalThis.location?.href ?? (await import("node:url")).pathToFileURL("./").href;
+  const stem = new URL(place, here).href.replace(/wasm$/, "");
+  return Object.fromEntries(["json", "weights", "wasm", "relaxed.wasm"].map((end) => [`network.${end}`, stem + end]));
+}
+
+async function read(file) {
+  if (typeof file !== "string") return file;
+  if (file.startsWith("file:") && typeof process === "object") return (await import("node:fs/promises")).readFile(new URL(file));
+  const answer = await fetch(file);
+  if (!answer.ok) throw new Error(`${file} cannot be loaded: ${answer.status} ${answer.statusText}.`);
+  return answer.arrayBuffer();
 }
 
 /** float16 → float32, exactly. */
@@ -49,51 +62,73 @@ function widened(file) {
   return new Uint8Array(bits.buffer);
 }
 
+/** The RGBA bytes of whatever a canvas draws (an image, a video, an ImageBitmap, …), on white. */
+export function pixels(source) {
+  const width = source.naturalWidth ?? source.videoWidth ?? source.width;
+  const height = source.naturalHeight ?? source.videoHeight ?? source.height;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
 class Network {
   constructor(facts, exports, weights) {
     this.facts = facts;
     this.classes = facts.classes;
     this.exports = exports;
     this.memory = exports.memory;
+    this.times = { prepare: 0, run: 0 };
     exports._initialize?.();
     this.weights = this.allocate(weights.length);
     new Uint8Array(this.memory.buffer, this.weights, weights.length).set(weights);
-    const [channels, height, width] = facts.input;
-    this.input = this.allocate(4 * channels * height * width);
-    this.output = this.allocate(4 * facts.outputs);
+    this.inputLength = facts.input.reduce((a, b) => a * b);
+    this.input = this.allocate(4 * this.inputLength);
+    this.outputs = facts.outputs.map((length) => this.allocate(4 * length));
     this.arena = this.allocate(facts.arena_bytes);
-    this.room = { start: this.memory.buffer.byteLength, bytes: 0 }; // for a picture: memory that only grows
-    this.times = { prepare: 0, run: 0 };
+    this.boxes = this.allocate(BOX_BYTES * facts.most_boxes);
+    this.room = { start: this.memory.buffer.byteLength, bytes: 0 }; // for a picture, behind all else
   }
 
   allocate(bytes) {
     const start = this.memory.buffer.byteLength;
-    this.memory.grow(Math.ceil((bytes + 64) / 65536));
+    this.memory.grow(Math.ceil((bytes + 64) / PAGE_BYTES));
     return start;
+  }
+
+  /** Where so many bytes of a picture may lie. */
+  roomFor(bytes) {
+    if (bytes > this.room.bytes) {
+      this.memory.grow(Math.ceil((bytes - this.room.bytes) / PAGE_BYTES));
+      this.room.bytes = this.memory.buffer.byteLength - this.room.start;
+    }
+    return this.room.start;
   }
 
   /** Fill the network's input with a picture (ImageData, or anything with RGBA bytes in `data`, `width` and `height`). */
   prepare({ data, width, height }) {
-    const scratch = data.length + this.exports.network_prepare_bytes(height, width);
-    if (scratch > this.room.bytes) {
-      this.memory.grow(Math.ceil((scratch - this.room.bytes) / 65536));
-      this.room.bytes = this.memory.buffer.byteLength - this.room.start;
-    }
-    new Uint8Array(this.memory.buffer, this.room.start, data.length).set(data);
-    const { start } = this.room;
+    const start = this.roomFor(data.length + this.exports.network_prepare_bytes(height, width));
+    new Uint8Array(this.memory.buffer, start, data.length).set(data);
     this.exports.network_prepare(start, 4 * width, 4, height, width, this.input, start + data.length);
-    const [channels, rows, columns] = this.facts.input;
-    return new Float32Array(this.memory.buffer, this.input, channels * rows * columns);
+    return new Float32Array(this.memory.buffer, this.input, this.inputLength);
   }
 
+  /** The network alone, on what `prepare` left: its outputs. Views that the next call overwrites. */
+  infer() {
+    this.exports.network_run(this.weights, this.input, ...this.outputs, this.arena);
+    return this.outputs.map((start, i) => new Float32Array(this.memory.buffer, start, this.facts.outputs[i]));
+  }
+}
+
+class Classifier extends Network {
   /** The probability of each class. `times` then says how many milliseconds preparing the picture and the network took. */
   run(imageData) {
     const begin = performance.now();
     this.prepare(imageData);
     const prepared = performance.now();
-    this.exports.network_run(this.weights, this.input, this.output, this.arena);
+    const [logits] = this.infer();
     this.times = { prepare: prepared - begin, run: performance.now() - prepared };
-    const logits = new Float32Array(this.memory.buffer, this.output, this.facts.outputs);
     const most = logits.reduce((a, b) => Math.max(a, b));
     const powers = logits.map((x) => Math.exp(x - most));
     const sum = powers.reduce((a, b) => a + b);
@@ -101,9 +136,39 @@ class Network {
   }
 }
 
-/** As `load`, in a worker: `run` gives a promise, and the page never waits. */
-export async function loadInWorker(place = new URL("network.wasm", import.meta.url)) {
-  const worker = new Worker(import.meta.url, { type: "module", name: "shufflenet" });
+class Detector extends Network {
+  /** The objects in a picture, the surest first. `times.run` is from pixels to boxes, `times.prepare` the copy of the pixels before. */
+  run({ data, width, height }) {
+    if (width > this.facts.max_width)
+      throw new Error(`The picture is ${width} pixels wide, and this detector takes ${this.facts.max_width} at most; make it smaller first.`);
+    const begin = performance.now();
+    const start = this.roomFor(3 * width * height);
+    layOnWhite(data, new Uint8Array(this.memory.buffer, start, 3 * width * height));
+    const prepared = performance.now();
+    const found = this.exports.network_detect_rgb8(
+      this.weights, start, height, width, 3 * width, this.boxes, this.facts.most_boxes, this.arena);
+    this.times = { prepare: prepared - begin, run: performance.now() - prepared };
+    return Array.from({ length: found }, (_, i) => {
+      const [x1, y1, x2, y2, score] = new Float32Array(this.memory.buffer, this.boxes + BOX_BYTES * i, 5);
+      const [label] = new Int32Array(this.memory.buffer, this.boxes + BOX_BYTES * i + 20, 1); // the background is 0
+      return { x1, y1, x2, y2, score, index: label - 1, name: this.classes[label - 1] };
+    });
+  }
+}
+
+/** RGBA → RGB. */
+function layOnWhite(from, to) {
+  for (let i = 0, j = 0; j < to.length; i += 4, j += 3) {
+    const alpha = from[i + 3], white = 255 * (255 - alpha) + 127;
+    for (let c = 0; c < 3; c++) to[j + c] = alpha === 255 ? from[i + c] : (from[i + c] * alpha + white) / 255;
+  }
+}
+
+/** As `load`, in a worker: `run` gives a promise, and the page never waits. It takes ImageBitmaps too. */
+export async function loadInWorker(place) {
+  const options = { type: "module", name: "shufflenet" };
+  const alone = import.meta.url.startsWith("data:"); // in a page that is one file
+  const worker = alone ? new Worker(import.meta.url, options) : new Worker(new URL("shufflenet.js", import.meta.url), options);
   const waiting = [];
   const ask = (message, moved = []) =>
     new Promise((resolve, reject) => {
@@ -116,16 +181,16 @@ export async function loadInWorker(place = new URL("network.wasm", import.meta.u
     else resolve(data);
   };
   worker.onerror = (event) => waiting.splice(0).forEach(({ reject }) => reject(new Error(`The worker failed: ${event.message}.`)));
-  const { facts } = await ask({ place: place instanceof URL ? place.href : place });
+  const { facts } = await ask({ files: await located(place) });
   return {
     facts,
     classes: facts.classes,
     times: { prepare: 0, run: 0 },
-    async run(imageData) {
-      const { data, width, height } = imageData;
-      const answer = await ask({ picture: { data, width, height } }, [data.buffer]);
-      this.times = answer.times;
-      return answer.scores;
+    async run(picture) {
+      const { data, width, height } = picture;
+      const { result, times } = await (data ? ask({ picture: { data, width, height } }, [data.buffer]) : ask({ picture }, [picture]));
+      this.times = times;
+      return result;
     },
     close: () => worker.terminate(),
   };
@@ -133,10 +198,16 @@ export async function loadInWorker(place = new URL("network.wasm", import.meta.u
 
 if (globalThis.WorkerGlobalScope && self instanceof WorkerGlobalScope && self.name === "shufflenet") {
   let network;
-  self.onmessage = async ({ data: { place, picture } }) => {
+  self.onmessage = async ({ data: { files, picture } }) => {
     try {
-      if (place) postMessage({ facts: (network = await load(place)).facts });
-      else postMessage({ scores: network.run(picture), times: network.times });
+      if (files) {
+        network = await load(files);
+        postMessage({ facts: network.facts });
+      } else {
+        const result = network.run(picture.data ? picture : pixels(picture));
+        picture.close?.();
+        postMessage({ result, times: network.times });
+      }
     } catch (error) {
       postMessage({ error: error.message });
     }

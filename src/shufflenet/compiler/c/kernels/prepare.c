@@ -1,7 +1,7 @@
 /* From a picture of any size to NAME_run's input: its short side becomes SHORT_SIDE (0: it is scaled straight to the input's size), the
    centre is kept, and a channel is byte · scale + shift. */
 static struct resizer NAME_resizer(int height, int width) {
-  struct resizer r = {.antialias = ANTIALIAS, .grey = GREY};
+  struct resizer r = {.cubic = CUBIC, .antialias = ANTIALIAS, .grey = GREY};
   int down = ROWS, across = COLUMNS;
   if (SHORT_SIDE) {
     down = height <= width ? SHORT_SIDE : (int)((double)SHORT_SIDE * height / width);

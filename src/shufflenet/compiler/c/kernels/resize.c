@@ -1,5 +1,6 @@
-/* A picture of any size, scaled bilinearly, row by row, to within one grey level as Pillow does it: across first, then down, each time
-   rounded to 8 bits, with weights in 22-bit fixed point. Antialiased, the filter grows with what one pixel of the result covers. */
+/* A picture of any size, scaled bilinearly or bicubically, row by row, to within one grey level as Pillow does it: across first, then
+   down, each time rounded to 8 bits, with weights in 22-bit fixed point. Antialiased, the filter grows with what one pixel of the
+   result covers. */
 enum { WEIGHT_BITS = 22 };
 
 typedef uint8_t pixel8 __attribute__((vector_size(4)));
@@ -11,7 +12,7 @@ struct side {
 };
 
 struct resizer {
-  int antialias, grey;
+  int cubic, antialias, grey;
   struct side down, across;
   const uint8_t *pixels; /* rows `row_stride` bytes apart, pixels `bytes` apart: 3, RGB, or 4, RGBA, which is laid on white */
   ptrdiff_t row_stride;
@@ -22,31 +23,41 @@ struct resizer {
   int next;                         /* the row of the picture that is scaled across next */
 };
 
-/* How many pixels of the picture one pixel of the result spans. */
-static double spanned(const struct resizer *r, struct side side) {
+/* How many pixels of the picture the filter's unit is. */
+static double unit_of(const struct resizer *r, struct side side) {
   const double scale = (double)side.from / side.to;
   return r->antialias && scale > 1 ? scale : 1;
 }
 
+/* How far the filter reaches to each side, in pixels of the picture. */
+static double reach_of(const struct resizer *r, struct side side) { return (r->cubic ? 2 : 1) * unit_of(r, side); }
+
 static int most_taps(const struct resizer *r, struct side side) {
-  const double span = spanned(r, side);
-  return 2 * ((int)span + ((int)span < span)) + 1;
+  const double reach = reach_of(r, side);
+  return 2 * ((int)reach + ((int)reach < reach)) + 1;
 }
 
-static double triangle(double x) { return x < -1 || x > 1 ? 0 : x < 0 ? 1 + x : 1 - x; }
+/* A triangle, or Keys's cubic with a = -1/2. */
+static double filter(const struct resizer *r, double x) {
+  if (x < 0) x = -x;
+  if (!r->cubic) return x < 1 ? 1 - x : 0;
+  return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
 
 static void find_taps(const struct resizer *r, struct side side, int32_t *taps) {
-  const double scale = (double)side.from / side.to, span = spanned(r, side);
+  const double scale = (double)side.from / side.to, unit = unit_of(r, side), reach = reach_of(r, side);
   const int most = most_taps(r, side);
   for (int i = 0; i < side.count; i++, taps += 2 + most) {
     const double center = (side.first + i + 0.5) * scale;
-    const double begin = center - span + 0.5, end = center + span + 0.5;
+    const double begin = center - reach + 0.5, end = center + reach + 0.5;
     taps[0] = begin > 0 ? (int)begin : 0;
     taps[1] = (end < side.from ? (int)end : side.from) - taps[0];
     double sum = 0;
-    for (int t = 0; t < taps[1]; t++) sum += triangle((taps[0] + t - center + 0.5) / span);
-    for (int t = 0; t < taps[1]; t++)
-      taps[2 + t] = (int32_t)(triangle((taps[0] + t - center + 0.5) / span) / sum * (1 << WEIGHT_BITS) + 0.5);
+    for (int t = 0; t < taps[1]; t++) sum += filter(r, (taps[0] + t - center + 0.5) / unit);
+    for (int t = 0; t < taps[1]; t++) {
+      const double weight = filter(r, (taps[0] + t - center + 0.5) / unit) / sum * (1 << WEIGHT_BITS);
+      taps[2 + t] = (int32_t)(weight < 0 ? weight - 0.5 : weight + 0.5);
+    }
   }
 }
 
@@ -90,8 +101,10 @@ KERNEL pixel32 widened(const uint8_t *from) {
   return __builtin_convertvector(bytes, pixel32);
 }
 
+/* A cubic filter's sums may lie outside of a byte. */
 KERNEL void store_pixel(uint8_t *to, pixel32 sum) {
-  const pixel8 bytes = __builtin_convertvector(sum >> WEIGHT_BITS, pixel8);
+  const pixel32 level = sum >> WEIGHT_BITS;
+  const pixel8 bytes = __builtin_convertvector((level | (level > 255)) & (level > 0) & 255, pixel8);
   memcpy(to, &bytes, 4);
 }
 
