@@ -23,7 +23,7 @@ ALLOWED = {
     "quantization": {"nets", "checkpoints", "data", "training"},
     "detection": {"nets", "checkpoints", "data", "training"},
     "deploy": {"nets", "checkpoints", "data", "detection", "compiler"},
-    "web": {"nets", "checkpoints", "data", "deploy", "compiler"},
+    "web": {"nets", "checkpoints", "data", "detection", "deploy", "compiler"},
     "paper": {"nets", "checkpoints", "data", "training", "quantization", "detection", "deploy", "compiler"},
 }
 THIRD_PARTY_OF_COMPILER = {"numpy", "onnx"}

@@ -15,10 +15,10 @@ from shufflenet.detection import Detector
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 from shufflenet.web.samples import bundled_samples, read_sample
-from shufflenet.web.subject import Subject, Task, subject_of
+from shufflenet.web.subject import Subject, PageTask, subject_of
 
 TARGETS = {"network.wasm": "wasm32", "network.relaxed.wasm": "wasm32-relaxed"}
-TYPES: dict[Task, str] = {"classify": "Classifier", "detect": "Detector"}
+TYPES: dict[PageTask, str] = {"classify": "Classifier", "detect": "Detector"}
 BENCH_LINK = '<p><a href="bench.html">Compare with onnxruntime-web on this device</a></p>'
 
 

@@ -27,7 +27,7 @@ from shufflenet.detection.folder import is_detector, load_detector
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
 
-Task = Literal["classify", "detect"]
+PageTask = Literal["classify", "detect"]
 # The share of a picture's short side that a centre crop keeps, where nobody says: ImageNet's 224 of 256.
 USUAL_CROP = 224 / 256
 
@@ -40,7 +40,7 @@ class Subject:
     """
 
     name: str
-    task: Task
+    task: PageTask
     classes: tuple[str, ...]
     source: CSource
     weights: bytes
@@ -139,7 +139,7 @@ def _of_detector(detector: Detector) -> Subject:
 
 
 def _subject(
-    name: str, task: Task, classes: tuple[str, ...], source: CSource, model: onnx.ModelProto, facts: dict[str, Any]
+    name: str, task: PageTask, classes: tuple[str, ...], source: CSource, model: onnx.ModelProto, facts: dict[str, Any]
 ) -> Subject:
     element, weights = _stored(source.weights or b"", model)
     signature = source.signature
