@@ -15,7 +15,7 @@ from shufflenet.detection import Detector
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 from shufflenet.web.samples import bundled_samples, read_sample
-from shufflenet.web.subject import Subject, PageTask, subject_of
+from shufflenet.web.subject import PageTask, Subject, subject_of
 
 TARGETS = {"network.wasm": "wasm32", "network.relaxed.wasm": "wasm32-relaxed"}
 TYPES: dict[PageTask, str] = {"classify": "Classifier", "detect": "Detector"}
