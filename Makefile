@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup lint type test test-sizes test-export quickstart docs golden readme
+.PHONY: help setup lint type test test-long test-sizes test-export quickstart docs golden readme
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ quickstart: $(VENV)/.core  ## Install, train a small ShuffleNet on real pictures
 
 test: $(VENV)/.dev  ## Run all tests, one process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+test-long: $(VENV)/.dev  ## Train what takes long: large networks, a detector by heart (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m long tests
 
 test-sizes: $(VENV)/.dev  ## Compile every network at every picture size of the paper (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m every_size tests/compiler

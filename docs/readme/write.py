@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import torch
 import yaml
 
-from shufflenet import cost, create
 from shufflenet.checkpoints import load
 from shufflenet.checkpoints.hub import shipped
+from shufflenet.paper.counted import counted
 from shufflenet.paper.published import printed
 
 HERE = Path(__file__).parent
@@ -56,14 +55,10 @@ def _speedup(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def _formats() -> dict[str, Any]:
-    def counted(name: str) -> Any:
-        with torch.device("meta"):
-            return cost(create(name))
-
     errors = {name.partition("/")[2]: load(name).metadata.training["top1_error"] for name in shipped()}
     return {
-        "millions": lambda name: f"{counted(name).multiply_adds / 1e6:.1f}M",
-        "parameters": lambda name: f"{counted(name).parameters:,}",
+        "millions": lambda name: f"{counted()[name].multiply_adds / 1e6:.1f}M",
+        "parameters": lambda name: f"{counted()[name].parameters:,}",
         "printed": lambda name: f"{printed(name).error:.1f}%",
         "shipped": lambda name: f"{errors[name]:.1f}%" if name in errors else "–",
         "ms": lambda milliseconds: f"{milliseconds:.2f}",

@@ -1,14 +1,16 @@
 import json
-import subprocess
-import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from shufflenet.cli import app
+from shufflenet.errors import UserError
 
 SHIPPED = "fashion-mnist/shufflenet_x0_25_g8"
 
 
 def shufflenet(*arguments):
-    return subprocess.run([sys.executable, "-m", "shufflenet", *arguments], capture_output=True, text=True)
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def folder(tmp_path_factory):
     done = shufflenet(
         "quantize", SHIPPED, "fashion-mnist-7k", "-o", str(folder), "--pictures", "64", "--workers", "0", "--json"
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     return folder, json.loads(done.stdout)
 
 
@@ -44,17 +46,14 @@ def test_evaluate_takes_the_folder(folder):
     ],
 )
 def test_bad_input_is_a_sentence(arguments, words, tmp_path):
-    done = shufflenet("quantize", SHIPPED, "fashion-mnist-7k", "-o", str(tmp_path / "out"), *arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
+    with pytest.raises(UserError, match=words):
+        shufflenet("quantize", SHIPPED, "fashion-mnist-7k", "-o", tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_int8_is_refused_and_none_is_overwritten(folder, tmp_path):
     place, _ = folder
-    done = shufflenet("quantize", str(place), "fashion-mnist-7k", "-o", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert "int8 already" in done.stderr
-    done = shufflenet("quantize", SHIPPED, "fashion-mnist-7k", "-o", str(place))
-    assert done.returncode == 2
-    assert "is not empty" in done.stderr
+    with pytest.raises(UserError, match="int8 already"):
+        shufflenet("quantize", place, "fashion-mnist-7k", "-o", tmp_path / "out")
+    with pytest.raises(UserError, match="is not empty"):
+        shufflenet("quantize", SHIPPED, "fashion-mnist-7k", "-o", place)

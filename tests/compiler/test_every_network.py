@@ -21,10 +21,15 @@ from .native import first_that_differs, load_native
 from .networks import difference, run_onnxruntime
 
 TOLERANCE = 1e-4  # of the output's largest value
-SMALL, ODD, VGA, HD = (32, 32), (97, 131), (480, 640), (720, 1280)
+SMALL, ODD, PAPER, VGA, HD = (32, 32), (97, 131), (224, 224), (480, 640), (720, 1280)
 SIZES = [VGA, HD, ODD]
-# One network of each family; which sizes it takes here is a matter of seconds. `make test-sizes` takes all.
+# Each family and every number of groups, at sizes that take seconds. `make test-sizes` takes all networks at all sizes.
 SAMPLE = [
+    *((f"shufflenet_x1_0_g{groups}", PAPER) for groups in (1, 2, 3, 4, 8)),
+    *((f"shufflenet_x0_25_g{groups}", PAPER) for groups in (1, 2, 3, 4, 8)),
+    *(("shufflenet_x0_5_g3_se", PAPER), ("shufflenet_x0_5_g3_shallow", PAPER), ("shufflenet_x1_5_g3", PAPER)),
+    *((f"{family}_like_38m", PAPER) for family in ("vgg", "resnet", "resnext", "xception")),
+    *((name, PAPER) for name in ("mobilenet_x0_5", "alexnet", "squeezenet", "googlenet")),
     *(("shufflenet_x0_5_g3", size) for size in (*SIZES, SMALL)),
     *(("mobilenet_x0_25", size) for size in (*SIZES, SMALL)),
     *(("shufflenet_x0_25_g8_noshuffle", size) for size in (HD, ODD)),
@@ -62,11 +67,6 @@ def check(model: onnx.ModelProto, size: tuple[int, int], folder: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", nets.variants())
-def test_every_network(name, tmp_path):
-    check(to_onnx(Exportable(network(name), (224, 224))), (224, 224), tmp_path)
-
-
 def check_size(name: str, size: tuple[int, int], folder: Path) -> None:
     """32×32 is for the stem that does not shrink pictures, here of one channel."""
     fields = {"stem": "small", "num_classes": 10, "in_channels": 1} if size == SMALL else {}
@@ -74,12 +74,12 @@ def check_size(name: str, size: tuple[int, int], folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "size"), SAMPLE)
-def test_other_sizes(name, size, tmp_path):
+def test_networks(name, size, tmp_path):
     check_size(name, size, tmp_path)
 
 
 @pytest.mark.every_size
-@pytest.mark.parametrize("size", [*SIZES, SMALL], ids=str)
+@pytest.mark.parametrize("size", [PAPER, *SIZES, SMALL], ids=str)
 @pytest.mark.parametrize("name", nets.variants())
 def test_every_network_at_every_size(name, size, tmp_path):
     check_size(name, size, tmp_path)

@@ -164,6 +164,12 @@ def test_a_fixed_size_equals_torch_at_any_batch(network, name, options):
         assert difference(model, source, sample_inputs(source, batch)) < 1e-4
 
 
+@pytest.fixture(scope="module")
+def alexnet():
+    """Made once: 61 million numbers to draw."""
+    return create("alexnet").eval()
+
+
 @pytest.mark.parametrize(
     ("size", "pooling"),
     [
@@ -174,16 +180,16 @@ def test_a_fixed_size_equals_torch_at_any_batch(network, name, options):
         ((200, 264), {"MatMul": 2}),  # 5×7: windows of several sizes
     ],
 )
-def test_alexnet_pools_to_6x6_from_any_size(size, pooling):
-    source = Exportable(create("alexnet").eval(), size)
+def test_alexnet_pools_to_6x6_from_any_size(alexnet, size, pooling):
+    source = Exportable(alexnet, size)
     model = to_onnx(source)
     assert difference(model, source, sample_inputs(source, 2)) < 1e-4
     assert {kind: n for kind, n in kinds(model).items() if kind in ("AveragePool", "MatMul")} == pooling
 
 
-def test_alexnet_at_an_open_size_is_refused_in_a_sentence():
+def test_alexnet_at_an_open_size_is_refused_in_a_sentence(alexnet):
     with pytest.raises(UserError, match="alexnet averages to 6×6"):
-        to_onnx(Exportable(create("alexnet").eval(), SIZE, open_size=True))
+        to_onnx(Exportable(alexnet, SIZE, open_size=True))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97)])

@@ -47,6 +47,7 @@ def detector_for(make_detector):
     return make
 
 
+@pytest.mark.long
 def test_eight_scenes_are_learned_by_heart(scenes, detector_for, tmp_path):
     annotations = open_split(scenes, "train")
     recipe = replace(QUICK, iterations=400, learning_rate=0.03, gradient_clip=3.0)

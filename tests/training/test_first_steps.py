@@ -10,6 +10,7 @@ from shufflenet.paper.published import printed
 
 NAMES = [name for name in variants() if {2, 3, 4, 5} & set(printed(name).tables)]
 STEPS = 12
+LARGE = 100  # millions of multiply-adds
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,10 @@ def batch():
     return (pictures - pictures.mean()) / pictures.std(), labels
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if printed(name).multiply_adds >= LARGE else []) for name in NAMES],
+)
 def test_no_loss_is_above_twice_the_first(name, batch):
     pictures, labels = batch
     torch.manual_seed(0)
