@@ -5,12 +5,12 @@
     python benchmarks/compiled.py shufflenet_x1_0_g3 --gcc          # ours built by gcc as well
     python benchmarks/compiled.py shufflenet_x1_0_g3 --avx2         # on an AVX-512 machine: as one without it would do
 
-Times are CPU time of the process, all of its threads, so that other work on the machine disturbs them little; a ratio is the best
+Times are CPU time of the process, all of its threads, so other work on the machine disturbs them little; a ratio is the best
 runtime's median over ours.
 Larger pictures are run fewer times. Where each operation's time goes, `shufflenet bench --layers` tells. The peak is that of
 independent fused multiply-adds in registers, measured first; a flop is half a multiply-add.
 
-LiteRT's converter pins older versions of what the others need, so that its files are written before, in an environment of its own:
+LiteRT's converter pins older versions of packages that the others need, so its files are written first, in a separate environment:
 `pip install 'shufflenet[compile,litert]'`, or that of `make test-export`. The weights follow from the seed, there and here.
 
     .venv-export/bin/python benchmarks/compiled.py --all --write-tflite FOLDER    # FOLDER/NETWORK_HEIGHTxWIDTH.tflite, a file a row

@@ -4,7 +4,7 @@
 
 Both read the same JPEG files, crop 8 to 100% of the area to 224×224, flip, and give a normalised float32 tensor; then the same with
 colours varied, by torchvision's ColorJitter and by the paper's jitter and lighting noise. All take turns, round by round, and are
-timed in CPU time of the one thread, so that the ratios hold on a busy machine too. Without --folder, the pictures are made here,
+timed in CPU time of the one thread, so the ratios hold on a busy machine too. Without --folder, the pictures are made here,
 with the spectrum of photographs, at JPEG quality 90.
 """
 

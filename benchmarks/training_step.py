@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py [--threads 2] [--rounds 10] [--json]
 
-The two are stepped in turn, so that both see the same machine; the figure is the ratio of the medians. "Plainly" is what a loop
+The two are stepped in turn, so both see the same machine; the figure is the ratio of the medians. "Plainly" is what a loop
 written in a minute does: contiguous (NCHW) tensors, cross-entropy, SGD with momentum. Ours is the step of `shufflenet.training`:
 channels_last, its parameter groups, denormals flushed to zero, its loop's other work included.
 """

@@ -5,7 +5,7 @@
 
     python benchmarks/wasm.py --node-modules somewhere/node_modules --target wasm32-relaxed
 
-Times are CPU time of the process, so that other work on the machine disturbs them little.
+Times are CPU time of the process, so other work on the machine disturbs them little.
 """
 
 import argparse

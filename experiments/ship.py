@@ -4,7 +4,7 @@
 
 DATA is where the data set lies, if the first part of the name is not what `open_dataset` calls it.
 
-Rounding moves the maps a little, so that batch normalization's statistics are taken anew at the rounded weights, over training data.
+Rounding moves the maps a little, so batch normalization's statistics are taken anew at the rounded weights, over training data.
 
 RUN_FOLDER is what `shufflenet train` wrote, or its folder best/. NOTE goes into config.json. Both precisions are tested on the full data
 set's test pictures; if half precision is wrong on more of them than full precision, nothing is written.

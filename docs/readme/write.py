@@ -1,4 +1,4 @@
-"""Write README.md and README.zh-CN.md from their templates, so that both show the same figures.
+"""Write README.md and README.zh-CN.md from their templates, so both show the same figures.
 
     make readme
 

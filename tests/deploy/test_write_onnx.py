@@ -84,7 +84,7 @@ EXPECTED = {
 OF_A_KIND = {kind: [] for kind in EXPECTED}
 for variant in variants():
     OF_A_KIND.setdefault(re.sub(r"_x\d_\d+|_\d+m", "", variant), []).append(variant)
-# At these two networks' own size their last map is what they pool to already, so that no operator does it.
+# At these two networks' own size their last map is what they pool to already, so no operator does it.
 OWN_SIZE = {"vgg16": (224, 224), "alexnet": (224, 224)}
 
 

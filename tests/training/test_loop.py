@@ -108,7 +108,7 @@ def test_frozen_batch_norm_keeps_its_statistics(make_net, run):
 
 
 def test_the_average_is_what_a_loop_over_the_iterations_gives(run, make_net):
-    # Runs of a constant rate share their beginning, so that the weights after 1, 2, 3 iterations are runs of that length.
+    # Runs of a constant rate share their beginning, so the weights after 1, 2, 3 iterations are runs of that length.
     settings = {"schedule": "constant", "warmup_iterations": 0, "learning_rate": 0.05}
     states = [weights(run(iterations=count, **settings)) for count in (1, 2, 3)]
     expected = states[0]  # the average begins with the first weights that it sees

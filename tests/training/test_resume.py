@@ -16,7 +16,7 @@ from shufflenet.training import train
 from shufflenet.training.checkpoint_files import list_checkpoints, read_checkpoint, write_checkpoint
 
 KILLS = 20
-# Everything with a state of its own is on; most of the time goes into checkpoints, so that many kills meet one half written.
+# Everything with a state of its own is on; most of the time goes into checkpoints, so many kills meet one half written.
 RECIPE = {
     "iterations": 100,
     "batch_size": 32,

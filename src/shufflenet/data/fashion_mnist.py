@@ -28,9 +28,7 @@ SIDE = 28
 PREPROCESSING = Preprocessing((SIDE, SIDE), short_side=None, mean=(0.2860,), std=(0.3530,), channel_order="grey")
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FILE_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
-BUNDLED_COLUMNS = (
-    100  # pictures in a row of the bundled sheets; a multiple of the classes, so that each column is one class
-)
+BUNDLED_COLUMNS = 100  # pictures in a row of the bundled sheets; a multiple of the classes, so each column is one class
 
 
 def open_bundled(split: Split) -> ArrayDataset:

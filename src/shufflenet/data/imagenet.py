@@ -77,7 +77,7 @@ def _kaggle_synsets(path: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"{path} does not begin with the columns ImageId,PredictionString; it is not Kaggle's file")
     for row in rows:
         words = (row["PredictionString"] or "").split()
-        # An empty row is none; a picture without a label is found out when its label is asked for.
+        # Empty rows do not count. A picture without a label is found when its label is asked for.
         if words:
             yield row["ImageId"], words[0]
 

@@ -1,7 +1,7 @@
 """Makes the bundled sheets from the full set: python -m shufflenet.data.make_bundled
 
 Draws 600 training and 100 test pictures of each class, with a fixed seed, from the full set's training and test pictures, and writes
-each part as one grey PNG, 100 pictures a row. Picture i is of class i mod 10, so that each column holds one class and no labels are
+each part as one grey PNG, 100 pictures a row. Picture i is of class i mod 10, so each column holds one class and no labels are
 needed. Running it again writes the same pixels; a test holds the sheets to that where the full set is at hand.
 """
 

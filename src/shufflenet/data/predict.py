@@ -66,7 +66,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """One Prediction a file, in order. `classify` takes [n, channels, height, width] → logits [n, classes].
 
-    Pictures are read by several threads, a batch at a time, so that a long list takes no more memory than a short one.
+    Pictures are read by several threads, a batch at a time, so a long list takes no more memory than a short one.
     """
     transform = evaluation_transform(metadata.preprocessing)
 

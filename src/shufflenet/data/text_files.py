@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """One name a line. Empty lines at the end are none; raises UserError for one in between, which would shift the numbers."""
+    """One name a line. Empty lines at the end do not count. Raises UserError for one in between, which would shift the numbers."""
     names = [line.strip() for line in read_text(path).splitlines()]
     while names and not names[-1]:
         names.pop()

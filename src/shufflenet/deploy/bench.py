@@ -101,7 +101,7 @@ def host() -> str:
 
 
 def select(names: str) -> list[Runtime]:
-    """ "all" or names with commas between them → runtimes. Raises UserError for a name that is none."""
+    """ "all" or names with commas between them → runtimes. Raises UserError for an unknown name."""
     if names == "all":
         return list(RUNTIMES.values())
     wanted = [name.strip() for name in names.split(",")]
@@ -123,7 +123,7 @@ def bench(
     """Measure `net` on one picture of `size`, a square where it is one number.
 
     A runtime that is missing or fails is in `absent`, with the reason. All runtimes are loaded and warm before the first round. In
-    a round each has its turn, so that a slower minute of the machine hits all of them.
+    a round each has its turn, so a slow minute of the machine affects all of them.
     """
     size = height_width(size)
     source = Exportable(net, size)

@@ -26,7 +26,7 @@ def is_variant(what: str | Path) -> bool:
 def resolve(what: str | Path, size: Size | None = None) -> Network | Path:
     """The network that `what` names: a checkpoint's folder, a variant, a shipped checkpoint or a Hub id; an ONNX file as its path.
 
-    A variant's weights are random, of a size as if it had been trained on pictures of `size`. Raises UserError for what is none.
+    A variant's weights are random, of a size as if it had been trained on pictures of `size`. Raises UserError for anything else.
     """
     if is_onnx(what):
         path = Path(what).expanduser()

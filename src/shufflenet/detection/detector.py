@@ -22,7 +22,7 @@ from shufflenet.nets.size import Size, height_width
 
 Detector = TwoStageDetector | OneStageDetector
 
-# With more classes a head at stride 8 costs more than the network, so that, as in MobileNetV2's SSDLite, the first map has stride 16.
+# With more classes a head at stride 8 costs more than the network, so the first map has stride 16, as in MobileNetV2's SSDLite.
 MOST_CATEGORIES_AT_STRIDE_8 = 8
 
 
@@ -44,7 +44,7 @@ def one_stage_config(
 ) -> OneStageConfig:
     """A one-stage detector's numbers for a data set: anchors from its boxes, and a neck of a third of stage 2's channels.
 
-    `overrides` are fields of OneStageConfig. Raises UserError for those that are none, and as OneStageConfig does.
+    `overrides` are fields of OneStageConfig. Raises UserError for unknown fields, and as OneStageConfig does.
     """
     check_fields(OneStageConfig, overrides)
     size = height_width(size)

@@ -73,7 +73,7 @@ class Stage4Head(nn.Module):
 class Resize(GeneralizedRCNNTransform):
     """torchvision's normalizing, resizing and padding, with the size found in whole numbers.
 
-    torchvision multiplies by a quotient, in double precision here and in single precision in an ONNX export, so that the two differ
+    torchvision multiplies by a quotient, in double precision here and in single precision in an ONNX export, so the two differ
     by a pixel for many sizes.
     """
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 # What an activation's element can hold: its smallest and largest code.
 ELEMENTS: dict[str, tuple[int, int]] = {"u8": (0, 255), "s8": (-128, 127)}
-LARGEST_WEIGHT = 127  # −128 is left out, so that a weight and its negative are equally exact
+LARGEST_WEIGHT = 127  # −128 is left out, so a weight and its negative are equally exact
 LARGEST_BIAS = 2**30  # leaves room for a layer's sum in 32 bits
 
 

@@ -35,7 +35,7 @@ def separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequential
 class MobileNet(Staged):
     """[n, in_channels, h, w] → logits [n, num_classes]. Its features are the maps before each change of resolution.
 
-    `stem="small"` starts at stride 1 and leaves out the first stride-2 block's stride, so that the last map has stride 8, as in a
+    `stem="small"` starts at stride 1 and leaves out the first stride-2 block's stride, so the last map has stride 8, as in a
     ShuffleNet with the small stem.
     """
 

@@ -1,6 +1,6 @@
 """A network as integers: batch normalization folded into the convolutions, a quantizer behind every result.
 
-The graph is traced from the network's own modules, whose names the layers keep. Where quantizers stand is a rule, so that a folder of
+The graph is traced from the network's own modules, whose names the layers keep. Where quantizers stand is a rule, so a folder of
 integers needs to say no more than its architecture and the element of its activations.
 """
 

@@ -1,7 +1,7 @@
 """TensorFlow's "SAME" padding at stride 2, for checkpoints that were trained with it (`ShuffleNetConfig.padding`).
 
 A 3×3 window at stride 2 needs two rows of padding at an odd height and one at an even height. torch's padding=1 starts with the
-first and may leave the last unused; "SAME" pads the end first, so that at even sizes every window sits one pixel further on. An
+first and may leave the last unused; "SAME" pads the end first, so at even sizes every window sits one pixel further on. An
 average leaves the padding out.
 """
 

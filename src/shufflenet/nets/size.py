@@ -10,7 +10,7 @@ Size = int | tuple[int, int]
 
 
 def height_width(size: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, int]:
-    """(height, width) of a size. Raises VariantError for what is none: a fraction, three numbers, less than 1."""
+    """(height, width) of a size. Raises VariantError for anything else: a fraction, three numbers, less than 1."""
     try:
         height, width = size if isinstance(size, Sequence) else (size, size)
         found = operator.index(height), operator.index(width)

@@ -1,7 +1,7 @@
 """The paper's networks through timm: `import shufflenet.nets.timm_models`, then `timm.create_model("shufflenet_x1_0_g3", ...)`.
 
 Importing this module is what tells timm of them: ShuffleNet's variants and the rivals on its skeleton, `features_only` included.
-Weights have the same names as ours, so that timm's `checkpoint_path` reads the model.safetensors that `shufflenet.save` wrote.
+Weights have the same names as ours, so timm's `checkpoint_path` reads the model.safetensors that `shufflenet.save` wrote.
 """
 
 from collections.abc import Callable

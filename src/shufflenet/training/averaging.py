@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def warmed_up(decay: float, updates: int) -> float:
-    """The average's decay after so many updates: it rises to `decay`, so that the random weights it began with are soon forgotten.
+    """The average's decay after so many updates: it rises to `decay`, so the random weights of the start are soon forgotten.
 
     The rule is that of TensorFlow's ExponentialMovingAverage.
     """

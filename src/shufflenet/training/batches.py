@@ -1,4 +1,4 @@
-"""Which pictures make up which batch: a pure function of the seed and the position, so that any process can take up anywhere."""
+"""Which pictures make up which batch: a pure function of the seed and the position, so any process can start anywhere."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

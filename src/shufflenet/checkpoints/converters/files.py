@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Tensor]:
             f"{path} is no checkpoint of tensors only (or is damaged), and a pickle may run any code, so it is not opened; "
             "save its state_dict alone with torch.save, where you trust it"
         ) from error
-    except Exception as error:  # whatever the unpickler makes of bytes that are none of its own
+    except Exception as error:  # whatever the unpickler raises for bytes that are not a pickle
         raise UserError(f"{path} is damaged or was not written by torch.save ({type(error).__name__})") from error
     return state_dict(content, str(path))
 

@@ -156,7 +156,7 @@ class Convolution(Operation):
 
     `weight_scale` names a constant (output channels,): weights are whole multiples of it, none further than 128 from 0. Where the
     input is codes, the weights are codes too (int8) and the bias is int32, in units of the input's scale times the weight's; an
-    addend's codes are brought to those units by int16 factors, so that the sum is rounded once.
+    addend's codes are brought to those units by int16 factors, so the sum is rounded once.
     """
 
     input: View

@@ -1,4 +1,4 @@
-"""C source → shared library. Libraries are kept by content, so that the second time costs nothing."""
+"""C source → shared library. Libraries are kept by content, so the second time costs nothing."""
 
 import hashlib
 import importlib.util
