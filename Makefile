@@ -29,7 +29,7 @@ test: $(VENV)/.dev  ## Run all tests, one process a core
 test-long: $(VENV)/.dev  ## Train what takes long: large networks, a detector by heart (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m long tests
 
-test-sizes: $(VENV)/.dev  ## Compile every network at every picture size of the paper (half an hour)
+test-sizes: $(VENV)/.dev  ## Compile every network at every picture size of the paper (ten minutes or more)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m every_size tests/compiler
 
 # An environment of its own: litert-torch pins older versions of packages that the others share.

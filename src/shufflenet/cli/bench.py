@@ -53,7 +53,7 @@ def bench(
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the JSON to a file too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot, .png, .svg or .pdf.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runtimes on one network: time of one picture, memory, file size, and agreement with torch.

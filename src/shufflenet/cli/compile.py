@@ -26,7 +26,7 @@ def compile(
         ),
     ] = None,
     dump: Annotated[Path | None, typer.Option(help="A folder for every stage of the compiler, as text.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn a network into one C source without dependencies, faster on one thread than a runtime.

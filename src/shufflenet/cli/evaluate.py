@@ -12,7 +12,7 @@ def evaluate(
     folder: Annotated[
         str, typer.Argument(help="A trained network: a folder, a name that ships with the package, or a Hub id.")
     ],
-    data: Annotated[str, typer.Argument(help="A data set as for `shufflenet train`; its test part is taken.")],
+    data: Annotated[str, typer.Argument(help="A data set as for `shufflenet train`; its test part is used.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time, in each process.")] = 128,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 4,
     held_out: Annotated[float, typer.Option(help="As in training, where the data has no test split.")] = 0.0,

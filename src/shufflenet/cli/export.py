@@ -30,7 +30,7 @@ def export(
     with_preprocessing: Annotated[
         bool, typer.Option("--with-preprocessing", help="uint8 pictures (n, h, w, c) in, probabilities out.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     r"""Write a network for another runtime, run it there on real pictures, and say how far it is from torch.

@@ -57,7 +57,7 @@ def report(
 ) -> None:
     """Write all tables, the paper's claims judged by what was measured, and the plots, as one HTML page.
 
-    A report that is there is replaced: it holds nothing that the result files do not.
+    An existing report is replaced: everything in it comes from the result files.
 
     Examples:
 

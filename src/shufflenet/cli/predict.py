@@ -16,7 +16,7 @@ def predict(
         str, typer.Argument(help="A checkpoint: a folder, a name that ships with the package, or a Hub id.")
     ],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Picture files, or folders of them.")],
-    top: Annotated[int, typer.Option(min=1, help="Show so many classes a picture.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Classes to show for each picture.")] = 5,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
     engine: Annotated[
         Literal["torch", "compiled"], typer.Option(help="Compute with torch, or with the network compiled to C.")

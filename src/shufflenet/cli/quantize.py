@@ -39,8 +39,8 @@ def quantize(
     """Turn a network's weights and activations into 8-bit integers, and say what that costs.
 
     The folder is a checkpoint like any other: evaluate, predict, compile, export (ONNX, with QuantizeLinear and DequantizeLinear) and
-    bench take it. Prints the error of both networks on the test part, the layers whose signal stands out least from the noise of
-    rounding, and the sizes. With --qat the folder is a run folder too; a few epochs win back most of what rounding costs.
+    bench take it. Prints the error of both networks on the test part, the layers that lose most to rounding, and the
+    sizes. With --qat the folder is a run folder too; a few epochs recover most of what rounding costs.
 
     Examples:
 

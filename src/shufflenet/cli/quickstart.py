@@ -20,7 +20,7 @@ def quickstart(
 ) -> None:
     """Train on the 6,000 pictures of clothing that come with the package, test on 1,000 others, and predict a few of these.
 
-    Takes about three minutes on two processor cores, and no network. A second call begins anew.
+    Takes about three minutes on two processor cores, and no network. A second call starts again.
 
     Examples:
 
@@ -53,7 +53,7 @@ def quickstart(
     training_set, test_set = open_dataset(DATA, "train"), open_dataset(DATA, "test")
     training = train(recipe, training_set, test_set, VARIANT, folder, stem="small", console=None if json else shown_on)
     if not training.finished:
-        say("stopped; call it again to begin anew")
+        say("stopped; call it again to start again")
         return
     if json:
         print_json(training.record)

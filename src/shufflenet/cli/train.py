@@ -48,7 +48,8 @@ def train(
         float, typer.Option(help="Where the data has no test split: the share of each class that is held out for it.")
     ] = 0.1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint, or begin.")
+        bool,
+        typer.Option("--resume", help="Continue from the run folder's last checkpoint, or start where there is none."),
     ] = False,
     trackers: Annotated[
         list[str] | None,

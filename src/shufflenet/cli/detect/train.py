@@ -46,7 +46,7 @@ def train(
     ] = None,
     test: Annotated[Path | None, typer.Option(help="The annotations to evaluate on, where DATA is a file.")] = None,
     pictures: PicturesFolder = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the folder's last checkpoint.")] = False,
     json: Json = False,
 ) -> None:
     """Train a detector on COCO's folders as downloaded, or on any annotations in COCO's format.
