@@ -1,22 +1,26 @@
-"""Where data lies, as C: in the arena, which is `float *a`, and in the weights, `const float *w`; and how a window moves."""
+"""Where data lies, as C: in the arena, which is `float *a`, and in the weights, `const float *w`; and how a window moves.
+
+Scratch of a step that is dealt to threads is each thread's own, `float *s`.
+"""
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.plan.steps import Planes, Step, Window
 
 
 def at(planes: Planes, first: int = 0) -> str:
-    """Where in the arena an operand's buffer begins, or its number `first`."""
-    return _in_arena(planes.offset + first * planes.element.bytes, planes.element)
+    """Where in the arena an operand's buffer begins, or its number `first`; for one in a step's scratch, where in `s`."""
+    own = planes.buffer.place == "scratch"
+    return _place("s" if own else "a", (0 if own else planes.offset) + first * planes.element.bytes, planes.element)
 
 
 def scratch(step: Step, element: Element = FLOAT32) -> str:
     """The same of a step's scratch."""
-    return _in_arena(step.scratch, element)
+    return _place("s", 0, element) if step.tasks else _place("a", step.scratch, element)
 
 
-def _in_arena(offset: int, element: Element) -> str:
+def _place(memory: str, offset: int, element: Element) -> str:
     place = element.count(offset)
-    return f"a + {place}" if element == FLOAT32 else f"({element.c_type} *)a + {place}"
+    return f"{memory} + {place}" if element == FLOAT32 else f"({element.c_type} *){memory} + {place}"
 
 
 def weights(offset: int, element: Element = FLOAT32) -> str:

@@ -8,8 +8,10 @@ from math import prod
 
 from shufflenet.compiler.c.addresses import at
 from shufflenet.compiler.c.definitions import Definitions, comment
-from shufflenet.compiler.c.functions import StepFunctions, input_port
+from shufflenet.compiler.c.functions import StepFunctions, input_port, takes_scratch
+from shufflenet.compiler.c.parallel import dealt_step, task_functions
 from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.plan import integer_steps, steps
 from shufflenet.compiler.plan.parts import Part, parts, whole
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
@@ -24,6 +26,8 @@ _ON_CODES = (
     integer_steps.PadBytes,
     integer_steps.CopyBytes,
 )
+
+_FROM_PIXELS = ("run_rgb8", "run_rgb8_on")
 
 # Kernel files in the order in which they build on each other, and the steps that need them.
 _KERNELS: dict[str, tuple[type[Step], ...]] = {
@@ -70,6 +74,7 @@ def emit(
         input_shapes=tuple(port.shape[1:] for port in plan.inputs),
         outputs=tuple(Output(port.shape, port.batch, len(port.planes.starts) * port.size) for port in plan.outputs),
         arena_bytes=plan.arena_bytes,
+        worker_bytes=plan.worker_bytes,
         weights_bytes=plan.weights.nbytes,
         multiply_adds=plan.multiply_adds,
         embedded=plan.weights.nbytes <= EMBED_BYTES if embed is None else embed,
@@ -92,6 +97,8 @@ class _Emitter:
         self.parts = {"run": whole(plan)}
         if apart:
             self.parts = {f"run_{plan.inputs[part.inputs[0]].name}": part for part in parts(plan)}
+        kinds = ("run_on", "run_rgb8_on") if pixels else ("run_on",)
+        self.on_threads = () if apart else kinds
         self.signature = signature
         self.name, self.macro = signature.name, signature.name.upper()
         self.definitions = Definitions()
@@ -102,6 +109,9 @@ class _Emitter:
         runs = [self._run(kind, part) for kind, part in self.parts.items()]
         if self.signature.takes_pixels:
             runs.append(self._run("run_rgb8", whole(self.plan)))
+        if self.on_threads:
+            runs += task_functions(self.plan, self.functions, lambda step: self._operands(step, "task"))
+        runs += [self._run(kind, whole(self.plan)) for kind in self.on_threads]
         if self.signature.timed_steps:
             runs += [_kernel("clock"), self._run("run_timed", whole(self.plan))]
         weights = self.plan.weights.tobytes()
@@ -111,11 +121,7 @@ class _Emitter:
             *self._kernels(),
             self.definitions.text(),  # after the functions and runs, which fill it
             *functions,
-            *(
-                [_embedded(weights)]
-                if self.signature.embedded and any(step.takes_weights for step in self.plan.steps)
-                else []
-            ),
+            *([_embedded(weights)] if self.signature.embedded and self._reads_weights() else []),
             *runs,
         ]
         return CSource(
@@ -171,6 +177,8 @@ class _Emitter:
                 "/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */"
             )
             lines.append(f"{self._prototype('run_rgb8', whole(self.plan))};")
+        if self.on_threads:
+            lines += self._threads()
         if self.signature.timed_steps:
             lines.append(f"/* The time of each of {self.macro}_STEPS steps, which the source names. */")
             lines.append(f"#define {self.macro}_STEPS {self.signature.timed_steps}")
@@ -186,21 +194,32 @@ class _Emitter:
             for side, value in zip(("CHANNELS", "HEIGHT", "WIDTH"), port.shape[1:], strict=True):
                 yield f"#define {macro}_{side} {value}"
 
+    def _threads(self) -> Iterator[str]:
+        yield f"""
+/* The same on threads of the caller's, with the same bits for any number of them. parallel_for(context, count, task, data) calls
+   task(data, worker, first, end) for ranges [first, end) that together are [0, count), and returns when all are done. `worker` counts
+   from 0; no two calls at the same time have the same. `arena`: {self.macro}_ARENA_BYTES_FOR(n) bytes for n workers. */
+typedef void {self.name}_parallel_for(void *context, int count, void (*task)(void *data, int worker, int first, int end), void *data);
+#define {self.macro}_ARENA_BYTES_FOR(workers) ({self.macro}_ARENA_BYTES + ((size_t)(workers) - 1) * {self.plan.worker_bytes})"""
+        yield from (f"{self._prototype(kind, whole(self.plan))};" for kind in self.on_threads)
+
     # What is called.
 
     def _prototype(self, kind: str, part: Part) -> str:
         weights = [] if self.signature.embedded else ["const float *weights"]
         named = _arguments("input", self.plan.inputs)
         inputs = [f"const float *{named[i]}" for i in part.inputs]
-        if kind == "run_rgb8":
+        if kind in _FROM_PIXELS:
             inputs = ["const uint8_t *pixels", "ptrdiff_t row_stride"]
         named = _arguments("output", self.plan.outputs)
         outputs = [f"float *{named[i]}" for i in part.outputs]
-        times = ["int64_t *nanoseconds"] if kind == "run_timed" else []
-        return f"void {self.name}_{kind}({', '.join([*weights, *inputs, *outputs, 'void *arena', *times])})"
+        more = ["int64_t *nanoseconds"] if kind == "run_timed" else []
+        if kind in self.on_threads:
+            more = [f"{self.name}_parallel_for *parallel_for", "void *context"]
+        return f"void {self.name}_{kind}({', '.join([*weights, *inputs, *outputs, 'void *arena', *more])})"
 
     def _run(self, kind: str, part: Part) -> str:
-        """NAME_run, NAME_run_rgb8 or NAME_run_timed: the steps in order, then copies of the outputs."""
+        """NAME_run in one of its kinds: the steps in order, then copies of the outputs."""
         lines = [f"{self._prototype(kind, part)} {{", "  float *const a = aligned(arena);"]
         own = [(i, self.plan.steps[i]) for i in part.steps]
         if not self.signature.embedded and not any(step.takes_weights for _, step in own):
@@ -208,13 +227,22 @@ class _Emitter:
         read = {input_port(step) for _, step in own}
         named = _arguments("input", self.plan.inputs)
         unread = [named[i] for i in part.inputs if self.plan.inputs[i].planes.buffer.name not in read]
-        if kind == "run_rgb8":
+        if kind in _FROM_PIXELS:
             unread = ["pixels", "row_stride"] if read == {None} else []
+        deals = kind in self.on_threads and any(step.tasks for _, step in own)
+        if deals:
+            lines.append(f"  struct call call = {self._call(kind)};")
+        elif kind in self.on_threads:
+            unread += ["parallel_for", "context"]
         lines += [f"  (void){name};" for name in unread]
         if kind == "run_timed":
             lines.append("  int64_t time = now();")
         for i, step in own:
-            lines.append(f"  step_{i}({', '.join(self._operands(step, kind))});")
+            if deals and step.tasks:
+                lines += [f"  {line}" for line in dealt_step(i, step)]
+            else:
+                units = ("0", str(step.tasks.units)) if step.tasks else ()
+                lines.append(f"  step_{i}({', '.join((*self._operands(step, kind), *units))});")
             if kind == "run_timed":
                 lines.append(f"  time = lap(time, nanoseconds + {i});")
         named = _arguments("output", self.plan.outputs)
@@ -225,18 +253,41 @@ class _Emitter:
             lines.append(f"  copy_planes({port.size}, {count}, {source}, {argument}, {together});")
         return "\n".join([*lines, "}\n"])
 
+    def _call(self, kind: str) -> str:
+        """The initializer of what tasks share."""
+        inputs = _arguments("input", self.plan.inputs)
+        values = {"w": self._weights() if self._reads_weights() else "NULL", "a": "a"}
+        values["inputs"] = "{" + ", ".join("NULL" if kind in _FROM_PIXELS else name for name in inputs) + "}"
+        if kind in _FROM_PIXELS:
+            values |= {"pixels": "pixels", "row_stride": "row_stride"}
+        return "{" + ", ".join(f".{name} = {value}" for name, value in values.items()) + "}"
+
+    def _reads_weights(self) -> bool:
+        return any(step.takes_weights for step in self.plan.steps)
+
+    def _weights(self) -> str:
+        return "embedded.numbers" if self.signature.embedded else "weights"
+
     def _operands(self, step: Step, kind: str) -> Iterator[str]:
+        """What a step's function is called with in one of the kinds, or in a task of one, whose call is `c`."""
+        task = kind == "task"
         if step.takes_weights:
-            yield "embedded.numbers" if self.signature.embedded else "weights"
-        yield "a"
+            yield "c->w" if task else self._weights()
+        yield "c->a" if task else "a"
+        if takes_scratch(step):
+            first = FLOAT32.count(step.scratch)
+            yield f"scratch_of(c, worker, {first})" if task else f"a + {first}"
         port = input_port(step)
         if port is None:
             return
-        inputs = zip(self.plan.inputs, _arguments("input", self.plan.inputs), strict=True)
-        argument = next(name for planned, name in inputs if planned.planes.buffer.name == port)
-        yield "NULL" if kind == "run_rgb8" else argument
+        number = next(i for i, planned in enumerate(self.plan.inputs) if planned.planes.buffer.name == port)
+        if task:
+            yield f"c->inputs[{number}]"
+        else:
+            yield "NULL" if kind in _FROM_PIXELS else _arguments("input", self.plan.inputs)[number]
         if self.signature.takes_pixels:
-            yield "pixels, row_stride" if kind == "run_rgb8" else "NULL, 0"
+            usual = "pixels, row_stride" if kind in _FROM_PIXELS else "NULL, 0"
+            yield "c->pixels, c->row_stride" if task else usual
 
 
 def _kernel(name: str) -> str:

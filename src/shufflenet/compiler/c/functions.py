@@ -1,4 +1,7 @@
-"""Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant."""
+"""Each step of a plan as a C function: `w` are the weights, `a` is the arena, and every number is a constant.
+
+A step that is dealt to threads does its units [begin, end), with `s` for scratch.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +23,11 @@ def input_port(step: Step) -> str | None:
     return next((planes.buffer.name for planes in step.reads if planes.buffer.place == "port"), None)
 
 
+def takes_scratch(step: Step) -> bool:
+    """Whether a step's function is told where its scratch is."""
+    return bool(step.tasks and step.scratch_bytes)
+
+
 @dataclass(frozen=True)
 class StepFunctions:
     """Writes the functions. `inputs` are the network's; with `pixels`, functions that read one take 8-bit pixels instead, too."""
@@ -31,9 +39,11 @@ class StepFunctions:
     def function(self, name: str, step: Step) -> str:
         parameters = ["const float *w"] if step.takes_weights else []
         parameters += ["float *a"]
+        parameters += ["float *s"] if takes_scratch(step) else []
         if input_port(step) is not None:
             parameters += ["const float *input"]
             parameters += ["const uint8_t *pixels", "ptrdiff_t row_stride"] if self.pixels else []
+        parameters += ["int begin", "int end"] if step.tasks else []
         body = "\n".join(f"  {line}" for line in self.body(step))
         return (
             f"{comment(f'{step.name}: {step.comment}')}\nstatic void {name}({', '.join(parameters)}) {{\n{body}\n}}\n"
@@ -80,7 +90,8 @@ class StepFunctions:
 
     def _chunks(self, step: steps.Product, chunks: tuple[Chunks, ...], read: str = "", made: str = "") -> Iterator[str]:
         """The product of these chunks of pixels, counted from those `read` in the input and `made` in the output."""
-        rows = len(step.output.planes) // step.groups
+        groups = step.groups * step.row_pieces
+        rows = len(step.output.planes) // groups
         stride = step.input.spacing
         assert stride is not None
         changes = {
@@ -91,9 +102,9 @@ class StepFunctions:
             "inner": str(step.part),
         }
         yield f"struct product p = {self._product(step, changes)};"
-        yield f"for (int group = 0; group < {step.groups}; group++) {{"
-        for chunk in chunks:
-            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+        yield f"for (int group = 0; group < {groups}; group++) {{"
+        for loop, chunk in _each_chunk(step, groups, chunks):
+            yield f"  {loop}"
             yield "    struct product q = p;"
             yield f"    q.input += first, q.output += first{', q.addend += first' if step.addend else ''};"
             for part in range(0, step.inner, step.part):
@@ -107,39 +118,83 @@ class StepFunctions:
                 yield f"    {multiply}(q);"
                 yield f"    q.weights += {rows * count}, q.input += {count * stride};"
             yield "  }"
-        yield f"  p.weights += {rows * step.inner}, p.input += {step.inner * stride};"
+        yield f"  p.weights += {rows * step.inner}{f', p.input += {step.inner * stride}' if step.row_pieces == 1 else ''};"
+        if step.row_pieces > 1:
+            yield f"  if (group % {step.row_pieces} == {step.row_pieces - 1}) p.input += {step.inner * stride};"
         yield f"  p.bias += {rows}, p.to += {rows}, p.from += {rows};"
         yield "}"
 
     @body.register
     def _(self, step: steps.Strips) -> Iterator[str]:
-        window = step.depthwise.window
+        window, rows = step.depthwise.window, step.runs[0].rows
         width, stride, ahead = window.width, window.stride[0], window.shared_rows - 1
         made = f" + row * {window.output_width}"
+        if step.tasks:
+            yield f"const int last = end * {rows} - {rows};"
+            yield from self._take_edge(step, "begin > 0", "begin", 0, window.shared_rows)
+        else:
+            yield f"float *const s = a + {step.output.element.count(step.scratch)};"
         for run in step.runs:
-            parts = []
-            if run.first == 0:
-                parts.append(self._chunks(step.compress, run.compress, made=f" - {ahead * width}"))
-            else:
-                parts.append(self._share_rows(step))
-                if run.compress:
-                    below = f" + ({stride} * row + {ahead}) * {width}"
-                    parts.append(self._chunks(step.compress, run.compress, read=below))
+            first = run.first == 0
+            read, to = ("", f" - {ahead * width}") if first else (f" + ({stride} * row + {ahead}) * {width}", "")
+            parts = [] if first else [self._share_rows(step)]
+            if run.compress_less and step.tasks and run.end < window.output_height:
+                below = f"row == last && end < {step.tasks.units}"
+                parts += [self._either(below, self._chunks(step.compress, run.compress_less, read, to),
+                                       self._chunks(step.compress, run.compress, read, to))]  # fmt: skip
+                parts += [self._take_edge(step, below, "end", rows + 1, 1)]
+            elif run.compress:
+                parts.append(self._chunks(step.compress, run.compress, read, to))
             parts.append(self._depthwise_rows(step.depthwise, "row", run.rows))
             parts.append(self._chunks(step.expand, run.expand, made=made))
             if step.shortcut:
                 parts.append(self._depthwise_rows(step.shortcut, "row", run.rows, f" + {stride} * row * {width}", made))
             yield f"for (int row = {run.first}; row < {run.end}; row += {run.rows}) {{"
+            if step.tasks:
+                yield f"  if (row < begin * {rows} || row > last) continue;"
             for part in parts:
                 yield "  {"
                 yield from (f"    {line}" for line in part)
                 yield "  }"
             yield "}"
 
+    def edge(self, name: str, step: steps.Strips) -> str:
+        """A function that makes the rows which strip `begin` shares with the one above."""
+        window = step.depthwise.window
+        row = f"{window.stride[0]} * row - 1"
+        lines = [f"float *const s = {self._edge(step, 'begin')};", f"const int row = begin * {step.runs[0].rows};"]
+        lines += self._chunks(step.edge, step.edge.chunks, f" + ({row}) * {window.width}")
+        body = "\n".join(f"  {line}" for line in lines)
+        return f"static void {name}(const float *w, float *a, int begin) {{\n{body}\n}}\n"
+
+    def _edge(self, step: steps.Strips, strip: str) -> str:
+        assert step.tasks
+        count = step.output.element.count
+        return f"a + {count(step.scratch + step.edges)} + ({strip} / {step.tasks.each} - 1) * {count(step.edge_bytes)}"
+
+    def _take_edge(self, step: steps.Strips, condition: str, strip: str, row: int, rows: int) -> Iterator[str]:
+        """Where `condition` holds, the last `rows` rows of a strip's edge become those from `row` on in scratch."""
+        window, planes = step.depthwise.window, step.depthwise.input
+        edges = self.definitions.starts(replace(planes, stride=step.edge.output.stride, first=0))
+        yield f"if ({condition})"
+        yield f"  for (int i = 0; i < {len(planes.planes)}; i++)"
+        yield f"    memcpy({at(planes)} + {self.definitions.starts(planes)}[i] + {(row - 1) * window.width},"
+        yield f"           {self._edge(step, strip)} + {edges}[i] + {(window.shared_rows - rows) * window.width},"
+        yield f"           sizeof(float) * {rows * window.width});"
+
+    def _either(self, condition: str, yes: Iterator[str], no: Iterator[str]) -> Iterator[str]:
+        yield f"if ({condition}) {{"
+        yield from (f"  {line}" for line in yes)
+        yield "} else {"
+        yield from (f"  {line}" for line in no)
+        yield "}"
+
     def _share_rows(self, step: steps.Strips) -> Iterator[str]:
         """The last compressed rows of the strip above become the first."""
         window, planes = step.depthwise.window, step.depthwise.input
         moved = window.stride[0] * step.runs[0].rows * window.width
+        if step.tasks:
+            yield f"if (row > begin * {step.runs[0].rows})"
         yield f"for (int i = 0; i < {len(planes.planes)}; i++) {{"
         yield f"  float *const rows = {at(planes)} + {self.definitions.starts(planes)}[i] - {window.width};"
         yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
@@ -149,14 +204,15 @@ class StepFunctions:
     def _(self, step: steps.PanelProduct) -> Iterator[str]:
         yield from self._panel_product(step)
 
-    def _panel_product(self, step: steps.PanelProduct) -> Iterator[str]:
+    def _panel_product(self, step: steps.PanelProduct, *, shared: bool = True) -> Iterator[str]:
+        """`shared`: of its units, those that this call is to do."""
         rows = len(step.output.planes) // step.groups
         channels = len(step.input.planes) // step.groups
         yield f"float *const panel = {scratch(step)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
-        for chunk in step.chunks:
-            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+        for loop, chunk in _each_chunk(step if shared else replace(step, tasks=None), step.groups, step.chunks):
+            yield f"  {loop}"
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
                 multiply = self.definitions.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
@@ -184,15 +240,17 @@ class StepFunctions:
         pixels = step.window.height * step.window.width
         planes = f"{len(step.input.planes)}, {self._planes(step.input)}"
         yield f"if (!all_within({number(step.largest_input)}, {pixels}, {planes})) {{"
-        yield from (f"  {line}" for line in self._panel_product(step))
+        if step.tasks:
+            yield "  if (begin > 0) return; /* who has the first unit does all */"
+        yield from (f"  {line}" for line in self._panel_product(step, shared=False))
         yield "  return;"
         yield "}"
         yield f"float *const padded = {scratch(step)}, *const lines = padded + {layout.lines};"
         yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
-        for chunk in step.tile_chunks:
-            yield f"  for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+        for loop, chunk in _each_chunk(step, step.groups, step.tile_chunks):
+            yield f"  {loop}"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
             yield f"    const float *weights = {weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
@@ -231,7 +289,12 @@ class StepFunctions:
         channels = len(step.input.planes) // step.groups
         flags = "ADD" if step.addend else "0"
         padded = -(-step.rows // step.block) * step.block
+        rows = str(step.rows)
         yield f"struct product p = {self._product(step, {'inner': str(step.inner)})};"
+        if step.tasks:
+            rows = f"(end * {step.block} < {step.rows} ? end * {step.block} : {step.rows}) - begin * {step.block}"
+            yield f"p.weights += begin * {step.block * step.inner}, p.bias += begin * {step.block};"
+            yield f"p.to += begin * {step.block}, p.from += begin * {step.block};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         if step.gather:
             panel_window = window(step.window, 0, 1)
@@ -240,7 +303,7 @@ class StepFunctions:
             yield f"  p.input = {scratch(step)};"
         else:
             yield f"  p.input = {at(step.input, step.input.starts[0])} + group * {step.inner};"
-        yield f"  matrix_times_vector({step.block}, {flags}, {activation_kind(step.activation)}, p, {step.rows});"
+        yield f"  matrix_times_vector({step.block}, {flags}, {activation_kind(step.activation)}, p, {rows});"
         yield f"  p.weights += {padded * step.inner};"
         yield f"  p.bias += {padded};"
         yield f"  p.to += {step.rows};"
@@ -269,9 +332,10 @@ class StepFunctions:
         places = (layout.odd, layout.even, layout.split, layout.slot, layout.row, layout.rows, layout.buffer)
         sizes = (*step.size, step.channels, step.convolution_size[1], *places)
         yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {self._planes(step.input)}, {source}}};"
-        kernel, sizes = "stem_rows", (step.filters, step.convolution_size[0], int(step.in_place))
+        rows = ("begin", "end") if step.tasks else ("0", str(step.units))
+        kernel, sizes = "stem_rows", (step.filters, *rows, int(step.in_place))
         if step.pooled_size:
-            kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *step.pooled_size)
+            kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *rows, step.pooled_size[1])
         how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
         yield f"{kernel}({how}, {output}, {scratch(step)}, {at(step.output)});"
 
@@ -280,34 +344,39 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.Depthwise) -> Iterator[str]:
         if step.direct:
-            yield from self._depthwise_rows(step, "0", step.window.output_height)
+            w = step.window
+            if step.tasks and step.by_rows:
+                places = f" + {w.stride[0] * w.width} * begin", f" + {w.output_width} * begin"
+                yield from self._depthwise_rows(step, "begin", "end - begin", *places)
+            else:
+                yield from self._depthwise_rows(step, "0", w.output_height)
             return
         how = f"{window(step.window, 0, 0)}, {step.window.output_height}"
-        operands = f"{self._planes(step.input)}, {self._planes(step.output)}, {self._planes(step.addend)}"
-        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {len(step.output.planes)},"
-        yield f"              {weights(step.weights)}, {weights(step.bias)}, {operands}, {_limits(step)});"
+        operands = ", ".join(self._planes(planes, step) for planes in (step.input, step.output, step.addend))
+        taps = step.window.kernel[0] * step.window.kernel[1]
+        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {_count(step)},"
+        yield f"              {_from(step, weights(step.weights), taps)}, {_from(step, weights(step.bias))}, {operands}, {_limits(step)});"
 
     def _depthwise_rows(
-        self, step: steps.Depthwise, first: str, rows: int, read: str = "", made: str = ""
+        self, step: steps.Depthwise, first: str, rows: int | str, read: str = "", made: str = ""
     ) -> Iterator[str]:
         """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
-        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
-        how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {planes}, {rows}, {first}"
-        operands = (f"{at(step.input)}{read}", self.definitions.starts(step.input))
-        operands += (f"{at(step.output)}{made}", self.definitions.starts(step.output))
+        w, kind = step.window, activation_kind(step.activation)
+        how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {_count(step)}, {rows}, {first}"
+        operands = (f"{at(step.input)}{read}", _from(step, self.definitions.starts(step.input)))
+        operands += (f"{at(step.output)}{made}", _from(step, self.definitions.starts(step.output)))
+        numbers = f"{_from(step, weights(step.weights), 9)}, {_from(step, weights(step.bias))}"
         yield f"depthwise_planes({how},"
-        yield f"                 {weights(step.weights)}, {weights(step.bias)}, {', '.join(operands)}, {_limits(step)});"
+        yield f"                 {numbers}, {', '.join(operands)}, {_limits(step)});"
 
     @body.register
     def _(self, step: steps.PoolPlanes) -> Iterator[str]:
-        w, kind, planes = step.window, activation_kind(step.activation), len(step.output.planes)
+        w, kind = step.window, activation_kind(step.activation)
         scales = "NULL, NULL"
         if not step.largest:
             scales = f"{self.definitions.table('float', step.row_scale)}, {self.definitions.table('float', step.column_scale)}"
-        operands = (
-            f"{self._planes(step.input)}, {self._planes(step.output)}, {scales}, {_limits(step)}, {scratch(step)}"
-        )
-        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {planes},"
+        operands = f"{self._planes(step.input, step)}, {self._planes(step.output, step)}, {scales}, {_limits(step)}, {scratch(step)}"
+        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {_count(step)},"
         yield f"            {operands});"
 
     @body.register
@@ -324,8 +393,8 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
         how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
-        operands = ", ".join(map(self._planes, (step.left, step.right, step.addend, step.output)))
-        yield f"combine_planes({how}, {len(step.output.planes)},"
+        operands = ", ".join(self._planes(p, step) for p in (step.left, step.right, step.addend, step.output))
+        yield f"combine_planes({how}, {_count(step)},"
         yield f"               {operands}, {_limits(step)});"
 
     @body.register
@@ -357,22 +426,23 @@ class StepFunctions:
         scale, shift, order = self._normalization(self.pixels, range(channels))
         row = f"{at(step.output)} + {self.definitions.starts(step.output)}[c] + y * {width}"
         yield f"if (!pixels) {copy}"
-        yield f"else for (int c = 0; c < {channels}; c++)"
+        first, end = ("begin", "end") if step.tasks else (0, channels)
+        yield f"else for (int c = {first}; c < {end}; c++)"
         yield f"  for (int y = 0; y < {height}; y++)"
         yield f"    unpack_row(pixels + y * row_stride, {width}, {order}[c], {scale}[c], {shift}[c], {row});"
 
     # Arguments that many kernels take.
 
-    def _planes(self, planes: Planes | None) -> str:
-        """Memory, and where in it each plane starts."""
+    def _planes(self, planes: Planes | None, step: Step | None = None) -> str:
+        """Memory, and where in it each plane starts; from the first plane on that a call of `step` makes."""
         if planes is None:
             return "NULL, NULL"
         memory = at(planes) if planes.buffer.place != "port" else "input"
-        return f"{memory}, {self.definitions.starts(planes)}"
+        return f"{memory}, {_from(step, self.definitions.starts(planes))}"
 
     def _through(self, step: Step, source: Planes) -> str:
         """How many planes, from where, to where."""
-        return f"{len(step.output.planes)}, {self._planes(source)}, {self._planes(step.output)}"
+        return f"{_count(step)}, {self._planes(source, step)}, {self._planes(step.output, step)}"
 
     def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
         """Tables of the channels' scales, shifts and bytes."""
@@ -385,6 +455,33 @@ def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tu
     """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
     flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
     return flags, step.activation if part + count == step.inner else None
+
+
+def _count(step: Step) -> str:
+    """How many planes a call makes."""
+    return "end - begin" if step.by_planes and step.tasks else str(len(step.output.planes))
+
+
+def _from(step: Step | None, numbers: str, each: int = 1) -> str:
+    """Numbers of which each plane has so many, from the first plane on that a call makes."""
+    if not (step and step.by_planes and step.tasks):
+        return numbers
+    return f"{numbers} + {f'{each} * ' if each > 1 else ''}begin"
+
+
+def _each_chunk(step: Step, groups: int, chunks: tuple[Chunks, ...]) -> Iterator[tuple[str, Chunks]]:
+    """Loops over chunks, for each group; over those alone that a call is to do, where the step is dealt to threads."""
+    done = 0
+    for chunk in chunks:
+        loop = f"for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
+        if step.tasks:
+            units = f"unit = group + {done * groups}" if done else "unit = group"
+            loop = (
+                f"for (int first = {chunk.first}, {units}; first < {chunk.end}; first += {chunk.count}, unit += {groups}) {{\n"
+                "    if (unit < begin || unit >= end) continue;"
+            )
+        done += chunk.pieces
+        yield loop, chunk
 
 
 def _limits(step: Step) -> str:

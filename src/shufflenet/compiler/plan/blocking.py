@@ -1,5 +1,6 @@
 """Cache blocking: a product cut into chunks of pixels and blocks of rows, and its weights packed in the order in which those come."""
 
+from itertools import accumulate
 from math import inf
 
 import numpy as np
@@ -40,18 +41,43 @@ def chunk_pixels(inner: int, element: Element, most_bytes: float = inf) -> int:
     return max(1, pixels // CHUNK_PIXELS) * CHUNK_PIXELS
 
 
-def cut_pixels(rows: int, count: int, most: int, *, each: int = 1, block: int | None = None) -> tuple[Chunks, ...]:
-    """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller.
+def cut_pixels(
+    rows: int,
+    count: int,
+    most: int,
+    *,
+    each: int = 1,
+    pieces: int = 1,
+    block: int | None = None,
+    single_pixels: bool = True,
+) -> tuple[Chunks, ...]:
+    """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller. At least so many `pieces`.
 
     The blocks of weights are the same for all: of `block` rows, where the weights are packed already.
     """
-    size = min(count, most)
-    block, last = block or choose_block(rows, size * each), count % size
+    size, last = min(count, most), count % min(count, most)
+    spans = [(0, count - last, size), (count - last, count, last)]
+    if pieces > -(-count // size):
+        spans = even_spans(count, pieces)
+    block = block or choose_block(rows, spans[0][2] * each, single_pixels=single_pixels)
     return tuple(
-        Chunks(first, end, step, cut_rows(rows, step * each, block))
-        for first, end, step in ((0, count - last, size), (count - last, count, last))
+        Chunks(first, end, step, cut_rows(rows, step * each, block, single_pixels=single_pixels))
+        for first, end, step in spans
         if step
     )
+
+
+def even_spans(count: int, pieces: int) -> list[tuple[int, int, int]]:
+    """(first, end, size) of pieces as even as whole vectors allow; of many vectors each, as whole tiles do. The last has the rest."""
+    each = CHUNK_PIXELS if count >= 8 * CHUNK_PIXELS * pieces else FLOAT32.count(VECTOR_BYTES)
+    small, larger = divmod(count // each, pieces)
+    sizes = [each * (small + 1)] * larger + [each * small] * (pieces - larger)
+    sizes[-1] += count % each
+    ends = list(accumulate(sizes))
+    return [
+        (ends[i] - sizes[i], ends[i + sizes.count(sizes[i]) - 1], sizes[i])
+        for i in map(sizes.index, dict.fromkeys(sizes))
+    ]
 
 
 def cut_tiles(

@@ -38,6 +38,7 @@ from shufflenet.compiler.plan.integer_lowering import IntegerLowering, works_on_
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
 from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
+from shufflenet.compiler.plan.tasks import cut_product, worth
 from shufflenet.compiler.plan.weights import Weights
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
@@ -144,10 +145,15 @@ class Lowering:
         _, height, width = self.graph.shape(operation.output)
         pixels = height * width
         part = -(-inner // -(-inner // PRODUCT_INNER))
-        far = groups * (inner + rows) * pixels * FLOAT32.bytes > FAR_BYTES
-        chunks = cut_pixels(rows, pixels, chunk_pixels(inner, FLOAT32) if far else pixels)
+        moved = groups * (inner + rows) * pixels * FLOAT32.bytes
+        far = moved > FAR_BYTES
+        wanted = worth(matrix.size * pixels, moved)
+        row_pieces, pieces = cut_product(groups, rows, pixels * FLOAT32.bytes, wanted)
+        most = chunk_pixels(inner, FLOAT32) if far else pixels
+        chunks = cut_pixels(rows // row_pieces, pixels, most, pieces=pieces)
+        matrix = matrix.reshape(groups * row_pieces, -1, inner)
         return steps.Product(
-            **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far,
+            **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far, row_pieces=row_pieces,
             weights=self.weights.add(pack_weights(matrix, part, chunks[0].blocks)),
             bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place, spans
 from shufflenet.compiler.plan.lowering import Lowering
 from shufflenet.compiler.plan.steps import Buffer, Plan, Planes, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
+from shufflenet.compiler.plan.tasks import deal
 
 MARGIN_BYTES = 128
 
@@ -22,7 +23,7 @@ def make_plan(graph: Graph) -> Plan:
     planned = tuple(lowering.steps())
     moved, home = _reuse_addends(graph, planned)
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
-    moved = tuple(in_strips(moved, {planes.buffer for planes in results}))
+    moved = tuple(_dealt(step) for step in in_strips(moved, {planes.buffer for planes in results}))
     lifetimes = _lifetimes(graph, moved, results)
     offsets, size = place(lifetimes)
     offsets = {buffer: offset + MARGIN_BYTES for buffer, offset in offsets.items()}
@@ -37,10 +38,22 @@ def make_plan(graph: Graph) -> Plan:
         ),
         weights=lowering.weights.packed(),
         arena_bytes=size + 2 * MARGIN_BYTES + CACHE_LINE_BYTES,  # room to align it
+        worker_bytes=_worker_bytes(moved),
         bound_bytes=lower_bound(
             [replace(t, size=graph.tensors[t.buffer.name].bytes) for t in lifetimes if t.buffer.place == "arena"]
         ),
     )
+
+
+def _dealt(step: Step) -> Step:
+    """The step as tasks, if it is worth it."""
+    return step if step.tasks else replace(step, tasks=deal(step.units, step.work, step.moved_bytes, step.least_units))
+
+
+def _worker_bytes(planned: tuple[Step, ...]) -> int:
+    """Scratch for one thread more, which no step keeps anything in."""
+    most = max((step.worker_bytes for step in planned if step.tasks), default=0)
+    return aligned(most) + MARGIN_BYTES if most else 0
 
 
 def _moved(planes: Planes, home: dict[Buffer, Buffer]) -> Planes:

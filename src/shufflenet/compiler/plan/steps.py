@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.stems import StemLayout
+from shufflenet.compiler.plan.tasks import Tasks
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Transform, WinogradLayout
 
@@ -43,6 +44,11 @@ class Planes:
         """Numbers from each of these planes to the next; 0 for a single one, None where it is not always the same."""
         spacings = {self.stride * (b - a) for a, b in pairwise(self.planes)} or {0}
         return spacings.pop() if len(spacings) == 1 else None
+
+    @property
+    def bytes(self) -> int:
+        """All that these planes take."""
+        return len(self.planes) * self.stride * self.element.bytes
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,15 @@ class Chunks:
     count: int
     blocks: tuple[Block, ...]
 
+    @property
+    def pieces(self) -> int:
+        """How many chunks these are."""
+        return (self.end - self.first) // self.count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One function of the C source. `work` is in multiply-adds."""
+    """One function of the C source. `work` is in multiply-adds. `tasks`: how it is dealt to threads; None for what stays on one."""
 
     name: str
     comment: str
@@ -105,6 +116,32 @@ class Step:
     work: int = 0
     scratch_bytes: int = 0
     scratch: int = 0  # offset in the arena of that many bytes, for this step alone
+    tasks: Tasks | None = None
+
+    by_planes: ClassVar[bool] = False  # whether its units are the planes of its output
+
+    @property
+    def units(self) -> int:
+        """Parts that threads may do in any order and at the same time, each of which comes out the same whoever does it.
+
+        They are numbered by place in the picture first, so that a thread finds in its cache what it made itself in the step before.
+        """
+        return len(self.output.planes) if self.by_planes else 1
+
+    @property
+    def least_units(self) -> int:
+        """So many of them, one after the other, are the least that a thread should take: it has to begin with others' work."""
+        return 1
+
+    @property
+    def worker_bytes(self) -> int:
+        """Scratch that each thread needs."""
+        return self.scratch_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """What it reads and writes of planes."""
+        return sum(planes.bytes for planes in (*self.reads, *self.writes))
 
     @property
     def members(self) -> tuple["Step", ...]:
@@ -181,7 +218,8 @@ class Weighted(OneInput):
 class Product(Weighted):
     """A 1×1 convolution: in each group and chunk of pixels, weights × the input's planes, read where they are, `part` of them at a time.
 
-    Weights are packed [group][part of inner][block][inner][row]. `far`: its planes are more than a cache holds, so they are fetched ahead.
+    Weights are packed [group][piece of rows][part of inner][block][inner][row]. `far`: its planes are more than a cache holds, so they
+    are fetched ahead. Each of `row_pieces` makes as many rows of a group, in all chunks.
     """
 
     groups: int
@@ -189,6 +227,11 @@ class Product(Weighted):
     part: int
     chunks: tuple[Chunks, ...]
     far: bool
+    row_pieces: int = 1
+
+    @property
+    def units(self) -> int:
+        return self.groups * self.row_pieces * sum(chunk.pieces for chunk in self.chunks)
 
     @property
     def overwrites(self) -> Planes | None:
@@ -210,6 +253,10 @@ class PanelProduct(Weighted):
     chunks: tuple[Chunks, ...]
 
     @property
+    def units(self) -> int:
+        return self.groups * sum(chunk.pieces for chunk in self.chunks)
+
+    @property
     def overwrites(self) -> Planes | None:
         return self.addend
 
@@ -228,6 +275,10 @@ class WinogradProduct(PanelProduct):
     part: int
     tile_weights: int
 
+    @property
+    def units(self) -> int:
+        return self.groups * sum(chunk.pieces for chunk in self.tile_chunks)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VectorProduct(Weighted):
@@ -243,6 +294,13 @@ class VectorProduct(Weighted):
     block: int
     gather: bool
 
+    @property
+    def units(self) -> int:
+        return -(-self.rows // self.block) if self.groups == 1 else 1
+
+
+DEALT_ROWS = 14  # of a map: where there are fewer, they do not come out evenly
+
 
 @dataclass(frozen=True, kw_only=True)
 class Depthwise(Weighted):
@@ -251,16 +309,33 @@ class Depthwise(Weighted):
     window: Window
     direct: bool
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether its units are rows of the output, in all planes."""
+        return self.direct and self.window.output_height >= DEALT_ROWS
+
+    @property
+    def by_planes(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return not self.by_rows
+
+    @property
+    def units(self) -> int:
+        return self.window.output_height if self.by_rows else len(self.output.planes)
+
 
 @dataclass(frozen=True)
 class Run:
-    """Strips of `rows` output rows, from row `first` to `end`, and how each one's products are cut."""
+    """Strips of `rows` output rows, from row `first` to `end`, and how each one's products are cut.
+
+    `compress_less`: without the row that is the first of the strip below, where another thread overwrites that row.
+    """
 
     first: int
     end: int
     rows: int
     compress: tuple[Chunks, ...]
     expand: tuple[Chunks, ...]
+    compress_less: tuple[Chunks, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +343,9 @@ class Strips(Step):
     """A unit's steps, one strip of rows after the other, so that each finds in a cache what the one before it made.
 
     What lies between them is in scratch. `compress` adds the rows that a strip needs below those that it shares with the strip above;
-    `depthwise.input` begins with the second row there, which the first row of output has in its middle.
+    `depthwise.input` begins with the second row there, which the first row of output has in its middle. `edge` makes, of the rows that
+    two threads' strips share, what both need: before either begins, since each overwrites its own. In scratch they are at `edges`, in
+    bytes, `edge_bytes` each.
     """
 
     compress: Product
@@ -276,6 +353,13 @@ class Strips(Step):
     expand: Product
     shortcut: Depthwise | None
     runs: tuple[Run, ...]
+    edge: Product
+    edges: int
+    edge_bytes: int
+
+    @property
+    def worker_bytes(self) -> int:
+        return self.edges
 
     @property
     def members(self) -> tuple[Step, ...]:
@@ -295,6 +379,9 @@ class Strips(Step):
         return True
 
 
+STEM_ROWS = 4  # of a stem's output that a task makes at least: it begins with one row of the convolution more
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stem(Weighted):
     """Convolution 3×3/2, and max-pool 3×3/2 if `pooled_size` is not None, in one pass over a network input.
@@ -311,6 +398,15 @@ class Stem(Weighted):
     blocks: tuple[Block, ...]  # of one convolution row
 
     @property
+    def units(self) -> int:
+        """Rows of output."""
+        return self.pooled_size[0] if self.pooled_size else self.convolution_size[0]
+
+    @property
+    def least_units(self) -> int:
+        return STEM_ROWS if self.pooled_size else 1
+
+    @property
     def in_place(self) -> bool:
         """Whether convolution rows are made where they are to be: whole vectors, of any machine, do not overhang the last one."""
         return self.pooled_size is None and self.convolution_size[1] % self.output.element.count(VECTOR_BYTES) == 0
@@ -320,6 +416,7 @@ class Stem(Weighted):
 class PoolPlanes(OneInput):
     """A pool; a mean is the sum times row_scale[y] times column_scale[x]."""
 
+    by_planes = True
     largest: bool
     window: Window
     row_scale: tuple[float, ...]
@@ -330,6 +427,7 @@ class PoolPlanes(OneInput):
 class Reduce(OneInput):
     """The largest or mean number of every plane of `size` numbers."""
 
+    by_planes = True
     largest: bool
     size: int
 
@@ -341,6 +439,7 @@ class ResamplePlanes(OneInput):
     `bands`: first and end of what is not 0 in each row of the weights.
     """
 
+    by_planes = True
     bands: tuple[int, ...]
     from_left: bool
     rows: int
@@ -357,6 +456,7 @@ class ResamplePlanes(OneInput):
 class Combine(Step):
     """left + right or left × right, plus addend."""
 
+    by_planes = True
     multiply: bool
     left: Planes
     right: Planes
@@ -377,6 +477,7 @@ class Combine(Step):
 class ActivatePlanes(OneInput):
     """An activation alone."""
 
+    by_planes = True
     size: int
 
 
@@ -403,6 +504,7 @@ class SoftmaxPlanes(OneInput):
 class PadPlanes(OneInput):
     """A border (top, left, bottom, right) of `value`."""
 
+    by_planes = True
     size: tuple[int, int]
     padding: tuple[int, int, int, int]
     value: float
@@ -412,6 +514,7 @@ class PadPlanes(OneInput):
 class CopyPlanes(OneInput):
     """Planes of `size` numbers, from the arena or a network input."""
 
+    by_planes = True
     size: int
 
 
@@ -436,6 +539,7 @@ class Plan:
     weights: np.ndarray  # bytes
     arena_bytes: int
     bound_bytes: int  # the largest sum of tensors that are alive at once
+    worker_bytes: int = 0  # of arena that each thread beside the first needs
 
     @property
     def multiply_adds(self) -> int:

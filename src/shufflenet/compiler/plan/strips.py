@@ -5,12 +5,14 @@ from dataclasses import replace
 from itertools import groupby
 
 from shufflenet.compiler.graph.elements import Element
-from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines, whole_lines
 from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
 from shufflenet.compiler.plan.steps import Buffer, Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window
+from shufflenet.compiler.plan.tasks import Tasks
 
 UNIT_BYTES = 8 << 20  # a unit whose planes are more finds little of them in a last-level cache
 STRIP_BYTES = 3 << 20  # of all planes, at most, that a strip touches
+MOST_STRIP_TASKS = 16  # of a unit; for each beyond the first, rows that it shares are kept
 
 UnitSteps = tuple[Product, Depthwise, Product, Depthwise | None]
 
@@ -28,9 +30,12 @@ def in_strips(steps: Sequence[Step], kept: set[Buffer]) -> Iterator[Step]:
 def _unit(steps: Sequence[Step]) -> UnitSteps | None:
     """A 1×1 convolution, a 3×3 depthwise one of what it makes, a 1×1 one of that; and the pool of the unit's input, if it comes next."""
     match steps:
-        case [Product() as compress, Depthwise(direct=True) as depthwise, Product() as expand, *after] if (
-            depthwise.input.buffer == compress.output.buffer and expand.input.buffer == depthwise.output.buffer
-        ):
+        case [
+            Product(row_pieces=1) as compress,
+            Depthwise(direct=True) as depthwise,
+            Product(row_pieces=1) as expand,
+            *after,
+        ] if depthwise.input.buffer == compress.output.buffer and expand.input.buffer == depthwise.output.buffer:
             match after:
                 case [Depthwise(direct=True) as pool, *_] if (
                     pool.window == depthwise.window and pool.input.buffer == compress.input.buffer
@@ -64,6 +69,10 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
     stride = odd_lines(strip + element.count(OVERHANG_BYTES), element)
     output_stride = odd_lines(rows * output_width, element)
     end = (max(compress.output.planes) + 1) * stride
+    edge_stride = whole_lines(window.shared_rows * width, element) + element.count(OVERHANG_BYTES)
+    edge_bytes = (max(compress.output.planes) + 1) * edge_stride * element.bytes
+    edges = element.bytes * (end + (max(depthwise.output.planes) + 1) * output_stride)
+    tasks = _tasks(window, rows, element)
 
     def compressed(planes: Planes, row: int) -> Planes:
         return replace(planes, buffer=scratch, stride=stride, first=row * width)
@@ -78,13 +87,29 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         f"{window.output_height}×{output_width}, {rows} {'rows' if rows > 1 else 'row'} at a time",
         output=expand.output,
         work=sum(step.work for step in steps),
-        scratch_bytes=element.bytes * (end + (max(depthwise.output.planes) + 1) * output_stride),
+        scratch_bytes=edges + (tasks.count - 1) * edge_bytes if tasks else edges,
+        tasks=tasks,
         compress=replace(compress, output=compressed(compress.output, window.shared_rows)),
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
         shortcut=shortcut,
         runs=tuple(_runs(compress, expand, window, rows)),
+        edge=replace(
+            compress,
+            output=replace(compress.output, buffer=scratch, stride=edge_stride),
+            chunks=_chunks(compress, window.shared_rows * width, single_pixels=False),
+        ),
+        edges=edges,
+        edge_bytes=edge_bytes,
     )
+
+
+def _tasks(window: Window, rows: int, element: Element) -> Tasks | None:
+    """Strips as tasks. At stride 1 the rows above and below are another thread's, who may write there: no vector reaches into them."""
+    strips = -(-window.output_height // rows)
+    if strips < 2 or (window.stride == (1, 1) and window.width % element.count(VECTOR_BYTES)):
+        return None
+    return Tasks(strips, -(-strips // MOST_STRIP_TASKS))
 
 
 def _strip_rows(window: Window, read: int, between: int, made: int, element: Element) -> int | None:
@@ -124,17 +149,18 @@ def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iter
             first,
             max([first, *others]) + count,
             count,
-            _chunks(compress, compressed * window.width),
+            # A pixel is summed up the same way, whichever strip makes it.
+            _chunks(compress, compressed * window.width, single_pixels=False),
             _chunks(expand, count * window.output_width),
+            _chunks(compress, (compressed - 1) * window.width, single_pixels=False) if stride == 1 else (),
         )
 
 
-def _chunks(product: Product, pixels: int) -> tuple[Chunks, ...]:
+def _chunks(product: Product, pixels: int, *, single_pixels: bool = True) -> tuple[Chunks, ...]:
     """So many pixels in even chunks, for the blocks in which the weights are packed."""
     if not pixels:
         return ()
     pieces = -(-pixels // chunk_pixels(product.inner, product.input.element))
     size = -(-pixels // pieces // CHUNK_PIXELS) * CHUNK_PIXELS
-    return cut_pixels(
-        len(product.output.planes) // product.groups, pixels, size, block=product.chunks[0].blocks[0].rows
-    )
+    rows = len(product.output.planes) // product.groups
+    return cut_pixels(rows, pixels, size, block=product.chunks[0].blocks[0].rows, single_pixels=single_pixels)

@@ -125,7 +125,7 @@ def compile_command(target: str, compiler: tuple[str, ...] | None = None) -> lis
 
 
 @cache
-def _compiler_version(compiler: tuple[str, ...]) -> str:
+def compiler_version(compiler: tuple[str, ...]) -> str:
     done = subprocess.run(
         [*compiler, "--version"], capture_output=True, text=True, check=False, env=compiler_environment()
     )
@@ -152,7 +152,7 @@ def build_once(
     target = target or machine_target()
     compiler = find_compiler()
     command = compile_command(target, compiler)
-    folder = cache_folder() / digest(*content, *command, _compiler_version(compiler))[:32]
+    folder = cache_folder() / digest(*content, *command, compiler_version(compiler))[:32]
     library = folder / f"{name}{_suffix(target)}"
     if not _is_whole(library):
         _build(make_source(), command, library)

@@ -73,17 +73,19 @@ KERNEL void stem_pool_row(const float *const rows[3], int count, const int width
   }
 }
 
-/* The convolution alone. `convolution_row` makes one row of all filters from split rows: in its place, or where that would overhang
+/* Rows [begin, end) of the convolution alone. `convolution_row` makes one row of all filters from split rows: in its place, or where that would overhang
    the plane, in scratch. */
-KERNEL void stem_rows(const struct picture picture, const int filters, const int height, const int in_place,
+KERNEL void stem_rows(const struct picture picture, const int filters, const int begin, const int end, const int in_place,
                       void (*convolution_row)(struct product), struct product p, const int32_t *to, float *scratch, float *output) {
   const int slot = picture.slot;
   const ptrdiff_t kept = picture.row;
   float *const slots = scratch, *const rows = scratch + picture.rows, *const buffer = scratch + picture.buffer;
-  for (int y = 0; y < height; y++, output += picture.columns) {
+  output += (ptrdiff_t)begin * picture.columns;
+  for (int y = begin; y < end; y++, output += picture.columns) {
     /* Picture rows 2y − 1 ... 2y + 1; the first is the last one of before. */
-    if (y > 0) memcpy(slots, slots + 2 * slot, sizeof(float) * slot);
-    split_rows(picture, 2 * y - (y == 0), y > 0, 3, slots, buffer);
+    const int kept_slots = y > begin;
+    if (kept_slots) memcpy(slots, slots + 2 * slot, sizeof(float) * slot);
+    split_rows(picture, 2 * y - 1 + kept_slots, kept_slots, 3, slots, buffer);
     p.input = slots;
     p.output = in_place ? output : rows;
     convolution_row(p);
@@ -93,14 +95,21 @@ KERNEL void stem_rows(const struct picture picture, const int filters, const int
   }
 }
 
-/* The convolution, which makes its rows in scratch, and the pool. */
-KERNEL void stem_and_pool(const struct picture picture, const int filters, const int convolution_height, const int output_height,
-                          const int output_width, void (*convolution_row)(struct product), struct product p, const int32_t *to,
+/* The convolution, which makes its rows in scratch, and rows [begin, end) of the pool. */
+KERNEL void stem_and_pool(const struct picture picture, const int filters, const int convolution_height, const int begin,
+                          const int end, const int output_width, void (*convolution_row)(struct product), struct product p, const int32_t *to,
                           float *scratch, float *output) {
   const int slot = picture.slot;
   const ptrdiff_t kept = picture.row;
   float *const slots = scratch, *const rows = scratch + picture.rows, *const buffer = scratch + picture.buffer;
-  for (int y = 0; y < output_height; y++) {
+  if (begin > 0) { /* the convolution's row of before, and with it the picture's */
+    split_rows(picture, 4 * begin - 3, 0, 3, slots, buffer);
+    p.input = slots;
+    p.output = rows + (~begin & 1) * filters * kept;
+    convolution_row(p);
+    memcpy(slots + 4 * slot, slots + 2 * slot, sizeof(float) * slot);
+  }
+  for (int y = begin; y < end; y++) {
     /* Picture rows 4y − 1 ... 4y + 3; the first is the last one of before. */
     if (y > 0) memcpy(slots, slots + 4 * slot, sizeof(float) * slot);
     split_rows(picture, 4 * y - (y == 0), y > 0, 5, slots, buffer);
