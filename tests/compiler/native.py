@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shufflenet.compiler import CompiledNetwork, CSource, Plan
+from shufflenet.compiler.c import kernels
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import Graph, Port
 from shufflenet.compiler.graph.reference import execute, read
@@ -16,6 +17,7 @@ from shufflenet.compiler.run.build import write_source
 
 from .networks import difference
 
+KERNELS = Path(kernels.__file__).parent
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-ffp-contract=fast")
 
 
@@ -27,12 +29,12 @@ def gcc(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr[:3000]
 
 
-def load_native(source: CSource, folder: Path, *flags: str) -> CompiledNetwork:
-    """The source built in `folder`, as a callable."""
+def load_native(source: CSource, folder: Path, *flags: str, threads: int = 1) -> CompiledNetwork:
+    """The source built in `folder`, as a callable on so many threads."""
     write_source(source, folder)
     library = folder / f"{source.name}.so"
     gcc(*(flags or ("-O1", "-march=native")), "-fPIC", "-shared", str(folder / f"{source.name}.c"), "-o", str(library))
-    return CompiledNetwork(library, source.signature)
+    return CompiledNetwork(library, source.signature, threads)
 
 
 def run_sanitized(

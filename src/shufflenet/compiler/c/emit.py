@@ -8,9 +8,10 @@ from math import prod
 
 from shufflenet.compiler.c.addresses import at
 from shufflenet.compiler.c.definitions import Definitions, comment
-from shufflenet.compiler.c.functions import StepFunctions, input_port, takes_scratch
+from shufflenet.compiler.c.functions import StepFunctions, input_port
 from shufflenet.compiler.c.parallel import dealt_step, task_functions
 from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
+from shufflenet.compiler.c.units import takes_scratch
 from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.plan import integer_steps, steps
 from shufflenet.compiler.plan.parts import Part, parts, whole

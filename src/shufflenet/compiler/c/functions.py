@@ -13,6 +13,7 @@ from shufflenet.compiler.c import integer_functions
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.c.units import count_planes, each_chunk, from_begin, takes_scratch
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan import integer_steps, steps
 from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step
@@ -21,11 +22,6 @@ from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, S
 def input_port(step: Step) -> str | None:
     """The tensor of the network input that a step's function reads, if it reads one."""
     return next((planes.buffer.name for planes in step.reads if planes.buffer.place == "port"), None)
-
-
-def takes_scratch(step: Step) -> bool:
-    """Whether a step's function is told where its scratch is."""
-    return bool(step.tasks and step.scratch_bytes)
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ class StepFunctions:
         }
         yield f"struct product p = {self._product(step, changes)};"
         yield f"for (int group = 0; group < {groups}; group++) {{"
-        for loop, chunk in _each_chunk(step, groups, chunks):
+        for loop, chunk in each_chunk(step, groups, chunks):
             yield f"  {loop}"
             yield "    struct product q = p;"
             yield f"    q.input += first, q.output += first{', q.addend += first' if step.addend else ''};"
@@ -211,7 +207,7 @@ class StepFunctions:
         yield f"float *const panel = {scratch(step)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
-        for loop, chunk in _each_chunk(step if shared else replace(step, tasks=None), step.groups, step.chunks):
+        for loop, chunk in each_chunk(step if shared else replace(step, tasks=None), step.groups, step.chunks):
             yield f"  {loop}"
             for part in range(0, step.inner, step.panel_inner):
                 end = min(part + step.panel_inner, step.inner)
@@ -249,7 +245,7 @@ class StepFunctions:
         yield f"float *const input = padded + {layout.input_tiles}, *const output = padded + {layout.output_tiles};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
-        for loop, chunk in _each_chunk(step, step.groups, step.tile_chunks):
+        for loop, chunk in each_chunk(step, step.groups, step.tile_chunks):
             yield f"  {loop}"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
@@ -354,18 +350,19 @@ class StepFunctions:
         how = f"{window(step.window, 0, 0)}, {step.window.output_height}"
         operands = ", ".join(self._planes(planes, step) for planes in (step.input, step.output, step.addend))
         taps = step.window.kernel[0] * step.window.kernel[1]
-        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {_count(step)},"
-        yield f"              {_from(step, weights(step.weights), taps)}, {_from(step, weights(step.bias))}, {operands}, {_limits(step)});"
+        yield f"depthwise_any({how}, {activation_kind(step.activation)}, {count_planes(step)},"
+        numbers = f"{from_begin(step, weights(step.weights), taps)}, {from_begin(step, weights(step.bias))}"
+        yield f"              {numbers}, {operands}, {_limits(step)});"
 
     def _depthwise_rows(
         self, step: steps.Depthwise, first: str, rows: int | str, read: str = "", made: str = ""
     ) -> Iterator[str]:
         """So many rows from row `first` on, whose middle is `read` in the input; they come `made` in the output."""
         w, kind = step.window, activation_kind(step.activation)
-        how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {_count(step)}, {rows}, {first}"
-        operands = (f"{at(step.input)}{read}", _from(step, self.definitions.starts(step.input)))
-        operands += (f"{at(step.output)}{made}", _from(step, self.definitions.starts(step.output)))
-        numbers = f"{_from(step, weights(step.weights), 9)}, {_from(step, weights(step.bias))}"
+        how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {count_planes(step)}, {rows}, {first}"
+        operands = (f"{at(step.input)}{read}", from_begin(step, self.definitions.starts(step.input)))
+        operands += (f"{at(step.output)}{made}", from_begin(step, self.definitions.starts(step.output)))
+        numbers = f"{from_begin(step, weights(step.weights), 9)}, {from_begin(step, weights(step.bias))}"
         yield f"depthwise_planes({how},"
         yield f"                 {numbers}, {', '.join(operands)}, {_limits(step)});"
 
@@ -376,7 +373,7 @@ class StepFunctions:
         if not step.largest:
             scales = f"{self.definitions.table('float', step.row_scale)}, {self.definitions.table('float', step.column_scale)}"
         operands = f"{self._planes(step.input, step)}, {self._planes(step.output, step)}, {scales}, {_limits(step)}, {scratch(step)}"
-        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {_count(step)},"
+        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {count_planes(step)},"
         yield f"            {operands});"
 
     @body.register
@@ -394,7 +391,7 @@ class StepFunctions:
     def _(self, step: steps.Combine) -> Iterator[str]:
         how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
         operands = ", ".join(self._planes(p, step) for p in (step.left, step.right, step.addend, step.output))
-        yield f"combine_planes({how}, {_count(step)},"
+        yield f"combine_planes({how}, {count_planes(step)},"
         yield f"               {operands}, {_limits(step)});"
 
     @body.register
@@ -438,11 +435,11 @@ class StepFunctions:
         if planes is None:
             return "NULL, NULL"
         memory = at(planes) if planes.buffer.place != "port" else "input"
-        return f"{memory}, {_from(step, self.definitions.starts(planes))}"
+        return f"{memory}, {from_begin(step, self.definitions.starts(planes))}"
 
     def _through(self, step: Step, source: Planes) -> str:
         """How many planes, from where, to where."""
-        return f"{_count(step)}, {self._planes(source, step)}, {self._planes(step.output, step)}"
+        return f"{count_planes(step)}, {self._planes(source, step)}, {self._planes(step.output, step)}"
 
     def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
         """Tables of the channels' scales, shifts and bytes."""
@@ -455,33 +452,6 @@ def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tu
     """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
     flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
     return flags, step.activation if part + count == step.inner else None
-
-
-def _count(step: Step) -> str:
-    """How many planes a call makes."""
-    return "end - begin" if step.by_planes and step.tasks else str(len(step.output.planes))
-
-
-def _from(step: Step | None, numbers: str, each: int = 1) -> str:
-    """Numbers of which each plane has so many, from the first plane on that a call makes."""
-    if not (step and step.by_planes and step.tasks):
-        return numbers
-    return f"{numbers} + {f'{each} * ' if each > 1 else ''}begin"
-
-
-def _each_chunk(step: Step, groups: int, chunks: tuple[Chunks, ...]) -> Iterator[tuple[str, Chunks]]:
-    """Loops over chunks, for each group; over those alone that a call is to do, where the step is dealt to threads."""
-    done = 0
-    for chunk in chunks:
-        loop = f"for (int first = {chunk.first}; first < {chunk.end}; first += {chunk.count}) {{"
-        if step.tasks:
-            units = f"unit = group + {done * groups}" if done else "unit = group"
-            loop = (
-                f"for (int first = {chunk.first}, {units}; first < {chunk.end}; first += {chunk.count}, unit += {groups}) {{\n"
-                "    if (unit < begin || unit >= end) continue;"
-            )
-        done += chunk.pieces
-        yield loop, chunk
 
 
 def _limits(step: Step) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from shufflenet.compiler.c.functions import StepFunctions, takes_scratch
+from shufflenet.compiler.c.functions import StepFunctions
+from shufflenet.compiler.c.units import takes_scratch
 from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES
 from shufflenet.compiler.plan.steps import Plan, Step, Strips

@@ -69,7 +69,6 @@ class IntegerProduct(IntegerConvolution):
 class IntegerDepthwise(IntegerConvolution):
     """kernels/integer_depthwise.c: 3×3 with padding 1; weights are three rows of four for each plane. `made` is a place in scratch."""
 
-    by_planes = True
     window: Window
     input_zero: int
     made: int
@@ -91,7 +90,6 @@ class IntegerPatches(IntegerConvolution):
 class IntegerPool(IntegerStep, OneInput):
     """Largest codes, or means: the sum of a window's codes, less `input_zero` each, times `scales` (of each pixel of a plane)."""
 
-    by_planes = True
     largest: bool
     window: Window
     input_zero: int
@@ -106,7 +104,6 @@ class IntegerPool(IntegerStep, OneInput):
 class IntegerReduce(IntegerStep, OneInput):
     """The largest code, or the mean, of every plane of `size` codes."""
 
-    by_planes = True
     largest: bool
     size: int
     input_zero: int
@@ -117,7 +114,6 @@ class IntegerReduce(IntegerStep, OneInput):
 class IntegerAdd(IntegerStep):
     """(left · left_factor + right · right_factor + offset) >> shift."""
 
-    by_planes = True
     left: Planes
     right: Planes
     right_is_number: bool
@@ -136,7 +132,6 @@ class IntegerAdd(IntegerStep):
 class IntegerMultiply(IntegerStep):
     """The product of two codes, each less its zero point."""
 
-    by_planes = True
     left: Planes
     right: Planes
     right_is_number: bool
@@ -154,7 +149,6 @@ class IntegerMultiply(IntegerStep):
 class LookupPlanes(OneInput):
     """Each code's entry in a table of 256 bytes, at `table` in the plan's weights."""
 
-    by_planes = True
     size: int
     table: int
 
@@ -167,7 +161,6 @@ class LookupPlanes(OneInput):
 class QuantizePlanes(OneInput):
     """Numbers, the caller's or in the arena, become codes."""
 
-    by_planes = True
     size: int
     scale: float
     zero_point: int
@@ -177,7 +170,6 @@ class QuantizePlanes(OneInput):
 class DequantizePlanes(OneInput):
     """Codes become numbers."""
 
-    by_planes = True
     size: int
     scale: float
     zero_point: int
@@ -187,7 +179,6 @@ class DequantizePlanes(OneInput):
 class PadBytes(OneInput):
     """A border (top, left, bottom, right) of a code."""
 
-    by_planes = True
     size: tuple[int, int]
     padding: tuple[int, int, int, int]
     value: int
@@ -197,5 +188,4 @@ class PadBytes(OneInput):
 class CopyBytes(OneInput):
     """Planes of `size` codes."""
 
-    by_planes = True
     size: int

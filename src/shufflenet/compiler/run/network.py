@@ -3,7 +3,10 @@
 import ctypes
 import json
 import math
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,13 @@ import numpy as np
 from shufflenet.compiler.c.source import Signature
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.graph.ir import Batch
+from shufflenet.compiler.run.threads import MOST_ARGUMENTS, MOST_THREADS, Threads
 
 
-def load(library: Path) -> "CompiledNetwork":
-    """The network of a library that `build` made; NAME.json beside it says how it is called."""
+def load(library: Path, threads: int = 1) -> "CompiledNetwork":
+    """The network of a library that `build` made, run on so many threads; NAME.json beside it says how it is called."""
     record = json.loads(library.with_suffix(".json").read_text(encoding="utf-8"))
-    return CompiledNetwork(library, Signature.from_json(record["signature"]))
+    return CompiledNetwork(library, Signature.from_json(record["signature"]), threads)
 
 
 class CompiledNetwork:
@@ -26,9 +30,15 @@ class CompiledNetwork:
     the ONNX file's output is for that batch; one picture's comes without its batch of one. Where the file is for one picture only,
     the results of n come as (n, ...). Several outputs come as a tuple.
     Threads may call one network at the same time: each has an arena of its own.
+
+    With `threads`, one picture is shared out to that many, and the pictures of a batch are dealt to them; the numbers are the same to the
+    bit. Who calls while they work for another caller gets his result from his own thread alone. Raises CompileError for a number of
+    threads that cannot be.
     """
 
-    def __init__(self, library: Path, signature: Signature) -> None:
+    def __init__(self, library: Path, signature: Signature, threads: int = 1) -> None:
+        if not 1 <= threads <= MOST_THREADS:
+            raise CompileError(f"{threads} threads are out of range; choose 1 to {MOST_THREADS}.")
         for output in signature.outputs:
             if math.prod(output.shape) != output.floats:
                 raise CompileError(
@@ -36,7 +46,8 @@ class CompiledNetwork:
                 )
         self.library = library
         self.signature = signature
-        self.arena_bytes = signature.arena_bytes
+        self.threads = threads
+        self.arena_bytes = signature.arena_bytes + (threads - 1) * signature.worker_bytes
         self.weights_bytes = signature.weights_bytes
         self.multiply_adds = signature.multiply_adds
         dynamic = ctypes.CDLL(str(library))
@@ -46,6 +57,7 @@ class CompiledNetwork:
         self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
         self._weights = tuple(map(_address, self._mapped))
         self._own = threading.local()
+        self._team = _Team(dynamic, signature, threads) if threads > 1 else None
 
     @property
     def source(self) -> str:
@@ -57,11 +69,12 @@ class CompiledNetwork:
         batches = self._batches(inputs)
         count = len(batches[0])
         outputs = self._outputs(count)
-        arena = _address(self._arena())
-        for i in range(count):
-            # Slices, since an element of a vector is no part of it but a copy.
-            picture = slice(i, i + 1)
-            self._run(*self._weights, *(_address(array[picture]) for array in (*batches, *outputs)), arena)
+        arrays = (*batches, *outputs)
+        if self._team is None or not self._team.run(self._weights, arrays):
+            arena = _address(self._arena())
+            for i in range(count):
+                # Slices, since an element of a vector is no part of it but a copy.
+                self._run(*self._weights, *(_address(array[i : i + 1]) for array in arrays), arena)
         results = tuple(
             _put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True)
         )
@@ -81,10 +94,11 @@ class CompiledNetwork:
         if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3) or pixels.strides[1:] != (3, 1):
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
         outputs = self._outputs(1)
-        self._run_rgb8(
+        arguments = (
             *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), *map(_address, outputs),
-            _address(self._arena()),
         )  # fmt: skip
+        if self._team is None or not self._team.run_rgb8(arguments):
+            self._run_rgb8(*arguments, _address(self._arena()))
         results = tuple(
             _put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True)
         )
@@ -118,8 +132,67 @@ class CompiledNetwork:
 
     def _arena(self) -> np.ndarray:
         if not hasattr(self._own, "arena"):
-            self._own.arena = np.empty(self.arena_bytes, np.uint8)
+            self._own.arena = np.empty(self.signature.arena_bytes, np.uint8)
         return self._own.arena
+
+
+class _Team:
+    """Threads that run a network together, for one caller at a time."""
+
+    def __init__(self, library: ctypes.CDLL, signature: Signature, threads: int) -> None:
+        name = signature.name
+        self._run = ctypes.cast(library[f"{name}_run"], ctypes.c_void_p)
+        self._run_on = library[f"{name}_run_on"]
+        self._run_rgb8_on = library[f"{name}_run_rgb8_on"] if signature.takes_pixels else None
+        # An arena for each of them, where each has a picture of its own; one that all share needs less.
+        self._own_bytes = signature.arena_bytes + -signature.arena_bytes % 64
+        self._arenas = np.empty(threads * max(self._own_bytes, signature.worker_bytes), np.uint8)
+        self._count = threads
+        self._gather()
+
+    def _gather(self) -> None:
+        self._process, self._busy, self._threads = os.getpid(), threading.Lock(), Threads(self._count)
+
+    @contextmanager
+    def _free(self) -> Iterator[bool]:
+        """Whether no other caller has them; they are this one's then, to the end of the context."""
+        if self._process != os.getpid():  # forked off, without the threads
+            self._gather()
+        mine = self._busy.acquire(blocking=False)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._busy.release()
+
+    def run(self, weights: tuple[ctypes.c_void_p, ...], arrays: tuple[np.ndarray, ...]) -> bool:
+        """Inputs (count, ...) → outputs (count, ...); False if the threads are another caller's."""
+        with self._free() as mine:
+            if mine:
+                self._deal(weights, arrays)
+        return mine
+
+    def _deal(self, weights: tuple[ctypes.c_void_p, ...], arrays: tuple[np.ndarray, ...]) -> None:
+        """Whole pictures as long as there is one for each thread, the rest one by one by all."""
+        count = len(arrays[0])
+        dealt = count - count % self._threads.workers
+        if len(weights) + len(arrays) + 1 > MOST_ARGUMENTS:
+            dealt = 0
+        if dealt:
+            pictures = [(_address(array).value, array[0].nbytes) for array in arrays]
+            arguments = [*((w.value, 0) for w in weights), *pictures, (_address(self._arenas).value, self._own_bytes)]
+            self._threads.deal(self._run, arguments, dealt)
+        for i in range(dealt, count):
+            picture = (_address(array[i : i + 1]) for array in arrays)
+            self._run_on(*weights, *picture, _address(self._arenas), *self._threads.parallel_for)
+
+    def run_rgb8(self, arguments: tuple[ctypes.c_void_p | ctypes.c_ssize_t, ...]) -> bool:
+        """NAME_run_rgb8_on with these arguments; False if the threads are another caller's."""
+        assert self._run_rgb8_on
+        with self._free() as mine:
+            if mine:
+                self._run_rgb8_on(*arguments, _address(self._arenas), *self._threads.parallel_for)
+        return mine
 
 
 def _put_together(results: np.ndarray, batch: Batch) -> np.ndarray:

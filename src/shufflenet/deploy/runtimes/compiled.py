@@ -22,10 +22,9 @@ def write(source: "Exportable", folder: Path) -> list[Path]:
 
 
 def load(path: Path, threads: int) -> Classify:
-    """`threads` is not read: compiled networks run on the thread that calls them."""
     from shufflenet import compiler
 
-    network = compiler.load(path)
+    network = compiler.load(path, threads)
     return lambda batch: np.reshape(network(batch), (len(batch), -1))
 
 

@@ -25,6 +25,13 @@ extern "C" {
 /* `arena`: CONVOLUTION_AND_POOL_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */
 void convolution_and_pool_run(const float *input, float *output, void *arena);
 
+/* The same on threads of the caller's, with the same bits for any number of them. parallel_for(context, count, task, data) calls
+   task(data, worker, first, end) for ranges [first, end) that together are [0, count), and returns when all are done. `worker` counts
+   from 0; no two calls at the same time have the same. `arena`: CONVOLUTION_AND_POOL_ARENA_BYTES_FOR(n) bytes for n workers. */
+typedef void convolution_and_pool_parallel_for(void *context, int count, void (*task)(void *data, int worker, int first, int end), void *data);
+#define CONVOLUTION_AND_POOL_ARENA_BYTES_FOR(workers) (CONVOLUTION_AND_POOL_ARENA_BYTES + ((size_t)(workers) - 1) * 0)
+void convolution_and_pool_run_on(const float *input, float *output, void *arena, convolution_and_pool_parallel_for *parallel_for, void *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -220,8 +220,8 @@ ROUTINE void multiply_32x16_by_32(struct product p) {
 }
 
 /* copy x: copy of 32 planes */
-static void step_0(float *a, const float *input) {
-  copy_planes(196, 32, input, table_0, a + 39584, table_1);
+static void step_0(float *a, const float *input, int begin, int end) {
+  copy_planes(196, end - begin, input, table_0 + begin, a + 39584, table_1 + begin);
 }
 
 /* relu2: 3×3 convolution, 32 → 32 channels, 14×14, relu, Winograd */
@@ -273,7 +273,28 @@ static void step_1(const float *w, float *a) {
 
 void dense_run(const float *weights, const float *input, float *output, void *arena) {
   float *const a = aligned(arena);
-  step_0(a, input);
+  step_0(a, input, 0, 32);
+  step_1(weights, a);
+  copy_planes(196, 32, a + 46240, table_1, output, table_0);
+}
+
+/* A call, as its tasks see it. */
+struct call {
+  const float *w;
+  float *a;
+  const float *inputs[1];
+};
+
+static void tasks_0(void *data, int worker, int first, int end) {
+  const struct call *const c = data;
+  (void)worker;
+  step_0(c->a, c->inputs[0], 16 * first, 16 * end);
+}
+
+void dense_run_on(const float *weights, const float *input, float *output, void *arena, dense_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  struct call call = {.w = weights, .a = a, .inputs = {input}};
+  parallel_for(context, 2, tasks_0, &call);
   step_1(weights, a);
   copy_planes(196, 32, a + 46240, table_1, output, table_0);
 }

@@ -123,3 +123,15 @@ void excitation_run(const float *input, float *output, void *arena) {
   step_4(a);
   copy_planes(15, 8, a + 160, table_1, output, table_0);
 }
+
+void excitation_run_on(const float *input, float *output, void *arena, excitation_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  (void)parallel_for;
+  (void)context;
+  step_0(a, input);
+  step_1(a);
+  step_2(embedded.numbers, a);
+  step_3(embedded.numbers, a);
+  step_4(a);
+  copy_planes(15, 8, a + 160, table_1, output, table_0);
+}

@@ -95,7 +95,7 @@ ROUTINE void multiply_4x11_by_4_taps_relu(struct product p) {
 static void step_0(const float *w, float *a, const float *input, const uint8_t *pixels, ptrdiff_t row_stride) {
   const struct product p = {.weights = w + 0, .bias = w + 112, .output = a + 1904, .to = table_1, .from = table_1, .taps = table_2, .inner = 27};
   const struct picture picture = {17, 22, 3, 11, 16, 48, 80, 240, 48, 1200, 1792, input, table_6, pixels, row_stride, table_3, table_4, table_5};
-  stem_and_pool(picture, 4, 9, 5, 6, multiply_4x11_by_4_taps_relu, p, table_0, a + 32, a + 1904);
+  stem_and_pool(picture, 4, 9, 0, 5, 6, multiply_4x11_by_4_taps_relu, p, table_0, a + 32, a + 1904);
 }
 
 /* globalaveragepool3: average of each of 4 planes, 5×6 */
@@ -154,6 +154,26 @@ void stem_run(const float *input, float *output, void *arena) {
 
 void stem_run_rgb8(const uint8_t *pixels, ptrdiff_t row_stride, float *output, void *arena) {
   float *const a = aligned(arena);
+  step_0(embedded.numbers, a, NULL, pixels, row_stride);
+  step_1(a);
+  step_2(embedded.numbers, a);
+  copy_planes(1, 6, a + 48, table_8, output, table_8);
+}
+
+void stem_run_on(const float *input, float *output, void *arena, stem_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  (void)parallel_for;
+  (void)context;
+  step_0(embedded.numbers, a, input, NULL, 0);
+  step_1(a);
+  step_2(embedded.numbers, a);
+  copy_planes(1, 6, a + 48, table_8, output, table_8);
+}
+
+void stem_run_rgb8_on(const uint8_t *pixels, ptrdiff_t row_stride, float *output, void *arena, stem_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  (void)parallel_for;
+  (void)context;
   step_0(embedded.numbers, a, NULL, pixels, row_stride);
   step_1(a);
   step_2(embedded.numbers, a);

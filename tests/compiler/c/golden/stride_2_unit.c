@@ -201,3 +201,15 @@ void stride_2_unit_run(const float *input, float *output, void *arena) {
   step_4(embedded.numbers, a);
   copy_planes(15, 16, a + 544, table_8, output, table_7);
 }
+
+void stride_2_unit_run_on(const float *input, float *output, void *arena, stride_2_unit_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  (void)parallel_for;
+  (void)context;
+  step_0(a, input);
+  step_1(embedded.numbers, a);
+  step_2(embedded.numbers, a);
+  step_3(embedded.numbers, a);
+  step_4(embedded.numbers, a);
+  copy_planes(15, 16, a + 544, table_8, output, table_7);
+}

@@ -185,3 +185,14 @@ void unit_run(const float *input, float *output, void *arena) {
   step_3(embedded.numbers, a);
   copy_planes(35, 8, a + 32, table_1, output, table_0);
 }
+
+void unit_run_on(const float *input, float *output, void *arena, unit_parallel_for *parallel_for, void *context) {
+  float *const a = aligned(arena);
+  (void)parallel_for;
+  (void)context;
+  step_0(a, input);
+  step_1(embedded.numbers, a);
+  step_2(embedded.numbers, a);
+  step_3(embedded.numbers, a);
+  copy_planes(35, 8, a + 32, table_1, output, table_0);
+}
