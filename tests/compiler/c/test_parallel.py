@@ -40,7 +40,7 @@ def dense() -> Graph:
     """By Winograd's algorithm; a number of the last input is beyond what that takes."""
     net = Net()
     for _ in range(2):
-        x = net.input(32, 14, 14)
+        x = net.input(32, 30, 30)
         net.convolution(x, 32, (3, 3), padding=(1, 1, 1, 1), activation=RELU, addend=x)
         net.convolution(x, 32, (3, 3), padding=(1, 1, 1, 1), groups=2)
     return net.graph
@@ -64,7 +64,7 @@ def wide_units() -> Graph:
 
 def inputs_of(graph: Graph) -> dict[str, np.ndarray]:
     inputs = random_inputs(graph)
-    if len(inputs) == 2 and next(iter(inputs.values())).shape == (1, 32, 14, 14):
+    if len(inputs) == 2 and next(iter(inputs.values())).shape == (1, 32, 30, 30):
         list(inputs.values())[1].flat[3000] = np.inf
     return inputs
 

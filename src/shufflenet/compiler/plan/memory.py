@@ -24,9 +24,11 @@ def make_plan(graph: Graph) -> Plan:
     moved, home = _reuse_addends(graph, planned)
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
     moved = tuple(_dealt(step) for step in in_strips(moved, {planes.buffer for planes in results}))
-    lifetimes = _lifetimes(graph, moved, results)
+    # Others may write beside what a dealt step reads, while it reads there.
+    apart = {planes.buffer for step in moved if step.tasks for planes in step.reads if planes.buffer.place == "arena"}
+    lifetimes = _lifetimes(graph, moved, results, apart)
     offsets, size = place(lifetimes)
-    offsets = {buffer: offset + MARGIN_BYTES for buffer, offset in offsets.items()}
+    offsets = {buffer: offset + MARGIN_BYTES * (1 + (buffer in apart)) for buffer, offset in offsets.items()}
     return Plan(
         steps=tuple(_resolve(step, offsets) for step in moved),
         inputs=tuple(
@@ -80,8 +82,10 @@ def _reuse_addends(graph: Graph, planned: tuple[Step, ...]) -> tuple[tuple[Step,
     return tuple(step.moved(lambda planes: _moved(planes, home)) for step in planned), home
 
 
-def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, ...]) -> list[Lifetime]:
-    """Of all tensors in the arena, and of the steps' scratch; outputs live to the end."""
+def _lifetimes(
+    graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, ...], apart: set[Buffer]
+) -> list[Lifetime]:
+    """Of all tensors in the arena, and of the steps' scratch; outputs live to the end. Those `apart` have a margin of their own."""
     scratch = {step.name: step.scratch_bytes for step in planned}
 
     def size(buffer: Buffer) -> int:
@@ -93,7 +97,9 @@ def _lifetimes(graph: Graph, planned: tuple[Step, ...], outputs: tuple[Planes, .
         )
 
     found = spans([step.buffers for step in planned], [planes.buffer for planes in outputs])
-    return [Lifetime(buffer, size(buffer), *span) for buffer, span in found.items()]
+    return [
+        Lifetime(buffer, size(buffer) + 2 * MARGIN_BYTES * (buffer in apart), *span) for buffer, span in found.items()
+    ]
 
 
 def _pixels(graph: Graph, view: View) -> int:

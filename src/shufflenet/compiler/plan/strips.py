@@ -152,7 +152,7 @@ def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iter
             # A pixel is summed up the same way, whichever strip makes it.
             _chunks(compress, compressed * window.width, single_pixels=False),
             _chunks(expand, count * window.output_width),
-            _chunks(compress, (compressed - 1) * window.width, single_pixels=False) if stride == 1 else (),
+            _chunks(compress, max(0, compressed - 1) * window.width, single_pixels=False) if stride == 1 else (),
         )
 
 

@@ -1,15 +1,16 @@
 """How the work of a step is dealt to threads: units that any thread may do, in any order, and how many of them make a task."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 
 MULTIPLY_ADDS = 40.0  # a nanosecond: what a core does of a product
 BYTES = 20.0  # a nanosecond: what it moves where planes come from a second-level cache
-TASK_NANOSECONDS = 1200.0  # the least that is worth another thread's while: a few times what it takes to tell it
+TASK_NANOSECONDS = 2000.0  # a step of more is worth another thread's while: many times what it takes to tell it
 MOST_TASKS = 16  # of a step: more than one for each of as many threads as such networks can use
 TILE_BYTES = 3 * VECTOR_BYTES  # of a plane: a piece is as wide as a usual tile at least
-BLOCK_ROWS = 20  # of a product: a piece of its rows is as high as this at least
+BLOCK_ROWS = 10  # of a product: a piece of its rows is as high as this at least
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,16 @@ class Tasks:
 def worth(multiply_adds: int, moved_bytes: int) -> int:
     """How many tasks so much work is worth; 1 where other threads would cost more than they save."""
     nanoseconds = max(multiply_adds / MULTIPLY_ADDS, moved_bytes / BYTES)
-    return max(1, min(MOST_TASKS, int(nanoseconds / TASK_NANOSECONDS)))
+    return max(1, min(MOST_TASKS, ceil(nanoseconds / TASK_NANOSECONDS)))
 
 
 def deal(units: int, multiply_adds: int, moved_bytes: int, least: int = 1) -> Tasks | None:
-    """Tasks of at least so many units each; None for what stays on one thread."""
+    """Tasks of at least so many units each; an even number of them where that can be, for two threads. None: it stays on one."""
     wanted = min(worth(multiply_adds, moved_bytes), units // least)
-    return Tasks(units, units // wanted) if wanted > 1 else None
+    if wanted == 1:
+        return None
+    even = [each for each in range(least, units // wanted + 1) if units % (2 * each) == 0]
+    return Tasks(units, max(even, default=least))
 
 
 def cut_product(groups: int, rows: int, plane_bytes: int, wanted: int) -> tuple[int, int]:
@@ -44,7 +48,8 @@ def cut_product(groups: int, rows: int, plane_bytes: int, wanted: int) -> tuple[
     if wanted == 1:
         return 1, 1
     pieces = -(-wanted // groups)
-    across = min(pieces + pieces % 2, plane_bytes // TILE_BYTES)
+    pieces += pieces % 2
+    across = min(pieces, plane_bytes // TILE_BYTES)
     if across > 1:
         return 1, across
     heights = [n for n in range(1, pieces + 1) if rows % n == 0 and (n == 1 or rows // n >= BLOCK_ROWS)]
