@@ -52,15 +52,21 @@ def test_help_names_every_target():
 
 def test_the_program_classifies_a_picture(net, checkpoint, tmp_path):
     record = json.loads(run(checkpoint, "-o", tmp_path, "--name", "tiny", "--json").stdout)
-    assert [Path(path).name for path in record["files"]] == ["tiny.c", "tiny.h", "main.c"]
+    assert [Path(path).name for path in record["files"]] == ["tiny.c", "tiny.h", "main.c", "threads.h"]
     assert record["arena_lower_bound_bytes"] <= record["arena_bytes"]
     assert record["multiply_adds"] == pytest.approx(
         cost(net, SIZE).multiply_adds, rel=0.02
     )  # pools that are steps of products
-    subprocess.run(["gcc", "-O1", "-Wno-psabi", "main.c", "tiny.c", "-o", "main"], cwd=tmp_path, check=True)
+    build = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "main.c", "tiny.c", "-pthread"]
+    subprocess.run([*build, "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run([*build, "-DTHREADS=3", "-o", "main_on_threads"], cwd=tmp_path, check=True)
     pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.ppm")
     done = subprocess.run(["./main", "picture.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    on_threads = subprocess.run(
+        ["./main_on_threads", "picture.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert on_threads.stdout == done.stdout
     found = dict(line.split() for line in done.stdout.splitlines())
     preprocessing = net.metadata.preprocessing
     x = torch.tensor((pixels / 255 - preprocessing.mean) / preprocessing.std, dtype=torch.float32).permute(2, 0, 1)
@@ -83,7 +89,11 @@ def test_an_onnx_file_of_another_size(net, tmp_path):
     record = json.loads(
         run(tmp_path / "model.onnx", "-o", tmp_path / "c", "--dump", tmp_path / "stages", "--json").stdout
     )
-    assert {Path(path).name for path in record["files"]} == {"model.c", "model.h"}  # without preprocessing, no main.c
+    assert {Path(path).name for path in record["files"]} == {
+        "model.c",
+        "model.h",
+        "threads.h",
+    }  # without preprocessing, no main.c
     assert "#define MODEL_INPUT_WIDTH 41" in (tmp_path / "c" / "model.h").read_text()
     assert len(list((tmp_path / "stages").iterdir())) > 3
 

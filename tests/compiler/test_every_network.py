@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shufflenet import nets
-from shufflenet.compiler import compile_onnx
+from shufflenet.compiler import CompiledNetwork, compile_onnx
 from shufflenet.compiler.graph.ir import Convolution, Elementwise, GlobalPool, Pool
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
@@ -58,7 +58,9 @@ def check(model: onnx.ModelProto, size: tuple[int, int], folder: Path) -> None:
     compiled = compile_onnx(model, size, embed=False)
     port = compiled.plan.inputs[0]
     inputs = {port.name: np.random.default_rng(0).standard_normal(port.shape).astype(np.float32)}
-    found = load_native(compiled.source, folder)(*inputs.values())
+    network = load_native(compiled.source, folder, threads=3)
+    found = network(*inputs.values())
+    np.testing.assert_array_equal(found, CompiledNetwork(network.library, network.signature)(*inputs.values()))
     (expected,) = run_onnxruntime(model, inputs).values()
     apart = difference(found[None], expected)
     if not apart <= TOLERANCE:

@@ -31,7 +31,7 @@ def compile(
 ) -> None:
     """Turn a network into one C source without dependencies, faster on one thread than a runtime.
 
-    Writes NAME.c, NAME.h and main.c, which classifies a PPM picture, or draws what a detector finds in it
+    Writes NAME.c, NAME.h, threads.h for NAME_run_on, and main.c, which classifies a PPM picture, or draws what a detector finds in it
     (and NAME.bin, if the weights are too large for a source).
 
     Examples:
@@ -50,7 +50,7 @@ def compile(
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import print_json, say
     from shufflenet.compiler.c.boxes import boxes_program
-    from shufflenet.compiler.c.emit import main_program
+    from shufflenet.compiler.c.emit import main_program, threads_header
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
     from shufflenet.deploy.compile import compile_source
@@ -71,7 +71,7 @@ def compile(
         compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
         source = compiled.source
     plan = compiled.plan
-    names = [f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c"]
+    names = [f"{source.name}.c", f"{source.name}.h", f"{source.name}.bin", "main.c", "threads.h"]
     existing = [output / name for name in names if (output / name).exists()]
     existing += output.glob(f"{source.name}-{build}.*")
     if existing and not overwrite:
@@ -81,6 +81,9 @@ def compile(
         if boxes or f"{source.name}_run_rgb8" in source.h:
             written.append(scratch / "main.c")
             written[-1].write_text(boxes_program(source) if boxes else main_program(source), encoding="utf-8")
+        if f"{source.name}_run_on(" in source.h:
+            written.append(scratch / "threads.h")
+            written[-1].write_text(threads_header(), encoding="utf-8")
         if build:
             library = build_library(source, build)
             written.append(scratch / f"{source.name}-{build}{library.suffix}")

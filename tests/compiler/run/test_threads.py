@@ -1,6 +1,7 @@
 """Compiled networks on several threads: the bits of one thread, whoever calls, and how many pictures there are."""
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
@@ -10,7 +11,7 @@ import pytest
 
 from shufflenet.compiler import CompiledNetwork, CompileError, Pixels, compile_onnx
 
-from ..native import load_native
+from ..native import KERNELS, load_native
 from ..networks import Builder
 
 SIZE = (3, 64, 96)
@@ -98,6 +99,38 @@ def test_more_arrays_than_can_be_dealt_are_run_one_by_one(quick_compiler, tmp_pa
     batch = pictures(4)
     for found, expected in zip(network(batch), CompiledNetwork(network.library, network.signature)(batch), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+PROGRAM = """
+#include <cstdio>
+#include <cstring>
+#include <vector>
+#include "net.h"
+#include "threads.h"
+int main() {
+  shufflenet::Threads threads(3);
+  std::vector<float> input(NET_INPUT_FLOATS, 0.5f), expected(NET_OUTPUT_FLOATS), found(NET_OUTPUT_FLOATS);
+  std::vector<char> arena(NET_ARENA_BYTES_FOR(3));
+  net_run(input.data(), expected.data(), arena.data());
+  net_run_on(input.data(), found.data(), arena.data(), threads_for, &threads);
+  return std::memcmp(found.data(), expected.data(), 4 * NET_OUTPUT_FLOATS) != 0;
+}
+"""
+
+
+def test_the_header_serves_cpp(alone, tmp_path):
+    (tmp_path / "main.cpp").write_text(PROGRAM)
+    includes = [f"-I{KERNELS}", f"-I{alone.library.parent}"]
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    program = [
+        str(tmp_path / "main.cpp"),
+        str(alone.library),
+        f"-Wl,-rpath,{alone.library.parent}",
+        "-o",
+        str(tmp_path / "main"),
+    ]
+    subprocess.run(["g++", *flags, *includes, *program], check=True)
+    subprocess.run([str(tmp_path / "main")], check=True)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 65])

@@ -86,8 +86,13 @@ def emit(
 
 
 def main_program(source: CSource) -> str:
-    """A program that classifies a PPM picture with a source that has NAME_run_rgb8."""
+    """A program that classifies a PPM picture with a source that has NAME_run_rgb8; with -DTHREADS=2 on two threads."""
     return re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
+
+
+def threads_header() -> str:
+    """threads.h: a parallel_for for NAME_run_on on pthreads, in C or C++."""
+    return (resources.files("shufflenet.compiler.c.kernels") / "threads.h").read_text(encoding="utf-8")
 
 
 class _Emitter:

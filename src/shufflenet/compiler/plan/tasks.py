@@ -34,7 +34,7 @@ def worth(multiply_adds: int, moved_bytes: int) -> int:
 def deal(units: int, multiply_adds: int, moved_bytes: int, least: int = 1) -> Tasks | None:
     """Tasks of at least so many units each; an even number of them where that can be, for two threads. None: it stays on one."""
     wanted = min(worth(multiply_adds, moved_bytes), units // least)
-    if wanted == 1:
+    if wanted < 2:
         return None
     even = [each for each in range(least, units // wanted + 1) if units % (2 * each) == 0]
     return Tasks(units, max(even, default=least))

@@ -1,8 +1,15 @@
-/* Classifies a picture: main PICTURE.ppm prints the five likeliest classes. The picture has the network's size, 8-bit (P6). */
+/* Classifies a picture: main PICTURE.ppm prints the five likeliest classes. The picture has the network's size, 8-bit (P6).
+   On several threads: cc -O3 -DTHREADS=2 main.c NAME.c -pthread */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "NAME.h"
+#ifdef THREADS
+#include "threads.h"
+static struct threads threads;
+#else
+#define THREADS 1
+#endif
 
 static uint8_t pixels[NAME_INPUT_HEIGHT * NAME_INPUT_WIDTH * 3];
 static float output[NAME_OUTPUT_FLOATS];
@@ -30,9 +37,15 @@ int main(int count, char **arguments) {
   }
   fclose(weights_file);
 #endif
-  void *const arena = malloc(NAME_ARENA_BYTES);
+  void *const arena = malloc(NAME_ARENA_BYTES_FOR(THREADS));
   if (!arena) return 1;
+#ifdef SHUFFLENET_THREADS_H
+  threads_start(&threads, THREADS);
+  NAME_run_rgb8_on(WEIGHTS pixels, 3 * NAME_INPUT_WIDTH, output, arena, threads_for, &threads);
+  threads_stop(&threads);
+#else
   NAME_run_rgb8(WEIGHTS pixels, 3 * NAME_INPUT_WIDTH, output, arena);
+#endif
   free(arena);
   for (int rank = 0; rank < 5 && rank < NAME_OUTPUT_FLOATS; rank++) {
     int best = 0;

@@ -5,7 +5,8 @@
      NAME_run_on(input, output, arena, threads_for, &threads);    // an arena of NAME_ARENA_BYTES_FOR(2) bytes
      threads_stop(&threads);
 
-   One thread at a time may call threads_for with the same `threads`. Link with -pthread. */
+   In C++ a `shufflenet::Threads threads(2)` stops them by itself; it is given as `&threads`, too. One thread at a time may call
+   threads_for with the same `threads`. Link with -pthread. */
 #ifndef SHUFFLENET_THREADS_H
 #define SHUFFLENET_THREADS_H
 
@@ -16,6 +17,13 @@
 enum {
   THREADS_MOST = 64,
   THREADS_SPINS = 4000, /* some ten microseconds, or a few times that: longer than any step of a network is left to one thread */
+};
+
+struct threads;
+struct threads_worker {
+  struct threads *threads;
+  int number;
+  pthread_t thread;
 };
 
 struct threads {
@@ -30,11 +38,7 @@ struct threads {
   int workers, started; /* with the caller; without */
   pthread_mutex_t mutex;
   pthread_cond_t wake;
-  struct threads_worker {
-    struct threads *threads;
-    int number;
-    pthread_t thread;
-  } worker[THREADS_MOST];
+  struct threads_worker worker[THREADS_MOST];
 };
 
 #define THREADS_FUNCTION static inline __attribute__((unused))
@@ -139,5 +143,16 @@ THREADS_FUNCTION int threads_start(struct threads *t, int workers) {
   t->workers = t->parts = t->started + 1;
   return t->workers;
 }
+
+#ifdef __cplusplus
+namespace shufflenet {
+struct Threads : threads {
+  explicit Threads(int workers) { threads_start(this, workers); }
+  ~Threads() { threads_stop(this); }
+  Threads(const Threads &) = delete;
+  Threads &operator=(const Threads &) = delete;
+};
+}  // namespace shufflenet
+#endif
 
 #endif
