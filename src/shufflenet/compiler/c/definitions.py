@@ -96,13 +96,27 @@ class Definitions:
     def integer_tiles(self, block: Block, flags: tuple[str, ...]) -> list[str]:
         """Statements that multiply a block's rows and the panel of `p`, with each unit's own tiles."""
         suffix = "".join(f"_{flag.lower()}" for flag in flags)
+        how = " | ".join(flags) or "0"
+        return self._for_each_tile(block, "INTEGER_TILE", f"integer_product{suffix}", how, "&p, r, blocks, last")
+
+    def integer_stem(self, block: Block, *, pooled: bool) -> str:
+        """The name of a function that does all filters' work on two rows of an integer stem's convolution."""
+        name = f"integer_stem_{block.rows}{'_pooled' if pooled else ''}"
+        if name not in self._multiplications:
+            tile = f"integer_stem_tile{'_pooled' if pooled else ''}"
+            lines = self._for_each_tile(block, "INTEGER_STEM", tile, str(int(pooled)), "s, r")
+            function = [f"ROUTINE void {name}(const struct integer_stem *s) {{", *lines, "}\n"]
+            self._multiplications[name] = "\n".join(function)
+        return name
+
+    def _for_each_tile(self, block: Block, macro: str, name: str, how: str, arguments: str) -> list[str]:
+        """Calls of tiles that `macro` defines, over a block's rows r, with each unit's own tiles."""
         choices: list[list[str]] = []
         for known, tiling in zip(self._integer_tiles.values(), block.tilings, strict=True):
             lines: list[str] = []
             for t in tiling.tiles:
-                tile = f"integer_product_{t.rows}{suffix}"
-                known[f"INTEGER_TILE({tile}, {t.rows}, {' | '.join(flags) or '0'})"] = None
-                lines.append(f"  for (int r = {t.row}; r < {t.end_row}; r += {t.rows}) {tile}(&p, r, blocks, last);")
+                known[f"{macro}({name}_{t.rows}, {t.rows}, {how})"] = None
+                lines.append(f"  for (int r = {t.row}; r < {t.end_row}; r += {t.rows}) {name}_{t.rows}({arguments});")
             choices.append(lines)
         return _for_each_unit(choices, U8)
 

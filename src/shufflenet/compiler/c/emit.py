@@ -49,6 +49,7 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "integer_product": (integer_steps.IntegerProduct, integer_steps.IntegerDepthwise),
     "integer_depthwise": (integer_steps.IntegerDepthwise,),
     "integer_planes": _ON_CODES,
+    "integer_stem": (integer_steps.IntegerStem,),
     "integer_windows": _ON_CODES,
     "channels": (steps.LocalResponse, steps.SoftmaxPlanes),
 }

@@ -62,6 +62,10 @@ class StepFunctions:
         yield "}"
         yield from integer_functions.pixel_codes(step, port, self.pixels, self.definitions)
 
+    @body.register
+    def _(self, step: integer_steps.IntegerStem) -> Iterator[str]:
+        yield from integer_functions.stem(step, self.pixels, self.definitions)
+
     # Products.
 
     def _product(self, step: steps.Weighted, changes: Mapping[str, str | None]) -> str:

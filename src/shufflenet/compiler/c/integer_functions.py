@@ -9,7 +9,7 @@ from shufflenet.compiler.c.addresses import at, scratch, weights, window
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.graph.elements import FLOAT32, INT32, S8, U8
-from shufflenet.compiler.graph.integers import quantize
+from shufflenet.compiler.graph.integers import inverse, quantize
 from shufflenet.compiler.graph.ir import Quantization
 from shufflenet.compiler.plan import integer_steps as steps
 from shufflenet.compiler.plan.steps import Planes, PlannedPort, Step
@@ -151,7 +151,8 @@ def _(step: steps.LookupPlanes, definitions: Definitions) -> Iterator[str]:
 @body.register
 def _(step: steps.QuantizePlanes, definitions: Definitions) -> Iterator[str]:
     through = _through(step, step.input, definitions)
-    yield f"quantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
+    by = number(float(inverse(Quantization(step.scale, step.zero_point))))
+    yield f"quantize_planes({step.size}, {through}, {by}, {step.zero_point});"
 
 
 @body.register
@@ -176,13 +177,51 @@ def pixel_codes(
 ) -> Iterator[str]:
     """The codes of a network input straight from 8-bit pixels: one look into a table for each."""
     height, width = port.shape[-2:]
-    to = Quantization(step.scale, step.zero_point)
     for place, channel in enumerate(step.input.planes):
-        numbers = np.arange(256, dtype=np.float32) * np.float32(pixels.scale[channel]) + np.float32(
-            pixels.shift[channel]
-        )
-        table = definitions.table("uint8_t", [int(code) for code in quantize(numbers, to)])
+        codes = byte_codes(pixels, channel, Quantization(step.scale, step.zero_point))
+        table = definitions.table("uint8_t", codes)
         made = f"{at(step.output)} + {step.output.starts[place]}"
         yield f"for (int y = 0; y < {height}; y++)"
         yield f"  for (int x = 0; x < {width}; x++)"
         yield f"    ({made})[y * {width} + x] = {table}[pixels[y * row_stride + 3 * x + {pixels.order[channel]}]];"
+
+
+def byte_codes(pixels: Pixels, channel: int, to: Quantization) -> list[int]:
+    """The code of each of a channel's 256 bytes."""
+    scale, shift = np.float32(pixels.scale[channel]), np.float32(pixels.shift[channel])
+    return [int(code) for code in quantize(np.arange(256, dtype=np.float32) * scale + shift, to)]
+
+
+def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definitions) -> Iterator[str]:
+    """The picture's numbers, or where `pixels` says how to read them its bytes, through the first layer."""
+    codes, layout, channels = Quantization(step.input_scale, step.input_zero), step.layout, step.input.planes
+    values = {
+        "weights": weights(step.weights, S8),
+        "bias": weights(step.bias, INT32),
+        "weight_sums": weights(step.weight_sums, INT32),
+        "scale": weights(step.scale),
+        "channels": str(len(channels)),
+        "filters": str(len(step.output.planes)),
+        "columns": str(step.convolution_size[1]),
+        "line": str(layout.line),
+        "zero": str(step.zero_point),
+        "low": str(step.low),
+        "high": str(step.high),
+        "codes": scratch(step, U8),
+        "pitch": str(layout.pitch),
+        "wide": f"(int32_t *)({scratch(step, U8)} + {layout.wide})",
+        "above": f"(int32_t *)({scratch(step, U8)} + {layout.above})",
+        "largest": f"(int32_t *)({scratch(step, U8)} + {layout.largest})",
+        "output": at(step.output),
+        "to": definitions.starts(step.output),
+        "output_width": str(-(-step.convolution_size[1] // 2) if step.pooled else step.convolution_size[1]),
+    }
+    source = "NULL, 0, NULL, NULL"
+    if pixels:
+        table = definitions.table("uint8_t", [code for c in channels for code in byte_codes(pixels, c, codes)])
+        source = f"pixels, row_stride, {table}, {definitions.table('int32_t', [pixels.order[c] for c in channels])}"
+    sizes = f"{', '.join(map(str, step.size))}, {step.input_zero}, {number(float(inverse(codes)))}"
+    yield f"const struct integer_picture picture = {{{sizes}, {_planes(step.input, definitions)}, {source}}};"
+    yield f"const struct integer_stem s = {{{', '.join(f'.{key} = {value}' for key, value in values.items())}}};"
+    tiles = definitions.integer_stem(step.rows, pooled=step.pooled)
+    yield f"integer_stem({int(step.pooled)}, {step.convolution_size[0]}, picture, s, {tiles});"

@@ -61,11 +61,20 @@ class Addition:
 
 
 def quantize(numbers: np.ndarray, to: Quantization) -> np.ndarray:
-    """The nearest code of each float32 number, ties to even; 0 for a NaN."""
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        scaled = np.rint(np.asarray(numbers, np.float32) / np.float32(to.scale))
+    """The nearest code of each float32 number, ties to even; 0 for a NaN.
+
+    A product with the scale's inverse, not a quotient: where that is a tie, give or take a rounding, it may be the other code.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.rint(np.asarray(numbers, np.float32) * inverse(to))
     scaled = np.where(np.isnan(scaled), -np.inf, scaled)
     return np.clip(np.clip(scaled, -1e6, 1e6) + to.zero_point, 0, LARGEST_CODE).astype(np.uint8)
+
+
+def inverse(quantization: Quantization) -> np.float32:
+    """What numbers are multiplied by to be in units of codes."""
+    with np.errstate(over="ignore"):
+        return np.float32(1) / np.float32(quantization.scale)
 
 
 def dequantize(codes: np.ndarray, quantization: Quantization) -> np.ndarray:

@@ -36,6 +36,7 @@ from shufflenet.compiler.graph.ir import (
 from shufflenet.compiler.plan import integer_steps as steps
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, aligned
 from shufflenet.compiler.plan.machines import UNITS
+from shufflenet.compiler.plan.stems import FoundStem, lay_out_integer_stem
 from shufflenet.compiler.plan.steps import Block, Planes, Step, Window
 from shufflenet.compiler.plan.tiles import row_tiles
 from shufflenet.compiler.plan.weights import Weights
@@ -93,8 +94,7 @@ class IntegerLowering:
         scale = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), (out,))
         with np.errstate(over="ignore"):
             large = not bool((largest * scale.astype(np.float64) < LARGE).all())
-        bias = (bias + 2**31) % 2**32 - 2**31  # sums wrap around, and come out right
-        common |= {"bias": self.weights.add(bias, INT32), "scale": self.weights.add(scale)}
+        common |= {"bias": self.weights.add(_wrapped(bias), INT32), "scale": self.weights.add(scale)}
         depthwise = operation.groups == channels == out
         if not codes or output_height * output_width == 1:
             yield self._patches(common, window, matrix, zero)
@@ -104,6 +104,38 @@ class IntegerLowering:
             yield self._patches(common, window, matrix, zero)
         else:
             yield self._product(operation, common, window, matrix, zero, large=large)
+
+    def stem(self, operation: Convolution, stem: FoundStem) -> Step:
+        """The first convolution with the codes before it and the pool after it."""
+        graph, quantize, pool = self.graph, stem.quantize, stem.pool
+        assert quantize is not None
+        weight = graph.constants[operation.weight].astype(np.int64)
+        channels, height, width = graph.shape(operation.input)
+        filters, *convolution_size = graph.shape(operation.output)
+        read = quantize.input.select(_channel_order(operation.input, quantize.output))
+        codes = quantization(graph, operation.input)
+        sums = weight.sum(axis=(1, 2, 3))
+        bias = graph.constants[operation.bias].astype(np.int64) if operation.bias is not None else 0
+        scale = np.broadcast_to(requantization(graph, operation).scale.reshape(-1), (filters,))
+        packed = np.zeros((channels, 3, filters, 4), np.int64)
+        packed[..., :3] = weight.transpose(1, 2, 0, 3)
+        usual = self._convolution(operation) | {"input": self.from_port(read)}
+        what = f"int8 3×3 convolution, {channels} → {filters} channels"
+        if pool:
+            what += f", and max pool, {'×'.join(map(str, graph.shape(pool.output)[1:]))}"
+            usual["output"] = self.planes(pool.output)
+        layout = lay_out_integer_stem(channels, filters, convolution_size[1], MOST_ROWS, pooled=pool is not None)
+        usual["comment"] = f"stem: {what}"
+        return steps.IntegerStem(
+            **usual, size=(height, width), convolution_size=(convolution_size[0], convolution_size[1]),
+            pooled=pool is not None, input_scale=codes.scale, input_zero=codes.zero_point, layout=layout,
+            scratch_bytes=layout.bytes, rows=self._rows(filters),
+            weights=self.weights.add(packed, S8), weight_sums=self.weights.add(sums, INT32),
+            bias=self.weights.add(_wrapped(bias - codes.zero_point * sums), INT32), scale=self.weights.add(scale),
+        )  # fmt: skip
+
+    def _rows(self, rows: int) -> Block:
+        return Block(1, rows, tuple(row_tiles(rows, VECTORS, MOST_ROWS, unit) for unit in UNITS[U8.name]))
 
     def _convolution(self, operation: Convolution) -> dict[str, Any]:
         weight, groups = self.graph.constants[operation.weight], operation.groups
@@ -156,7 +188,7 @@ class IntegerLowering:
             scratch_bytes=panel + wide + inner * stride,
             weights=self.weights.add(packed.reshape(groups, quads, 4, rows).swapaxes(2, 3), S8),
             weight_sums=self.weights.add(matrix.sum(axis=1), INT32),
-            rows=Block(1, rows, tuple(row_tiles(rows, VECTORS, MOST_ROWS, unit) for unit in UNITS[U8.name])),
+            rows=self._rows(rows),
         )  # fmt: skip
 
     def _depthwise(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
@@ -300,6 +332,17 @@ class IntegerLowering:
             "name": operation.name, "comment": f"{what}, {channels} channels, {height}×{width}",
             "output": self.planes(operation.output), "input": self.planes(source), "size": height * width,
         }  # fmt: skip
+
+
+def _wrapped(sums: np.ndarray) -> np.ndarray:
+    """Whole numbers as int32: sums wrap around, and come out right."""
+    return (sums + 2**31) % 2**32 - 2**31
+
+
+def _channel_order(read: View, written: View) -> list[int]:
+    """Which channel of a view as written each channel of a view that reads it is."""
+    place = {plane: channel for channel, plane in enumerate(written.planes)}
+    return [place[plane] for plane in read.planes]
 
 
 def works_on_codes(graph: Graph, operation: Operation) -> bool:

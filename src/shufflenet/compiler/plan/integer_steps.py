@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shufflenet.compiler.plan.stems import IntegerStemLayout
 from shufflenet.compiler.plan.steps import Block, OneInput, Planes, Step, Window
 
 
@@ -63,6 +64,23 @@ class IntegerProduct(IntegerConvolution):
     def overwrites(self) -> Planes | None:
         """Pixel by pixel, and each row's sum in its own place."""
         return self.addend if self.addend and self.window is None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerStem(IntegerConvolution):
+    """kernels/integer_stem.c: a network input's numbers, or 8-bit pixels, to the codes of its first layer, and of the max-pool after it.
+
+    Weights are packed [channel][row of the kernel][filter][4]. `input_scale`, `input_zero`: of the codes that the picture becomes.
+    """
+
+    size: tuple[int, int]
+    convolution_size: tuple[int, int]
+    pooled: bool
+    input_scale: float
+    input_zero: int
+    weight_sums: int
+    layout: IntegerStemLayout
+    rows: Block
 
 
 @dataclass(frozen=True, kw_only=True)

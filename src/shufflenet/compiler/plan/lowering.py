@@ -59,7 +59,7 @@ class Lowering:
         self._on_codes = IntegerLowering(graph, self.weights, self._spare, self.planes, self.from_port)
 
     def steps(self) -> Iterator[Step]:
-        fused = {pool.name for pool in self._stems.values() if pool}
+        fused = {name for stem in self._stems.values() for name in stem.fused}
         # Where they are: a stem and a quantization read the caller's numbers.
         copied = [op for op in self.graph.operations if op.name not in self._stems and not isinstance(op, Quantize)]
         read = {view.tensor for op in copied for view in op.inputs}
@@ -67,11 +67,15 @@ class Lowering:
             if port.view.tensor in read:
                 yield self._copy(f"copy {port.name}", self.from_port(port.view), port.view)
         for operation in self.graph.operations:
+            if operation.name in fused:
+                continue
             if isinstance(operation, Convolution) and operation.name in self._stems:
-                yield self._stem(operation, self._stems[operation.name])
+                stem = self._stems[operation.name]
+                quantized = stem.quantize is not None
+                yield self._on_codes.stem(operation, stem) if quantized else self._stem(operation, stem.pool)
             elif works_on_codes(self.graph, operation):
                 yield from self._on_codes.plan(operation)
-            elif operation.name not in fused:
+            else:
                 yield from self.plan(operation)
 
     def planes(self, view: View) -> Planes:

@@ -1,17 +1,18 @@
 """How much memory a step may take for itself: what is free anyway, beside the tensors that are alive."""
 
-from shufflenet.compiler.graph.ir import Graph, Pool, Quantize
+from shufflenet.compiler.graph.ir import Graph, Quantize
 from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound, spans
+from shufflenet.compiler.plan.stems import FoundStem
 from shufflenet.compiler.plan.steps import Buffer
 
 
-def spare_bytes(graph: Graph, stems: dict[str, Pool | None]) -> dict[str, int]:
+def spare_bytes(graph: Graph, stems: dict[str, FoundStem]) -> dict[str, int]:
     """By operation, what is free if the arena is an eleventh larger than it must be. `stems` are those of `find_stems`.
 
-    A stem and a quantization read a network's input where it is; a stem makes its pool's output; the pool is no operation then.
+    A stem and a quantization read a network's input where it is; a stem makes its pool's output; what is fused is no operation then.
     """
-    pools = {name: pool for name, pool in stems.items() if pool}
-    fused = {pool.name for pool in pools.values()}
+    pools = {name: stem.pool for name, stem in stems.items() if stem.pool}
+    fused = {name for stem in stems.values() for name in stem.fused}
     operations = [operation for operation in graph.operations if operation.name not in fused]
     touched = [
         [

@@ -2,31 +2,63 @@
 
 from dataclasses import dataclass
 
-from shufflenet.compiler.graph.elements import FLOAT32
-from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Pool, output_size
-from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, whole_lines
+import numpy as np
+
+from shufflenet.compiler.graph.elements import FLOAT32, INT32
+from shufflenet.compiler.graph.integers import holds_codes, requantization
+from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Pool, Quantize, output_size
+from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, aligned, whole_lines
 
 MOST_CHANNELS = 4  # of a picture: a panel of so few rows takes as long to pack as to multiply
 
 
-def find_stems(graph: Graph) -> dict[str, Pool | None]:
-    """The 3×3/2 convolutions of a network input, by name, each with the 3×3/2 max-pool that alone reads it, if one does."""
+@dataclass(frozen=True)
+class FoundStem:
+    """What is computed with a network's first convolution: the codes of its picture before it, the largest of its windows after it."""
+
+    quantize: Quantize | None
+    pool: Pool | None
+
+    @property
+    def fused(self) -> set[str]:
+        """The operations that are no steps of their own."""
+        return {operation.name for operation in (self.quantize, self.pool) if operation}
+
+
+def find_stems(graph: Graph) -> dict[str, FoundStem]:
+    """The 3×3/2 convolutions of a network input, or of its codes, by name, each with the 3×3/2 max-pool that alone reads it, if one does."""
     readers: dict[str, list[Operation]] = {}
     for operation in graph.operations:
         for view in operation.inputs:
             readers.setdefault(view.tensor, []).append(operation)
     inputs, results = ({port.view.tensor for port in ports} for ports in (graph.inputs, graph.outputs))
-    stems: dict[str, Pool | None] = {}
+    codes = {
+        operation.output.tensor: operation
+        for operation in graph.operations
+        if isinstance(operation, Quantize)
+        and operation.input.tensor in inputs
+        and len(readers.get(operation.output.tensor, [])) == 1
+    }
+    stems: dict[str, FoundStem] = {}
     for operation in graph.operations:
         match operation:
             case Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None) if (
-                operation.input.tensor in inputs
+                (operation.input.tensor in inputs or (operation.input.tensor in codes and _keeps_order(graph, operation)))
                 and operation.input.channels <= MOST_CHANNELS
                 and graph.constants[operation.weight].shape[2:] == (3, 3)
             ):
                 tensor = operation.output.tensor
-                stems[operation.name] = None if tensor in results else _pool(graph, operation, readers.get(tensor, []))
+                pool = None if tensor in results else _pool(graph, operation, readers.get(tensor, []))
+                stems[operation.name] = FoundStem(codes.get(operation.input.tensor), pool)
     return stems
+
+
+def _keeps_order(graph: Graph, convolution: Convolution) -> bool:
+    """Whether the larger of two sums of codes has the larger code: then a pool may come before the codes."""
+    if not holds_codes(graph, convolution.output):
+        return False
+    scale = requantization(graph, convolution).scale
+    return bool((np.isfinite(scale) & (scale >= 0)).all())
 
 
 def _pool(graph: Graph, convolution: Convolution, readers: list[Operation]) -> Pool | None:
@@ -81,3 +113,28 @@ def lay_out_stem(channels: int, width: int, filters: int, columns: int, *, poole
         odd=overhang, even=overhang + segment, split=split, slot=channels * split, row=row, rows=first_row,
         buffer=buffer, floats=buffer + width + 3 * overhang,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class IntegerStemLayout:
+    """An integer stem's scratch, in bytes: five rows of codes from its beginning on, and where the others begin; `line` in sums."""
+
+    pitch: int
+    line: int
+    wide: int
+    above: int
+    largest: int
+    bytes: int
+
+
+def lay_out_integer_stem(channels: int, filters: int, columns: int, tile: int, *, pooled: bool) -> IntegerStemLayout:
+    """For convolution rows of `columns`, tiles of at most `tile` filters. A vector of bytes has two columns in each sum's lane."""
+    lanes = INT32.count(VECTOR_BYTES)
+    vectors = -(-columns // (2 * lanes))
+    pitch, line = (vectors + 1) * VECTOR_BYTES, vectors * lanes
+    wide = aligned(5 * channels * pitch)
+    above = wide + aligned(3 * channels * filters * 3 * INT32.bytes)
+    largest = above + 2 * filters * line * INT32.bytes * pooled
+    return IntegerStemLayout(
+        pitch, line, wide, above, largest, largest + 2 * tile * (line + lanes) * INT32.bytes * pooled
+    )

@@ -11,24 +11,26 @@ KERNEL uint8_t code_of(int32_t sum, float scale, int zero, int low, int high) {
   return (uint8_t)codes_of(splat((float)sum), scale, zero, low, high)[0];
 }
 
-/* The code nearest to each number; 0 for a NaN. */
-KERNEL void quantize_planes(const int size, int count, const float *input, const int32_t *from, uint8_t *output, const int32_t *to,
-                            float scale, int zero) {
-  const vec divisor = splat(scale), least = splat(-1000), most = splat(1000);
-  for (int plane = 0; plane < count; plane++) {
-    const float *const x = input + from[plane];
-    uint8_t *const y = output + to[plane];
-    for (int i = 0; i < size; i += LANES) {
-      float some[LANES] = {0};
-      memcpy(some, x + i, sizeof(float) * (size_t)(size - i < LANES ? size - i : LANES));
-      vec scaled = load(some) / divisor;
-      scaled = where(scaled > least, scaled, least); /* so is a NaN */
-      scaled = where(scaled < most, scaled, most);
-      const ints code = to_nearest(scaled) + zero, zeros = {0};
-      const ints above = where_int(code > zeros, code, zeros), within = where_int(above < 255, above, splat_int(255));
-      for (int lane = 0; lane < LANES && i + lane < size; lane++) y[i + lane] = (uint8_t)within[lane];
-    }
+/* The code nearest to each number, 0 for a NaN, and some of its bits flipped. `inverse`: of the scale. */
+KERNEL void quantize_row(const int size, const float *from, float inverse, int zero, int flip, uint8_t *to) {
+  const vec least = splat((float)-zero), most = splat((float)(255 - zero));
+  for (int i = 0; i < size; i += LANES) {
+    const int count = size - i < LANES ? size - i : LANES;
+    vec x = {0};
+    if (count == LANES) x = load(from + i);
+    else memcpy(&x, from + i, sizeof(float) * (size_t)count);
+    x *= inverse;
+    x = where(x > least, x, least); /* so is a NaN */
+    x = where(x < most, x, most);
+    const quarter codes = __builtin_convertvector((to_nearest(x) + zero) ^ flip, quarter);
+    if (count == LANES) memcpy(to + i, &codes, sizeof codes);
+    else memcpy(to + i, &codes, (size_t)count);
   }
+}
+
+KERNEL void quantize_planes(const int size, int count, const float *input, const int32_t *from, uint8_t *output, const int32_t *to,
+                            float inverse, int zero) {
+  for (int plane = 0; plane < count; plane++) quantize_row(size, input + from[plane], inverse, zero, 0, output + to[plane]);
 }
 
 /* The number that each code stands for. */
@@ -86,29 +88,4 @@ KERNEL void reduce_code_planes(const int largest, const int size, int count, con
     const int code = largest ? (most > low ? most : low) : code_of(sum - size * input_zero, scale, zero, low, high);
     output[to[plane]] = (uint8_t)(code < high ? code : high);
   }
-}
-
-/* A pool of every plane; scales[y · output width + x] is that of a mean's sum. Padding counts as the zero point, or is never the largest. */
-KERNEL void pool_code_planes(const int largest, const struct window w, const int output_height, int count, const uint8_t *input,
-                             const int32_t *from, int input_zero, uint8_t *output, const int32_t *to, const float *scales,
-                             int zero, int low, int high) {
-  for (int plane = 0; plane < count; plane++)
-    for (int y = 0; y < output_height; y++)
-      for (int x = 0; x < w.output_width; x++) {
-        int32_t sum = 0, most = 0;
-        for (int v = 0; v < w.kernel_height; v++) {
-          const int row = y * w.stride_y - w.top + v * w.dilation_y;
-          if (row < 0 || row >= w.height) continue;
-          for (int u = 0; u < w.kernel_width; u++) {
-            const int column = x * w.stride_x - w.left + u * w.dilation_x;
-            if (column < 0 || column >= w.width) continue;
-            const int code = input[from[plane] + (ptrdiff_t)row * w.width + column];
-            sum += code - input_zero;
-            most = code > most ? code : most;
-          }
-        }
-        const int place = y * w.output_width + x;
-        const int code = largest ? (most > low ? most : low) : code_of(sum, scales[place], zero, low, high);
-        output[to[plane] + place] = (uint8_t)(code < high ? code : high);
-      }
 }

@@ -71,6 +71,26 @@ KERNEL ints dot(ints sum, ints x, ints w) { return dot_pairs(sum, x, w); }
 KERNEL ints dot(ints sum, ints x, ints w) { return sum + x * w; }
 #endif
 
+/* Four bytes in a line of each lane, of which a kernel needs three, as DEPTH wants them: in parts, and `widen_triples` makes the weights. */
+enum { PARTS = DEPTH == 4 ? 1 : DEPTH == 2 ? 2 : 3 };
+KERNEL ints part_of(words x, const int part) {
+  return DEPTH == 4 ? (ints)x : DEPTH == 2 ? (ints)(x >> 8 * part & 0x00FF00FFu) : (ints)(x >> 8 * part & 255);
+}
+
+/* `count` times four weights, the last of which is 0 → [PARTS]. */
+KERNEL void widen_triples(const int8_t *weights, int count, int32_t *to) {
+  for (int i = 0; i < count; i++, weights += 4, to += PARTS) {
+#if DEPTH == 4
+    memcpy(to, weights, 4);
+#elif DEPTH == 2
+    to[0] = (int32_t)((uint32_t)(uint16_t)weights[0] | (uint32_t)weights[2] << 16);
+    to[1] = (uint16_t)weights[1];
+#else
+    UNROLL for (int part = 0; part < PARTS; part++) to[part] = weights[part];
+#endif
+  }
+}
+
 /* To the nearest integer, halves to the even one. No number here is beyond 32 bits. */
 KERNEL ints to_nearest(vec x) {
 #if LANES == 16 && defined __AVX512F__
