@@ -40,7 +40,8 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     groups, rows = step.groups, step.rows.rows
     channels = len(step.input.planes) // groups
     quads = -(-step.inner // 4)
-    flags = [name for name, holds in (("ADD_BYTES", step.addend), ("LARGE_SUMS", step.large)) if holds]
+    kinds = {"ADD_BYTES": step.addend, "SHIFT_SUMS": step.shifts is not None, "LARGE_SUMS": step.large}
+    flags = [name for name, holds in kinds.items() if holds]
     yield f"int8_t *const panel = {scratch(step, S8)};"
     yield f"for (int group = 0; group < {groups}; group++)"
     yield f"  for (int first = 0; first < {step.pixels}; first += {step.chunk}) {{"
@@ -76,6 +77,9 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     if step.addend:
         values["addend"] = f"{at(step.addend)} + first"
         values["addend_weights"] = f"{weights(step.addend_factors, INT32)} + group * {rows}"
+    if step.shifts is not None:
+        values["shifts"] = f"{weights(step.shifts, INT32)} + group * {rows}"
+        values["addend_bias"] = f"{weights(step.addend_bias, INT32)} + group * {rows}"
     initializer = ", ".join(f".{key} = {value}" for key, value in values.items())
     yield f"    const struct integer_product p = {{{initializer}}};"
     yield from (f"  {line}" for line in definitions.integer_tiles(step.rows, tuple(flags)))
@@ -102,12 +106,15 @@ def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
     is_float = step.output.element == FLOAT32
     alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
     factors = weights(step.addend_factors, INT32) if step.addend else "NULL"
+    shifts = "NULL, NULL"
+    if step.shifts is not None:
+        shifts = f"{weights(step.shifts, INT32)}, {weights(step.addend_bias, INT32)}"
     output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
     yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
     yield f"                {step.input_zero}, {activation_kind(step.activation)},"
     numbers = f"{weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)}"
     yield f"                {_planes(step.input, definitions)}, {numbers},"
-    yield f"                {_planes(step.addend, definitions)}, {factors}, {output}, {definitions.starts(step.output)},"
+    yield f"                {_planes(step.addend, definitions)}, {factors}, {shifts}, {output}, {definitions.starts(step.output)},"
     yield f"                {_bounds(step)}, {number(alpha)}, {number(beta)}, {scratch(step, U8)});"
 
 

@@ -23,6 +23,7 @@ from shufflenet.compiler.graph.ir import (
 
 LARGEST_CODE = 255
 LARGEST_FACTOR = 32767  # int16
+LEAST_FACTOR = 255  # rounded to a whole number, it is wrong by half a code of the addend at most, where that is 255 codes from 0
 _LARGEST_SHIFT = 22  # a code shifted by so much, and all products with factors, fit int32
 
 
@@ -125,6 +126,8 @@ def requantization(graph: Graph, operation: Convolution | Elementwise | GlobalPo
         match operation:
             case Convolution():
                 scale = sum_scale(graph, operation) / np.float32(to.scale)
+                if operation.addend is not None:
+                    scale = np.ldexp(scale, -addend_factors(graph, operation).shifts)
             case Elementwise():
                 left, right = quantization(graph, operation.left), quantization(graph, operation.right)
                 scale = np.float32(left.scale) * np.float32(right.scale) / np.float32(to.scale)
@@ -134,19 +137,34 @@ def requantization(graph: Graph, operation: Convolution | Elementwise | GlobalPo
     return Requantization(np.asarray(scale, np.float32), to.zero_point, *limits(operation.activation, to))
 
 
-def addend_factors(graph: Graph, operation: Convolution) -> np.ndarray:
-    """What an addend's codes, less their zero point, are multiplied by to be in units of the sum: whole numbers (channels, 1, 1)."""
+@dataclass(frozen=True, eq=False)
+class AddendFactors:
+    """How an addend's codes, less their zero point, join a convolution's sum: sum · 2^shift + code · factor. Both (channels, 1, 1)."""
+
+    factors: np.ndarray
+    shifts: np.ndarray
+
+    @property
+    def fit(self) -> bool:
+        """Whether all factors are int16 and none is so small that rounding it tells."""
+        return bool(self.factors.min() >= LEAST_FACTOR and self.factors.max() <= LARGEST_FACTOR)
+
+
+def addend_factors(graph: Graph, operation: Convolution) -> AddendFactors:
+    """Each channel's factor is in units of its sum, which is shifted only as far as the factor needs it, and within int32."""
     assert operation.addend is not None
+    weight = graph.constants[operation.weight].astype(np.int64)
+    largest = 255 * np.abs(weight).sum(axis=(1, 2, 3))
+    if operation.bias is not None:
+        largest += np.abs(graph.constants[operation.bias].astype(np.int64))
+    most = np.floor(np.log2((2**31 - 1 - 2 * 255 * LARGEST_FACTOR) / np.maximum(largest, 1))).reshape(-1, 1, 1)
     unit = sum_scale(graph, operation).astype(np.float64)
     with np.errstate(all="ignore"):
-        factors = np.rint(quantization(graph, operation.addend).scale / unit)
-    return np.nan_to_num(factors, posinf=2**31, neginf=-(2**31)).astype(np.int64)
-
-
-def are_factors(factors: np.ndarray) -> bool:
-    """Whether an addend's factors fit int16 and are large enough to be exact to a hundredth."""
-    size = np.abs(factors)
-    return bool(size.min() >= 64 and size.max() <= LARGEST_FACTOR)
+        ratio = quantization(graph, operation.addend).scale / unit
+        needed = np.nan_to_num(np.ceil(np.log2((LEAST_FACTOR + 0.5) / ratio)), posinf=0, neginf=0)
+    shifts = np.clip(needed, 0, np.clip(most, 0, 22)).astype(np.int64)
+    factors = np.nan_to_num(np.rint(ratio * 2.0**shifts), posinf=2**31)
+    return AddendFactors(np.minimum(factors, 2**31).astype(np.int64), shifts)
 
 
 def addition(graph: Graph, operation: Elementwise) -> Addition:

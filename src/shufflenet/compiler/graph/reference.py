@@ -94,7 +94,8 @@ def _(operation: Convolution, graph: Graph, memory: Arrays) -> np.ndarray:
         if not holds_codes(graph, operation.output):
             return activate(total.astype(np.float32) * sum_scale(graph, operation), operation.activation)
         if operation.addend is not None:
-            total += addend_factors(graph, operation) * _less_zero_point(operation.addend, graph, memory)
+            added = addend_factors(graph, operation)
+            total = total * 2.0**added.shifts + added.factors * _less_zero_point(operation.addend, graph, memory)
         return requantization(graph, operation)(total)
     if operation.addend is not None:
         total += read(memory, operation.addend)

@@ -6,7 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.graph.integers import addend_factors, are_factors, has_limits, holds_codes
+from shufflenet.compiler.graph.integers import addend_factors, has_limits, holds_codes
 from shufflenet.compiler.graph.ir import (
     Activate,
     Convolution,
@@ -214,7 +214,7 @@ def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
         case Convolution() if read[0]:
             fits = _has_integer_constants(operation, graph)
             if fits and operation.addend is not None:
-                fits = made and all(read) and are_factors(addend_factors(graph, operation))
+                fits = made and all(read) and addend_factors(graph, operation).fit
         case Resample() | Softmax() | LocalResponseNormalization():
             fits = not made and not any(read)
         case _:

@@ -82,13 +82,18 @@ class IntegerLowering:
         largest = np.abs(bias) + 255 * np.abs(matrix).sum(axis=1)
         common = self._convolution(operation)
         if operation.addend is not None:
-            factors = addend_factors(graph, operation).reshape(-1)
-            bias = bias - quantization(graph, operation.addend).zero_point * factors
-            largest = largest + 510 * np.abs(factors)
-            common |= {
-                "addend": self.planes(operation.addend),
-                "addend_factors": self.weights.add(factors, INT32),
-            }
+            added = addend_factors(graph, operation)
+            factors, shifts = added.factors.reshape(-1), added.shifts.reshape(-1)
+            addend_zero = quantization(graph, operation.addend).zero_point
+            largest = (largest << shifts) + 510 * factors
+            common |= {"addend": self.planes(operation.addend), "addend_factors": self.weights.add(factors, INT32)}
+            if shifts.any():
+                common |= {
+                    "shifts": self.weights.add(shifts, INT32),
+                    "addend_bias": self.weights.add(-addend_zero * factors, INT32),
+                }
+            else:
+                bias = bias - addend_zero * factors
         codes = holds_codes(graph, operation.output)
         scale = requantization(graph, operation).scale if codes else sum_scale(graph, operation)
         scale = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), (out,))

@@ -20,7 +20,8 @@ class IntegerConvolution(IntegerStep, OneInput):
     """A convolution on codes; the output is codes, or float32 numbers.
 
     Offsets in the plan's weights, in bytes: `bias` (int32) has the zero points in it, `scale` (float32) is of each output channel,
-    `addend_factors` (int32) are what an addend's codes count in the sum.
+    `addend_factors` (int32) are what an addend's codes count in the sum; where it is shifted first, `shifts` (int32) says how far, and
+    `addend_bias` (int32) has the addend's zero point, which else is in `bias`.
     """
 
     groups: int
@@ -29,6 +30,8 @@ class IntegerConvolution(IntegerStep, OneInput):
     scale: int
     addend: Planes | None = None
     addend_factors: int = 0
+    shifts: int | None = None
+    addend_bias: int = 0
 
     @property
     def reads(self) -> tuple[Planes, ...]:

@@ -30,6 +30,7 @@ from shufflenet.compiler.simplify.quantize import (
     multiply_codes,
     quantize_before_copy,
     requantize,
+    round_once,
 )
 from shufflenet.compiler.simplify.rewrite import Rule, remove_unused, rewrite
 from shufflenet.compiler.simplify.views import share_buffers
@@ -70,7 +71,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "name_operations": _by(name_global_pool, name_hard_swish),
     "fold_scales": _by(fold_scale_back, scale_before_copy, fold_scale_back, fold_scale_forward),
     "fuse_activations": _by(drop_activation, activation_before_copy, fuse_activation, drop_activation),
-    "quantize": _by(quantize_before_copy, compute_on_codes, requantize, multiply_codes),
+    "quantize": _by(quantize_before_copy, compute_on_codes, requantize, multiply_codes, round_once),
     "limit_codes": _by(limit_codes, fuse_activation, add_to_convolution),
     "forget_scales": lambda graph: remove_unused(forget_scales(graph)),
     "fuse_additions": _by(fuse_addition),

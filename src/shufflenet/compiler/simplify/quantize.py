@@ -10,10 +10,10 @@ import numpy as np
 from shufflenet.compiler.graph.integers import (
     LARGEST_FACTOR,
     addend_factors,
-    are_factors,
     dequantize,
     has_limits,
     holds_codes,
+    limits,
     quantization,
     quantize,
     sum_scale,
@@ -173,6 +173,24 @@ def multiply_codes(operation: Operation, wiring: Wiring) -> Edit | None:
     return Edit({operation.name: (replace(operation, **names, input=_codes(operation.input, wiring)),)}, constants)
 
 
+def round_once(operation: Operation, wiring: Wiring) -> Edit | None:
+    """Sums whose codes a table only brings to another scale, as codes of that scale, within what the first could say."""
+    if not isinstance(operation, Lookup):
+        return None
+    before, graph = wiring.producer(operation.input), wiring.graph
+    if not isinstance(before, Convolution | Pool | GlobalPool | Elementwise) or not wiring.only_read_by(operation.input, operation):
+        return None
+    if isinstance(before, Pool | GlobalPool) and before.kind == "max":
+        return None
+    of, to = quantization(graph, operation.input), quantization(graph, operation.output)
+    if not np.array_equal(graph.constants[operation.table], _table(of, None, to)):
+        return None
+    low, high = (float(number) for number in dequantize(np.array(limits(before.activation, of)), of))
+    output = operation.output.select(tuple(channel_order(before.output, operation.input)))
+    made = replace(before, name=operation.name, output=output, activation=Activation("clip", low, high))
+    return Edit({before.name: (), operation.name: (made,)})
+
+
 def limit_codes(operation: Operation, wiring: Wiring) -> Edit | None:
     """Limits that codes are kept in: those of the operation that makes them, or else a table."""
     if not isinstance(operation, Activate) or not holds_codes(wiring.graph, operation.output):
@@ -190,7 +208,7 @@ def limit_codes(operation: Operation, wiring: Wiring) -> Edit | None:
 def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
     """A residual's codes, into the sum that they are added to: it is rounded once, where the file rounds twice.
 
-    Their factors must be int16 and not so small that rounding them tells; else the addition stays by itself.
+    Where its factors do not fit, the addition stays by itself.
     """
     graph = wiring.graph
     if not isinstance(operation, Elementwise) or operation.kind != "add" or not holds_codes(graph, operation.output):
@@ -210,7 +228,7 @@ def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
             addend=other.select(order),
             activation=operation.activation,
         )
-        if are_factors(addend_factors(graph, fused)):
+        if addend_factors(graph, fused).fit:
             candidates.append((wiring.position[before.name], before, fused))
     if not candidates:
         return None

@@ -12,6 +12,8 @@ struct integer_product {
   uint8_t *output;
   const uint8_t *addend;         /* ADD_BYTES: another tensor at the same places, */
   const int32_t *addend_weights; /* [rows], and what its bytes count in the sum: numbers of 16 bits */
+  const int32_t *shifts;         /* SHIFT_SUMS: [rows], how far the sum is shifted before, */
+  const int32_t *addend_bias;    /* [rows], and what is added then */
   const int32_t *to;             /* [rows], where in output each row's plane starts */
   const int32_t *from;           /* [rows], where in addend */
   int quads;                     /* of input planes */
@@ -96,7 +98,8 @@ KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, 
 
 enum {
   ADD_BYTES = 1, /* the addend belongs to the sum */
-  LARGE_SUMS = 2 /* a sum times its scale may be beyond 32 bits */
+  SHIFT_SUMS = 2, /* and counts less than a unit of it */
+  LARGE_SUMS = 4 /* a sum times its scale may be beyond 32 bits */
 };
 
 /* Sums of `vectors` = 4: a block's, or 1: the LANES pixels of a tail. */
@@ -113,6 +116,10 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
       UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = dot(sum[r][j], v[j], splat_int(w[r]));
   }
   UNROLL for (int r = 0; r < rows; r++) {
+    if (flags & SHIFT_SUMS) {
+      const ints shift = splat_int(p->shifts[row + r]), bias = splat_int(p->addend_bias[row + r]);
+      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = (sum[r][j] << shift) + bias;
+    }
     if (flags & ADD_BYTES) {
       const uint8_t *const addend = p->addend + from[r] + pixel;
       if (vectors == 4) add_scaled(sum[r], load_bytes(addend), p->addend_weights[row + r]);

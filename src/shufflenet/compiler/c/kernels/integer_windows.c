@@ -58,8 +58,8 @@ KERNEL void gather_bytes(const struct window w, int zero, const uint8_t *input, 
 /* A convolution, pixel by pixel. Codes go to `output`, or numbers to `numbers`. */
 KERNEL void integer_patches(struct window w, const int pixels, const int groups, const int rows, const int inner, int zero, const int activation,
                             const uint8_t *input, const int32_t *from, const int8_t *weights, const int32_t *bias, const float *scale,
-                            const uint8_t *addend, const int32_t *addend_from, const int32_t *factors, uint8_t *output, float *numbers,
-                            const int32_t *to, int output_zero, int low, int high, float alpha, float beta, uint8_t *patch) {
+                            const uint8_t *addend, const int32_t *addend_from, const int32_t *factors, const int32_t *shifts,
+                            const int32_t *addend_bias, uint8_t *output, float *numbers, const int32_t *to, int output_zero, int low, int high, float alpha, float beta, uint8_t *patch) {
   const int channels = inner / (w.kernel_height * w.kernel_width);
   for (int group = 0; group < groups; group++)
     for (int pixel = 0; pixel < pixels; pixel++) {
@@ -70,6 +70,7 @@ KERNEL void integer_patches(struct window w, const int pixels, const int groups,
         int32_t sum = 0;
         for (int k = 0; k < inner; k++) sum += patch[k] * own[k];
         sum = (int32_t)((uint32_t)sum + (uint32_t)bias[r]);
+        if (shifts) sum = (int32_t)((uint32_t)sum << shifts[r]) + addend_bias[r];
         if (addend) sum += addend[addend_from[r] + pixel] * factors[r];
         if (numbers) numbers[to[r] + pixel] = activate_one(activation, (float)sum * scale[r], alpha, beta);
         else output[to[r] + pixel] = (uint8_t)to_code(sum, scale[r], output_zero, low, high);
