@@ -93,11 +93,17 @@ class Definitions:
             self._multiplications[name] = "\n".join([*lines, "}\n"])
         return name
 
-    def integer_tiles(self, block: Block, flags: tuple[str, ...]) -> list[str]:
-        """Statements that multiply a block's rows and the panel of `p`, with each unit's own tiles."""
+    def integer_tiles(self, block: Block, pixels: int, flags: tuple[str, ...]) -> list[str]:
+        """Statements that multiply a block's rows and the panel of `p`, with each unit's own tiles; a single pixel is in no tile."""
         suffix = "".join(f"_{flag.lower()}" for flag in flags)
         how = " | ".join(flags) or "0"
-        return self._for_each_tile(block, "INTEGER_TILE", f"integer_product{suffix}", how, "&p, r, blocks, last")
+        lines = []
+        if pixels > 1:
+            arguments = "&p, p.first + r, n"
+            lines = self._for_each_tile(block, "INTEGER_TILE", f"integer_product{suffix}", how, arguments)
+        singles = f"integer_pixels{suffix}"
+        self._multiplications[singles] = f"INTEGER_SINGLES({singles}, {how})\n"
+        return [*lines, f"    if (n.singles) {singles}(&p, n);"]
 
     def integer_stem(self, block: Block, *, pooled: bool) -> str:
         """The name of a function that does all filters' work on two rows of an integer stem's convolution."""

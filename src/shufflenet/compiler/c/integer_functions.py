@@ -37,16 +37,14 @@ def _bounds(step: steps.IntegerStep) -> str:
 
 @body.register
 def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
-    groups, rows = step.groups, step.rows.rows
-    channels = len(step.input.planes) // groups
+    groups = step.groups
+    rows, channels = len(step.output.planes) // groups, len(step.input.planes) // groups
     quads = -(-step.inner // 4)
-    kinds = {"ADD_BYTES": step.addend, "SHIFT_SUMS": step.shifts is not None, "LARGE_SUMS": step.large}
-    flags = [name for name, holds in kinds.items() if holds]
     yield f"int8_t *const panel = {scratch(step, S8)};"
     yield f"for (int group = 0; group < {groups}; group++)"
     yield f"  for (int first = 0; first < {step.pixels}; first += {step.chunk}) {{"
     yield f"    const int count = first + {step.chunk} < {step.pixels} ? {step.chunk} : {step.pixels} - first;"
-    yield "    const int blocks = count / BYTES, last = count % BYTES, vectors = last && last <= LANES;"
+    yield "    const struct pixel_counts n = count_pixels(count);"
     if step.window:
         panel = f"{scratch(step, U8)} + {step.gathered}"
         from_ = f"{definitions.starts(step.input)} + group * {channels}"
@@ -56,7 +54,7 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     else:
         spacing = step.input.spacing
         source = f"{at(step.input, step.input.starts[0])} + group * {channels * (spacing or 0)}, {spacing}, {step.inner}, first"
-    yield f"    pack_pixels({source}, blocks + (last > LANES), vectors, panel);"
+    yield f"    pack_pixels({source}, n, panel);"
     to, from_ = definitions.starts(step.output), definitions.starts(step.addend or step.output)
     values = {
         "weights": f"{weights(step.weights, S8)} + group * {quads * 4 * rows}",
@@ -65,11 +63,11 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
         "scale": f"{weights(step.scale)} + group * {rows}",
         "panel": "(const uint8_t *)panel",
         "wide": f"(int32_t *)(panel + {step.wide})",
-        "output": f"{at(step.output)} + first",
+        "numbers" if step.output.element == FLOAT32 else "output": f"{at(step.output)} + first",
         "to": f"{to} + group * {rows}",
         "from": f"{from_} + group * {rows}",
         "quads": str(quads),
-        "rows": str(rows),
+        "pixels": "count",
         "zero": str(step.zero_point),
         "low": str(step.low),
         "high": str(step.high),
@@ -79,11 +77,30 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
         values["addend_weights"] = f"{weights(step.addend_factors, INT32)} + group * {rows}"
     if step.shifts is not None:
         values["shifts"] = f"{weights(step.shifts, INT32)} + group * {rows}"
+    if step.addend_bias is not None:
         values["addend_bias"] = f"{weights(step.addend_bias, INT32)} + group * {rows}"
     initializer = ", ".join(f".{key} = {value}" for key, value in values.items())
-    yield f"    const struct integer_product p = {{{initializer}}};"
-    yield from (f"  {line}" for line in definitions.integer_tiles(step.rows, tuple(flags)))
+    yield f"    struct integer_product p = {{{initializer}}};"
+    for block in step.blocks:
+        yield f"    p.rows = {block.rows};"
+        yield f"    for (int block = 0; block < {block.count}; block++) {{"
+        yield from (f"  {line}" for line in definitions.integer_tiles(block, step.pixels, _flags(step)))
+        yield f"      p.weights += {quads * 4 * block.rows}, p.first += {block.rows};"
+        yield "    }"
     yield "  }"
+
+
+def _flags(step: steps.IntegerProduct) -> tuple[str, ...]:
+    """Those of kernels/integer_product.c."""
+    kinds = {
+        "ADD_BYTES": step.addend is not None,
+        "SHIFT_SUMS": step.shifts is not None,
+        "ADDEND_BIAS": step.addend_bias is not None,
+        "LARGE_SUMS": step.large,
+        "ANY_CODE": (step.zero_point, step.low, step.high) != (0, 0, 255),
+        "NUMBERS": step.output.element == FLOAT32,
+    }
+    return tuple(name for name, holds in kinds.items() if holds)
 
 
 @body.register
@@ -106,9 +123,9 @@ def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
     is_float = step.output.element == FLOAT32
     alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
     factors = weights(step.addend_factors, INT32) if step.addend else "NULL"
-    shifts = "NULL, NULL"
-    if step.shifts is not None:
-        shifts = f"{weights(step.shifts, INT32)}, {weights(step.addend_bias, INT32)}"
+    shifts = ", ".join(
+        "NULL" if place is None else weights(place, INT32) for place in (step.shifts, step.addend_bias)
+    )
     output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
     yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
     yield f"                {step.input_zero}, {activation_kind(step.activation)},"

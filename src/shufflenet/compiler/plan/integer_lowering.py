@@ -1,6 +1,7 @@
 """Operations on codes → steps. What each computes, in integers, is said by graph/integers.py; here it gets its kernel and its memory."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import singledispatchmethod
 from math import prod
 from typing import Any
@@ -44,6 +45,7 @@ from shufflenet.compiler.plan.weights import Weights
 BLOCK_PIXELS = 64  # the most pixels of a kernel's block; a chunk is a multiple
 PANEL_BYTES = 128 << 10  # of packed pixels that all rows meet before the next
 MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
+LARGEST_BLOCK = 64  # rows whose weights lie together: their lines are not so far apart that they share cache sets
 VECTORS = 4  # of sums that a block of pixels is
 LARGE = 2.0**30  # a sum times its scale beyond this is kept within 32 bits
 WIDE_BYTES = 4  # that a code takes in the panel of a machine which multiplies no bytes
@@ -88,10 +90,9 @@ class IntegerLowering:
             largest = (largest << shifts) + 510 * factors
             common |= {"addend": self.planes(operation.addend), "addend_factors": self.weights.add(factors, INT32)}
             if shifts.any():
-                common |= {
-                    "shifts": self.weights.add(shifts, INT32),
-                    "addend_bias": self.weights.add(-addend_zero * factors, INT32),
-                }
+                common["shifts"] = self.weights.add(shifts, INT32)
+                if addend_zero:
+                    common["addend_bias"] = self.weights.add(-addend_zero * factors, INT32)
             else:
                 bias = bias - addend_zero * factors
         codes = holds_codes(graph, operation.output)
@@ -101,7 +102,8 @@ class IntegerLowering:
             large = not bool((largest * scale.astype(np.float64) < LARGE).all())
         common |= {"bias": self.weights.add(_wrapped(bias), INT32), "scale": self.weights.add(scale)}
         depthwise = operation.groups == channels == out
-        if not codes or output_height * output_width == 1:
+        one_pixel = output_height * output_width == 1
+        if not codes and not (one_pixel and operation.activation is None):
             yield self._patches(common, window, matrix, zero)
         elif depthwise and not large and operation.addend is None and window.is_direct:
             yield self._depthwise(common, window, matrix, zero)
@@ -182,18 +184,24 @@ class IntegerLowering:
         each = 4 * quads * WIDE_BYTES + (inner if gathers else 0)  # bytes of a pixel
         most = min(PANEL_BYTES, max(self.spare.get(operation.name, 0), 0))
         chunk = min(max(1, most // (each * BLOCK_PIXELS)), -(-pixels // BLOCK_PIXELS)) * BLOCK_PIXELS
-        panel = aligned(4 * quads * WIDE_BYTES * chunk)
-        wide = aligned(4 * 4 * quads * MOST_ROWS)
-        stride = aligned(chunk) + OVERHANG_BYTES if gathers else 0
-        packed = np.zeros((groups, quads * 4, rows), np.int64)
-        packed[:, :inner] = matrix.reshape(groups, rows, inner).swapaxes(1, 2)
+        panel, wide = aligned(4 * quads * WIDE_BYTES * chunk), aligned(4 * 4 * quads * MOST_ROWS)
+        if pixels == 1:
+            panel, wide = aligned(4 * quads), 0
+        stride = 0 if not gathers else 1 if pixels == 1 else aligned(chunk) + OVERHANG_BYTES
+        block = choose_block(rows)
+        blocks = tuple(
+            replace(self._rows(size), count=count)
+            for count, size in ((rows // block, block), (1, rows % block))
+            if count and size
+        )
+        packed = np.zeros((groups, rows, quads * 4), np.int64)
+        packed[:, :, :inner] = matrix.reshape(groups, rows, inner)
         return steps.IntegerProduct(
             **common, inner=inner, pixels=pixels, chunk=chunk, window=window if gathers else None,
             wide=panel, gathered=panel + wide, gathered_stride=stride, input_zero=zero, large=large,
             scratch_bytes=panel + wide + inner * stride,
-            weights=self.weights.add(packed.reshape(groups, quads, 4, rows).swapaxes(2, 3), S8),
-            weight_sums=self.weights.add(matrix.sum(axis=1), INT32),
-            rows=self._rows(rows),
+            weights=self.weights.add(pack_blocks(packed, blocks), S8),
+            weight_sums=self.weights.add(matrix.sum(axis=1), INT32), blocks=blocks,
         )  # fmt: skip
 
     def _depthwise(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
@@ -337,6 +345,28 @@ class IntegerLowering:
             "name": operation.name, "comment": f"{what}, {channels} channels, {height}×{width}",
             "output": self.planes(operation.output), "input": self.planes(source), "size": height * width,
         }  # fmt: skip
+
+
+def choose_block(rows: int) -> int:
+    """Rows of a block of weights: all up to 64, else a divisor if there is one; whole vectors of rows, where that can be."""
+    if rows <= LARGEST_BLOCK:
+        return rows
+    fitting = [block for block in range(LARGEST_BLOCK // 2, LARGEST_BLOCK + 1) if rows % block == 0]
+    return max(fitting or [LARGEST_BLOCK - 16], key=lambda block: (block % 16 == 0, block))
+
+
+def pack_blocks(matrix: np.ndarray, blocks: tuple[Block, ...]) -> np.ndarray:
+    """(groups, rows, inner) → [group][block][inner / 4][row][4], all numbers in one row."""
+    inner = matrix.shape[2]
+    pieces = []
+    for group in matrix:
+        row = 0
+        for block in blocks:
+            for _ in range(block.count):
+                own = group[row : row + block.rows].reshape(block.rows, inner // 4, 4)
+                pieces.append(own.swapaxes(0, 1).reshape(-1))
+                row += block.rows
+    return np.concatenate(pieces)
 
 
 def _wrapped(sums: np.ndarray) -> np.ndarray:

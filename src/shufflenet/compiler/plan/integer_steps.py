@@ -21,7 +21,7 @@ class IntegerConvolution(IntegerStep, OneInput):
 
     Offsets in the plan's weights, in bytes: `bias` (int32) has the zero points in it, `scale` (float32) is of each output channel,
     `addend_factors` (int32) are what an addend's codes count in the sum; where it is shifted first, `shifts` (int32) says how far, and
-    `addend_bias` (int32) has the addend's zero point, which else is in `bias`.
+    `addend_bias` (int32) has the addend's zero point, if that is not 0; else `bias` has it.
     """
 
     groups: int
@@ -31,7 +31,7 @@ class IntegerConvolution(IntegerStep, OneInput):
     addend: Planes | None = None
     addend_factors: int = 0
     shifts: int | None = None
-    addend_bias: int = 0
+    addend_bias: int | None = None
 
     @property
     def reads(self) -> tuple[Planes, ...]:
@@ -47,7 +47,7 @@ class IntegerProduct(IntegerConvolution):
     """kernels/integer_product.c: chunks of `chunk` pixels are packed into a panel in scratch, which all rows of a group read.
 
     Without a window the pixels are read where they are; with one, bytes of its panel are gathered first, at `gathered` in scratch,
-    planes `gathered_stride` bytes apart. Weights are packed [group][inner / 4][row][4], `weight_sums` are of each row. `wide` is where
+    planes `gathered_stride` bytes apart. Weights are packed [group][block of rows][inner / 4][row][4], `weight_sums` are of each row. `wide` is where
     in scratch a tile's weights find room. `large`: sums times scale may be beyond 32 bits.
     """
 
@@ -61,7 +61,7 @@ class IntegerProduct(IntegerConvolution):
     weight_sums: int
     input_zero: int
     large: bool
-    rows: Block  # of one group
+    blocks: tuple[Block, ...]  # of one group's rows
 
     @property
     def overwrites(self) -> Planes | None:

@@ -7,17 +7,19 @@ struct integer_product {
   const int32_t *bias;           /* [rows], for bytes as they are: the zero points are in it */
   const int32_t *weight_sums;    /* [rows], for machines that take OFFSET from every byte */
   const float *scale;            /* [rows] */
-  const uint8_t *panel;          /* [block][inner / DEPTH][4] vectors, then, if a vector has the last pixels, [inner / DEPTH][1] */
+  const uint8_t *panel;          /* [block][inner / DEPTH][4] vectors, [inner / DEPTH][vectors beyond], [inner / 4][single pixel][4] */
   int32_t *wide;                 /* room for a tile's weights, 4 bytes each, where DEPTH is not 4 */
   uint8_t *output;
+  float *numbers;                /* NUMBERS: in its place */
   const uint8_t *addend;         /* ADD_BYTES: another tensor at the same places, */
   const int32_t *addend_weights; /* [rows], and what its bytes count in the sum: numbers of 16 bits */
   const int32_t *shifts;         /* SHIFT_SUMS: [rows], how far the sum is shifted before, */
-  const int32_t *addend_bias;    /* [rows], and what is added then */
+  const int32_t *addend_bias;    /* ADDEND_BIAS: [rows], and what is added then */
   const int32_t *to;             /* [rows], where in output each row's plane starts */
   const int32_t *from;           /* [rows], where in addend */
   int quads;                     /* of input planes */
-  int rows;                      /* of the block of weights */
+  int first, rows;               /* of the block of weights */
+  int pixels;
   int zero, low, high;           /* the output's zero point and bounds */
 };
 
@@ -50,8 +52,8 @@ KERNEL void pack_quad(const uint8_t *const plane[4], int pixel, int8_t *to) {
 }
 
 
-/* The same of LANES pixels: one vector, in their order. */
-KERNEL void pack_quad_tail(const uint8_t *const plane[4], int pixel, int8_t *to) {
+/* The same of LANES pixels in their order: one vector of `vectors`. */
+KERNEL void pack_quad_vector(const uint8_t *const plane[4], int pixel, int vectors, int8_t *to) {
   words a[4];
   UNROLL for (int i = 0; i < 4; i++) {
     quarter x;
@@ -62,22 +64,43 @@ KERNEL void pack_quad_tail(const uint8_t *const plane[4], int pixel, int8_t *to)
   store_ints(to, (ints)((a[0] | a[1] << 8 | a[2] << 16 | a[3] << 24) ^ 0x01010101u * OFFSET));
 #elif DEPTH == 2
   store_ints(to, (ints)(a[0] | a[1] << 16));
-  store_ints(to + BYTES, (ints)(a[2] | a[3] << 16));
+  store_ints(to + vectors * BYTES, (ints)(a[2] | a[3] << 16));
 #else
-  UNROLL for (int i = 0; i < 4; i++) store_ints(to + i * BYTES, (ints)a[i]);
+  UNROLL for (int i = 0; i < 4; i++) store_ints(to + i * vectors * BYTES, (ints)a[i]);
 #endif
+  (void)vectors;
 }
 
-/* `blocks` blocks of pixels from `first` on, of `inner` planes `stride` bytes apart; then, if `tail`, LANES pixels more.
-   What lies beyond the last plane or pixel is never used. */
-KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int first, int blocks, int tail, int8_t *panel) {
-  for (int block = 0; block < blocks + tail; block++)
+/* How so many pixels are multiplied: whole blocks; those of one more that is not whole, or so many vectors and single pixels. */
+struct pixel_counts {
+  int blocks, part, vectors, singles;
+};
+
+KERNEL struct pixel_counts count_pixels(int count) {
+  struct pixel_counts n = {count / BYTES, 0, count % BYTES / LANES, count % LANES};
+  if (n.singles > LANES / 4 && count > 1) n.vectors++, n.singles = 0;
+  if (n.vectors == 4) n.part = count % BYTES, n.vectors = 0;
+  if (count == 1) n.vectors = 0, n.singles = 1;
+  return n;
+}
+
+/* The pixels from `first` on of `inner` planes `stride` bytes apart. What lies beyond the last plane or pixel is never used. */
+KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int first, struct pixel_counts n, int8_t *panel) {
+  const int blocks = n.blocks + (n.part > 0), parts = 4 / DEPTH;
+  for (int block = 0; block < blocks + n.vectors + (n.singles > 0); block++) {
+    const int vector = block - blocks;
     for (int k = 0; k < inner; k += 4) {
       const uint8_t *plane[4];
       for (int i = 0; i < 4; i++) plane[i] = input + (k + i < inner ? k + i : inner - 1) * stride;
-      if (block < blocks) pack_quad(plane, first + BYTES * block, panel), panel += 4 / DEPTH * 4 * BYTES;
-      else pack_quad_tail(plane, first + BYTES * block, panel), panel += 4 / DEPTH * BYTES;
+      if (vector < 0) pack_quad(plane, first + BYTES * block, panel), panel += parts * 4 * BYTES;
+      else if (vector < n.vectors)
+        pack_quad_vector(plane, first + BYTES * blocks + LANES * vector, n.vectors, panel + (k / 4 * parts * n.vectors + vector) * BYTES);
+      else /* four bytes of each, as they are */
+        for (int single = 0; single < n.singles; single++, panel += 4)
+          for (int i = 0; i < 4; i++) panel[i] = (int8_t)(plane[i][first + BYTES * blocks + LANES * n.vectors + single] ^ OFFSET);
     }
+    if (vector >= 0 && vector == n.vectors - 1) panel += (inner + 3) / 4 * parts * n.vectors * BYTES;
+  }
 }
 
 /* A tile's weights as DEPTH wants them. */
@@ -97,15 +120,23 @@ KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, 
 }
 
 enum {
-  ADD_BYTES = 1, /* the addend belongs to the sum */
-  SHIFT_SUMS = 2, /* and counts less than a unit of it */
-  LARGE_SUMS = 4 /* a sum times its scale may be beyond 32 bits */
+  ADD_BYTES = 1,   /* the addend belongs to the sum */
+  SHIFT_SUMS = 2,  /* and counts less than a unit of it */
+  ADDEND_BIAS = 4, /* and its zero point is not 0 */
+  LARGE_SUMS = 8,  /* a sum times its scale may be beyond 32 bits */
+  ANY_CODE = 16,   /* codes have a zero point, or limits */
+  NUMBERS = 32     /* the sums, scaled, are the output: float32 */
 };
 
-/* Sums of `vectors` = 4: a block's, or 1: the LANES pixels of a tail. */
+KERNEL vec within(vec x, float most) { return where(x > splat(most), splat(most), where(x < splat(-most), splat(-most), x)); }
+
+/* Sums of `vectors` = 4: a block's, or fewer: of pixels in their order. */
 KERNEL void integer_sums(const int rows, const int vectors, const int flags, const struct integer_product *p, int row,
                          const int32_t *w, ptrdiff_t weights_stride, const uint8_t *x, int pixel, int count) {
+  const int zero = flags & ANY_CODE ? p->zero : 0, low = flags & ANY_CODE ? p->low : 0, high = flags & ANY_CODE ? p->high : 255;
   const int32_t *const to = p->to + row, *const from = p->from + row;
+  const float *const scale = p->scale + row;
+  uint8_t *const output = p->output + pixel;
   ints sum[8][4];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = splat_int(p->bias[row + r] + OFFSET * p->weight_sums[row + r]);
@@ -117,54 +148,123 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
   }
   UNROLL for (int r = 0; r < rows; r++) {
     if (flags & SHIFT_SUMS) {
-      const ints shift = splat_int(p->shifts[row + r]), bias = splat_int(p->addend_bias[row + r]);
-      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = (sum[r][j] << shift) + bias;
+      const ints shift = splat_int(p->shifts[row + r]);
+      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] <<= shift;
+    }
+    if (flags & ADDEND_BIAS) {
+      const ints bias = splat_int(p->addend_bias[row + r]);
+      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] += bias;
     }
     if (flags & ADD_BYTES) {
       const uint8_t *const addend = p->addend + from[r] + pixel;
       if (vectors == 4) add_scaled(sum[r], load_bytes(addend), p->addend_weights[row + r]);
-      else {
+      else UNROLL for (int j = 0; j < vectors; j++) {
         quarter a;
-        memcpy(&a, addend, sizeof a);
-        sum[r][0] += __builtin_convertvector(a, ints) * p->addend_weights[row + r];
+        memcpy(&a, addend + j * LANES, sizeof a);
+        sum[r][j] = dot_pairs(sum[r][j], __builtin_convertvector(a, ints), splat_int(p->addend_weights[row + r]));
       }
     }
     ints y[4];
     UNROLL for (int j = 0; j < vectors; j++) {
-      vec z = to_float(sum[r][j]) * p->scale[row + r];
-      if (flags & LARGE_SUMS) z = where(z > 1e9f, splat(1e9f), where(z < -1e9f, splat(-1e9f), z));
+      vec z = to_float(sum[r][j]) * scale[r];
+      if (flags & LARGE_SUMS) z = within(z, 1e9f);
       y[j] = to_nearest(z);
     }
-    UNROLL for (int j = vectors; j < 4; j++) y[j] = (ints){0};
-    uint8_t *const output = p->output + to[r] + pixel;
     if (vectors == 4) {
-      const words all = to_bytes(y, p->zero, p->low, p->high);
-      if (count == BYTES) store_bytes(output, all);
-      else memcpy(output, &all, (size_t)count);
-    } else {
-      const ints least = splat_int(p->low - p->zero), most = splat_int(p->high - p->zero);
-      const ints above = where_int(y[0] > least, y[0], least);
-      const quarter some = __builtin_convertvector(where_int(above < most, above, most) + p->zero, quarter);
-      memcpy(output, &some, (size_t)count);
+      const words all = to_bytes(y, zero, low, high);
+      if (count == BYTES) store_bytes(output + to[r], all);
+      else memcpy(output + to[r], &all, (size_t)count);
+    } else UNROLL for (int j = 0; j < vectors; j++) {
+      const ints least = splat_int(low - zero), most = splat_int(high - zero);
+      const ints above = where_int(y[j] > least, y[j], least);
+      const quarter some = __builtin_convertvector(where_int(above < most, above, most) + zero, quarter);
+      const int left = count - j * LANES;
+      if (left >= LANES) memcpy(output + to[r] + j * LANES, &some, sizeof some);
+      else memcpy(output + to[r] + j * LANES, &some, (size_t)left);
     }
   }
 }
 
-/* A tile of rows: `blocks` blocks of pixels, then those that are beyond the last: `last` of them, in a block or, if so few, a vector. */
-KERNEL void integer_tile(const int rows, const int flags, const struct integer_product *p, int row, int blocks, int last) {
-  const int32_t *weights = (const int32_t *)(p->weights + 4 * row);
+/* A tile of rows of all blocks and vectors. */
+KERNEL void integer_tile(const int rows, const int flags, const struct integer_product *p, int row, struct pixel_counts n) {
+  const int32_t *weights = (const int32_t *)(p->weights + 4 * (row - p->first));
   ptrdiff_t weights_stride = p->rows;
   if (DEPTH != 4) {
-    widen(rows, p->weights + 4 * row, p->quads, p->rows, p->wide);
+    widen(rows, p->weights + 4 * (row - p->first), p->quads, p->rows, p->wide);
     weights = p->wide, weights_stride = rows;
   }
   const uint8_t *x = p->panel;
   int pixel = 0;
-  for (int block = 0; block < blocks; block++, x += p->quads * (4 / DEPTH) * 4 * BYTES, pixel += BYTES)
+  for (int block = 0; block < n.blocks; block++, x += p->quads * (4 / DEPTH) * 4 * BYTES, pixel += BYTES)
     integer_sums(rows, 4, flags, p, row, weights, weights_stride, x, pixel, BYTES);
-  if (last > LANES) integer_sums(rows, 4, flags, p, row, weights, weights_stride, x, pixel, last);
-  else if (last) integer_sums(rows, 1, flags, p, row, weights, weights_stride, x, pixel, last);
+  if (n.part) integer_sums(rows, 4, flags, p, row, weights, weights_stride, x, pixel, n.part);
+  const int count = p->pixels - n.singles - pixel;
+  if (n.vectors == 1) integer_sums(rows, 1, flags, p, row, weights, weights_stride, x, pixel, count);
+  if (n.vectors == 2) integer_sums(rows, 2, flags, p, row, weights, weights_stride, x, pixel, count);
+  if (n.vectors == 3) integer_sums(rows, 3, flags, p, row, weights, weights_stride, x, pixel, count);
 }
 
 #define INTEGER_TILE(NAME, ROWS, FLAGS) \
-  ROUTINE void NAME(const struct integer_product *p, int row, int blocks, int last) { integer_tile(ROWS, FLAGS, p, row, blocks, last); }
+  ROUTINE void NAME(const struct integer_product *p, int row, struct pixel_counts n) { integer_tile(ROWS, FLAGS, p, row, n); }
+
+typedef int16_t pairs __attribute__((vector_size(4 * LANES)));
+
+/* LANES · `vectors` rows of one pixel: a lane is a row. Both operands are four bytes a lane. */
+KERNEL void integer_single(const int vectors, const int flags, const struct integer_product *p, int row, const uint8_t *x, ptrdiff_t step,
+                           int pixel, int end) {
+  const int8_t *w = p->weights + 4 * (row - p->first);
+  ints sum[4];
+  UNROLL for (int v = 0; v < vectors; v++) {
+    sum[v] = load_ints(p->bias + row + v * LANES);
+    if (OFFSET) sum[v] += OFFSET * load_ints(p->weight_sums + row + v * LANES);
+  }
+  for (int k = p->quads; k > 0; k--, x += step, w += 4 * p->rows) {
+    int32_t bytes;
+    memcpy(&bytes, x, sizeof bytes);
+    UNROLL for (int v = 0; v < vectors; v++) {
+      const ints own = load_ints(w + 4 * v * LANES);
+#if DEPTH == 4
+      sum[v] = dot(sum[v], splat_int(bytes), own);
+#elif DEPTH == 2
+      sum[v] = dot(sum[v], splat_int(bytes & 0x00FF00FF), (ints)((pairs)own << 8 >> 8));
+      sum[v] = dot(sum[v], splat_int(bytes >> 8 & 0x00FF00FF), (ints)((pairs)own >> 8));
+#else
+      UNROLL for (int i = 0; i < 4; i++) sum[v] += (int32_t)((uint32_t)bytes >> 8 * i & 255) * (own << (24 - 8 * i) >> 24);
+#endif
+    }
+  }
+  UNROLL for (int v = 0; v < vectors; v++, row += LANES) {
+    const int count = end - row < LANES ? end - row : LANES;
+    if (flags & SHIFT_SUMS) sum[v] <<= load_ints(p->shifts + row);
+    if (flags & ADDEND_BIAS) sum[v] += load_ints(p->addend_bias + row);
+    if (flags & ADD_BYTES) {
+      int32_t addend[LANES] = {0};
+      for (int r = 0; r < count; r++) addend[r] = p->addend[p->from[row + r] + pixel];
+      sum[v] += load_ints(addend) * load_ints(p->addend_weights + row);
+    }
+    const vec z = to_float(sum[v]) * load(p->scale + row);
+    if (flags & NUMBERS) {
+      for (int r = 0; r < count; r++) p->numbers[p->to[row + r] + pixel] = z[r];
+      continue;
+    }
+    int32_t codes[LANES];
+    store_ints(codes, to_nearest(limit(z, splat((float)(p->low - p->zero)), splat((float)(p->high - p->zero)))) + p->zero);
+    for (int r = 0; r < count; r++) p->output[p->to[row + r] + pixel] = (uint8_t)codes[r];
+  }
+}
+
+/* The single pixels of all rows of the block. */
+KERNEL void integer_singles(const int flags, const struct integer_product *p, struct pixel_counts n) {
+  const int whole = n.blocks + (n.part > 0);
+  const uint8_t *const x = p->panel + (ptrdiff_t)p->quads * (4 / DEPTH) * (4 * whole + n.vectors) * BYTES;
+  const int end = p->first + p->rows;
+  for (int single = 0; single < n.singles; single++) {
+    const int pixel = p->pixels - n.singles + single;
+    int row = p->first;
+    for (; row + 3 * LANES < end; row += 4 * LANES) integer_single(4, flags, p, row, x + 4 * single, 4 * n.singles, pixel, end);
+    for (; row < end; row += LANES) integer_single(1, flags, p, row, x + 4 * single, 4 * n.singles, pixel, end);
+  }
+}
+
+#define INTEGER_SINGLES(NAME, FLAGS) \
+  ROUTINE void NAME(const struct integer_product *p, struct pixel_counts n) { integer_singles(FLAGS, p, n); }

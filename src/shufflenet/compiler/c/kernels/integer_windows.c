@@ -70,7 +70,8 @@ KERNEL void integer_patches(struct window w, const int pixels, const int groups,
         int32_t sum = 0;
         for (int k = 0; k < inner; k++) sum += patch[k] * own[k];
         sum = (int32_t)((uint32_t)sum + (uint32_t)bias[r]);
-        if (shifts) sum = (int32_t)((uint32_t)sum << shifts[r]) + addend_bias[r];
+        if (shifts) sum = (int32_t)((uint32_t)sum << shifts[r]);
+        if (addend_bias) sum += addend_bias[r];
         if (addend) sum += addend[addend_from[r] + pixel] * factors[r];
         if (numbers) numbers[to[r] + pixel] = activate_one(activation, (float)sum * scale[r], alpha, beta);
         else output[to[r] + pixel] = (uint8_t)to_code(sum, scale[r], output_zero, low, high);
