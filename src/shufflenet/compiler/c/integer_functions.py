@@ -105,15 +105,27 @@ def _flags(step: steps.IntegerProduct) -> tuple[str, ...]:
 
 @body.register
 def _(step: steps.IntegerDepthwise, definitions: Definitions) -> Iterator[str]:
-    w = step.window
-    yield f"const int32_t *const from = {definitions.starts(step.input)}, *const to = {definitions.starts(step.output)};"
-    yield f"for (int plane = 0; plane < {len(step.output.planes)}; plane++) {{"
-    places = f"{at(step.input)} + from[plane], {at(step.output)} + to[plane], {scratch(step, U8)}, {scratch(step, U8)} + {step.made}"
-    numbers = f"{step.input_zero}, {_bounds(step)}"
-    yield f"  const struct integer_depthwise d = {{0, {w.output_height}, {places}, {numbers}}};"
-    own = f"{weights(step.weights, S8)} + 12 * plane, ({weights(step.bias, INT32)})[plane], ({weights(step.scale)})[plane]"
-    yield f"  integer_depthwise({w.stride[0]}, {w.height}, {w.width}, d, {own});"
-    yield "}"
+    w, room = step.window, scratch(step, U8)
+    values = {
+        "planes": str(len(step.output.planes)),
+        "rows": str(step.layout.rows),
+        "input": at(step.input),
+        "from": definitions.starts(step.input),
+        "output": at(step.output),
+        "to": definitions.starts(step.output),
+        "padded": f"{{{room}, {room} + {step.layout.second}}}",
+        "made": f"{room} + {step.layout.made}",
+        "weights": weights(step.weights, S8),
+        "bias": weights(step.bias, INT32),
+        "scale": weights(step.scale),
+        "input_zero": str(step.input_zero),
+        "zero": str(step.zero_point),
+        "low": str(step.low),
+        "high": str(step.high),
+    }
+    initializer = ", ".join(f".{key} = {value}" for key, value in values.items())
+    yield f"const struct integer_depthwise d = {{{initializer}}};"
+    yield f"integer_depthwise({w.stride[0]}, {w.height}, {w.width}, d);"
 
 
 @body.register
@@ -235,7 +247,6 @@ def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definition
         "pitch": str(layout.pitch),
         "wide": f"(int32_t *)({scratch(step, U8)} + {layout.wide})",
         "above": f"(int32_t *)({scratch(step, U8)} + {layout.above})",
-        "largest": f"(int32_t *)({scratch(step, U8)} + {layout.largest})",
         "output": at(step.output),
         "to": definitions.starts(step.output),
         "output_width": str(-(-step.convolution_size[1] // 2) if step.pooled else step.convolution_size[1]),

@@ -44,6 +44,7 @@ from shufflenet.compiler.plan.weights import Weights
 
 BLOCK_PIXELS = 64  # the most pixels of a kernel's block; a chunk is a multiple
 PANEL_BYTES = 128 << 10  # of packed pixels that all rows meet before the next
+PADDED_BYTES = 8 << 10  # of a plane's rows between zero points
 MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
 LARGEST_BLOCK = 64  # rows whose weights lie together: their lines are not so far apart that they share cache sets
 VECTORS = 4  # of sums that a block of pixels is
@@ -131,7 +132,7 @@ class IntegerLowering:
         if pool:
             what += f", and max pool, {'×'.join(map(str, graph.shape(pool.output)[1:]))}"
             usual["output"] = self.planes(pool.output)
-        layout = lay_out_integer_stem(channels, filters, convolution_size[1], MOST_ROWS, pooled=pool is not None)
+        layout = lay_out_integer_stem(channels, filters, convolution_size[1], pooled=pool is not None)
         usual["comment"] = f"stem: {what}"
         return steps.IntegerStem(
             **usual, size=(height, width), convolution_size=(convolution_size[0], convolution_size[1]),
@@ -207,12 +208,11 @@ class IntegerLowering:
     def _depthwise(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
         packed = np.zeros((len(matrix), 3, 4), np.int64)
         packed[:, :, :3] = matrix.reshape(-1, 3, 3)
-        pitch, ends = window.width + 2, 2 * OVERHANG_BYTES
-        padded = aligned((window.stride[0] * (window.output_height - 1) + 3) * pitch + ends)
         common["comment"] = f"depthwise {common['comment']}"
+        layout = lay_out_integer_depthwise(window)
         return steps.IntegerDepthwise(
-            **common, window=window, input_zero=zero, weights=self.weights.add(packed, S8), made=padded,
-            scratch_bytes=padded + window.output_height * pitch + ends,
+            **common, window=window, input_zero=zero, weights=self.weights.add(packed, S8), layout=layout,
+            scratch_bytes=layout.bytes,
         )  # fmt: skip
 
     def _patches(self, common: dict[str, Any], window: Window, matrix: np.ndarray, zero: int) -> Step:
@@ -345,6 +345,16 @@ class IntegerLowering:
             "name": operation.name, "comment": f"{what}, {channels} channels, {height}×{width}",
             "output": self.planes(operation.output), "input": self.planes(source), "size": height * width,
         }  # fmt: skip
+
+
+def lay_out_integer_depthwise(window: Window) -> steps.IntegerDepthwiseLayout:
+    """Rows of output at a time, so that a first-level cache has them all, and two places for what they are made of."""
+    width, stride = window.width, window.stride[0]
+    pitch = 8 if width < 8 else (width + 16) // 16 * 16  # as in the kernel
+    rows = min(window.output_height, max(1, PADDED_BYTES // (stride * pitch)))
+    padded = aligned((stride * rows + 2) * pitch) + 2 * OVERHANG_BYTES
+    made = aligned(rows * pitch // stride) + OVERHANG_BYTES
+    return steps.IntegerDepthwiseLayout(rows, padded, 2 * padded, 2 * padded + made)
 
 
 def choose_block(rows: int) -> int:

@@ -86,13 +86,23 @@ class IntegerStem(IntegerConvolution):
     rows: Block
 
 
+@dataclass(frozen=True)
+class IntegerDepthwiseLayout:
+    """Rows of output at a time, and the scratch, in bytes: two places for padded rows, one after the other, then one for the output's."""
+
+    rows: int
+    second: int
+    made: int
+    bytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class IntegerDepthwise(IntegerConvolution):
-    """kernels/integer_depthwise.c: 3×3 with padding 1; weights are three rows of four for each plane. `made` is a place in scratch."""
+    """kernels/integer_depthwise.c: 3×3 with padding 1; weights are three rows of four for each plane."""
 
     window: Window
     input_zero: int
-    made: int
+    layout: IntegerDepthwiseLayout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,18 +123,14 @@ class IntegerStemLayout:
     line: int
     wide: int
     above: int
-    largest: int
     bytes: int
 
 
-def lay_out_integer_stem(channels: int, filters: int, columns: int, tile: int, *, pooled: bool) -> IntegerStemLayout:
-    """For convolution rows of `columns`, tiles of at most `tile` filters. A vector of bytes has two columns in each sum's lane."""
+def lay_out_integer_stem(channels: int, filters: int, columns: int, *, pooled: bool) -> IntegerStemLayout:
+    """For convolution rows of `columns`. A vector of bytes has two columns in each sum's lane."""
     lanes = INT32.count(VECTOR_BYTES)
     vectors = -(-columns // (2 * lanes))
     pitch, line = (vectors + 1) * VECTOR_BYTES, vectors * lanes
     wide = aligned(5 * channels * pitch)
     above = wide + aligned(3 * channels * filters * 3 * INT32.bytes)
-    largest = above + 2 * filters * line * INT32.bytes * pooled
-    return IntegerStemLayout(
-        pitch, line, wide, above, largest, largest + 2 * tile * (line + lanes) * INT32.bytes * pooled
-    )
+    return IntegerStemLayout(pitch, line, wide, above, above + 2 * filters * line * INT32.bytes * pooled)

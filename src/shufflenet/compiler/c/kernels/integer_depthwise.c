@@ -1,66 +1,98 @@
-/* The depthwise 3×3, padding 1, on planes of bytes. A plane's rows are copied between borders of its zero point; there, the pixels that a
-   sum needs of one row are four bytes in a line, the last of which has weight 0. Vector j of a block has pixels j, j + 4, ..., so its
-   lanes are what an ordinary load from j bytes further finds, and the whole plane is one long row. */
+/* The depthwise 3×3, padding 1, on planes of bytes. Rows are copied with their zero point between them, `pitch` bytes apart; there, the pixels
+   that a sum needs of one row are four bytes in a line, the last of which has weight 0. Vector j of a block has pixels j, j + 4, ..., so its
+   lanes are what an ordinary load from j bytes further finds, and all rows are one long one. At stride 2, the rows above, and those in
+   the middle of, a row of output lie together each, and vectors 0 and 2 are the even and the odd columns. */
 struct integer_depthwise {
-  int first, rows;            /* rows of the output */
+  int planes, rows;         /* rows of output at a time */
   const uint8_t *input;
+  const int32_t *from;      /* [plane], where in input each starts; */
   uint8_t *output;
-  uint8_t *padded;            /* room for stride · (rows - 1) + 3 rows of width + 2 bytes, and 2 · BYTES more */
-  uint8_t *made;              /* room for rows of width + 2 bytes, and 2 · BYTES more */
+  const int32_t *to;        /* and in output */
+  uint8_t *padded[2];       /* each has room for stride · rows + 2 rows and 2 · BYTES more */
+  uint8_t *made;            /* room for rows of pitch / stride bytes and BYTES more */
+  const int8_t *weights;    /* [plane][3][4] */
+  const int32_t *bias;      /* [plane], for bytes as they are: the zero point is in it */
+  const float *scale;       /* [plane] */
   int input_zero, zero, low, high;
 };
 
-/* Sum + the dot product of each lane's four bytes with those of w, which are signed. */
-KERNEL ints dot_bytes(ints sum, words x, const int8_t w[4]) {
-#if DEPTH == 4
-  int32_t quad;
-  memcpy(&quad, w, sizeof quad);
-  return dot(sum, (ints)(x ^ 0x01010101u * OFFSET), splat_int(quad));
-#else
-  const int32_t even = (int32_t)((uint32_t)(uint16_t)w[0] | (uint32_t)w[2] << 16);
-  const int32_t odd = (int32_t)((uint32_t)(uint16_t)w[1] | (uint32_t)w[3] << 16);
-  return dot_pairs(dot_pairs(sum, (ints)(x & 0x00FF00FFu), splat_int(even)), (ints)(x >> 8 & 0x00FF00FFu), splat_int(odd));
-#endif
+enum { PIECE = 16 };
+typedef uint8_t piece __attribute__((vector_size(PIECE)));
+
+/* Bytes from one row to the next: the zero point after it is the one before the next, too. */
+KERNEL int depthwise_pitch(int width) { return width < 8 ? 8 : (width + PIECE) / PIECE * PIECE; }
+
+/* A row that begins one to the left of `from`. What lies around a plane may be read. */
+KERNEL void pad_row(const int width, const uint8_t *from, uint8_t zero, uint8_t *to) {
+  const int pitch = depthwise_pitch(width), size = pitch < PIECE ? pitch : PIECE;
+  for (int i = 0; i < pitch; i += size) {
+    piece x = {0}, inside = {0};
+    memcpy(&x, from + i - 1, (size_t)size);
+    if (i == 0 || i + size == pitch) {
+      UNROLL for (int b = 0; b < PIECE; b++) inside[b] = i + b > 0 && i + b <= width ? 255 : 0;
+      x = (x & inside) | (zero & ~inside);
+    }
+    memcpy(to + i, &x, (size_t)size);
+  }
 }
 
-/* `weights` are three rows of four; `bias` has the input's zero point in it, for bytes as they are. */
-KERNEL void integer_depthwise(const int stride, const int height, const int width, const struct integer_depthwise d, const int8_t *weights,
-                              int32_t bias, float scale) {
-  const int pitch = width + 2, above = stride * d.first - 1, needed = stride * (d.rows - 1) + 3;
-  const int output_width = (width - 1) / stride + 1;
-  for (int y = 0; y < needed; y++) {
-    uint8_t *const to = d.padded + (ptrdiff_t)y * pitch;
-    if (above + y < 0 || above + y >= height) memset(to, d.input_zero, (size_t)pitch);
-    else {
-      memcpy(to + 1, d.input + (ptrdiff_t)(above + y) * width, (size_t)width);
-      to[0] = to[pitch - 1] = (uint8_t)d.input_zero;
-    }
+/* What output rows [first, first + rows) of a plane need. */
+KERNEL void pad_rows(const int stride, const int height, const int width, int first, int rows, const uint8_t *plane, int zero, uint8_t *to) {
+  const int pitch = depthwise_pitch(width), above = stride * first - 1, count = stride * (rows - 1) + 3;
+  to[count * pitch] = (uint8_t)zero; /* after the last row */
+  for (int i = 0; i < count; i++) {
+    uint8_t *const row = to + (stride == 1 ? i : i / 2 + i % 2 * (rows + 1)) * pitch;
+    if (above + i < 0 || above + i >= height) memset(row, zero, (size_t)pitch);
+    else pad_row(width, plane + (ptrdiff_t)(above + i) * width, (uint8_t)zero, row);
   }
-  int32_t offset = 0;
+}
+
+KERNEL void filter_rows(const int stride, const int width, const struct integer_depthwise *d, int plane, const uint8_t *padded, int rows,
+                        uint8_t *output) {
+  const int pitch = depthwise_pitch(width), output_width = (width - 1) / stride + 1, count = (rows - 1) * pitch + width;
+  const uint8_t *const row[3] = {padded, padded + (stride == 1 ? 1 : rows + 1) * pitch, padded + (stride == 1 ? 2 : 1) * pitch};
+  const int8_t *const weights = d->weights + 12 * plane;
+  int32_t offset = 0, wide[3 * PARTS];
   for (int i = 0; i < 12; i++) offset += weights[i];
-  const ints start = splat_int(bias + OFFSET * offset);
-  for (int y = 0; y < d.rows; y += stride == 1 ? d.rows : 1) {
-    const uint8_t *const from = d.padded + (ptrdiff_t)stride * y * pitch;
-    uint8_t *const made = d.made + (ptrdiff_t)y * pitch;
-    const int count = stride == 1 ? d.rows * pitch : width;
-    for (int q = 0; q < count; q += BYTES) {
-      ints z[4];
-      UNROLL for (int j = 0; j < 4; j++) {
-        z[j] = (ints){0};
-        if (j % stride == 0) {
-          ints sum = start;
-          UNROLL for (int r = 0; r < 3; r++) sum = dot_bytes(sum, load_bytes(from + q + r * pitch + j), weights + 4 * r);
-          z[j] = to_nearest(to_float(sum) * scale);
-        }
+  widen_triples(weights, 3, wide);
+  const ints start = splat_int(d->bias[plane] + OFFSET * offset);
+  const vec scale = splat(d->scale[plane]);
+  const int zero = d->zero, low = d->low, high = d->high;
+  for (int q = 0; q < count; q += BYTES) {
+    ints z[4] = {{0}, {0}, {0}, {0}};
+    UNROLL for (int j = 0; j < 4; j++) {
+      if (j >= 4 / stride) continue;
+      ints sum = start;
+      UNROLL for (int r = 0; r < 3; r++) {
+        const words x = load_bytes(row[r] + q + j * stride) ^ 0x01010101u * OFFSET;
+        UNROLL for (int part = 0; part < PARTS; part++)
+          sum = DEPTH == 4 ? dot(sum, (ints)x, splat_int(wide[r])) : dot(sum, part_of(x, part), splat_int(wide[PARTS * r + part]));
       }
-      const words all = to_bytes(z, d.zero, d.low, d.high);
-      if (stride == 1) store_bytes(made + q, all);
-      else { /* bytes 0 and 2 of each lane */
-        const halves some = __builtin_convertvector((all & 0xFF) | (all >> 8 & 0xFF00), halves);
-        memcpy(made + q / 2, &some, sizeof some);
-      }
+      z[j] = to_nearest(to_float(sum) * scale);
+    }
+    const words all = to_bytes(z, zero, low, high, 0);
+    if (stride == 1) store_bytes(d->made + q, all);
+    else {
+      const halves two = __builtin_convertvector(all & 0xFFFF, halves);
+      memcpy(d->made + q / 2, &two, sizeof two);
     }
   }
-  for (int y = 0; y < d.rows; y++)
-    memcpy(d.output + (ptrdiff_t)(d.first + y) * output_width, d.made + (ptrdiff_t)y * pitch, (size_t)output_width);
+  for (int y = 0; y < rows; y++) memcpy(output + (ptrdiff_t)y * output_width, d->made + y * (pitch / stride), (size_t)output_width);
+}
+
+/* Rows are copied for the next plane, or part of one, before this one is multiplied: no load waits for a store. */
+KERNEL void integer_depthwise(const int stride, const int height, const int width, const struct integer_depthwise d) {
+  const int output_height = (height - 1) / stride + 1, output_width = (width - 1) / stride + 1;
+  const int parts = (output_height + d.rows - 1) / d.rows, last = output_height - (parts - 1) * d.rows;
+  for (int i = 0; i <= parts * d.planes; i++) {
+    if (i < parts * d.planes) {
+      const int plane = i / parts, part = i % parts;
+      pad_rows(stride, height, width, part * d.rows, part == parts - 1 ? last : d.rows, d.input + d.from[plane], d.input_zero, d.padded[i % 2]);
+    }
+    if (i > 0) {
+      const int plane = (i - 1) / parts, part = (i - 1) % parts;
+      uint8_t *const output = d.output + d.to[plane] + (ptrdiff_t)part * d.rows * output_width;
+      filter_rows(stride, width, &d, plane, d.padded[(i - 1) % 2], part == parts - 1 ? last : d.rows, output);
+    }
+  }
 }

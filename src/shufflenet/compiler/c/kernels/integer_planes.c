@@ -22,9 +22,7 @@ KERNEL void quantize_row(const int size, const float *from, float inverse, int z
     x *= inverse;
     x = where(x > least, x, least); /* so is a NaN */
     x = where(x < most, x, most);
-    const quarter codes = __builtin_convertvector((to_nearest(x) + zero) ^ flip, quarter);
-    if (count == LANES) memcpy(to + i, &codes, sizeof codes);
-    else memcpy(to + i, &codes, (size_t)count);
+    store_quarter(to + i, __builtin_convertvector((to_nearest(x) + zero) ^ flip, quarter), count);
   }
 }
 

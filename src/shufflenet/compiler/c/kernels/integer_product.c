@@ -52,21 +52,27 @@ KERNEL void pack_quad(const uint8_t *const plane[4], int pixel, int8_t *to) {
 }
 
 
-/* The same of LANES pixels in their order: one vector of `vectors`. */
-KERNEL void pack_quad_vector(const uint8_t *const plane[4], int pixel, int vectors, int8_t *to) {
-  words a[4];
+/* LANES pixels of four planes, four bytes each. */
+KERNEL words pixels_of(const uint8_t *const plane[4], int pixel) {
+  words all = {0};
   UNROLL for (int i = 0; i < 4; i++) {
     quarter x;
     memcpy(&x, plane[i] + pixel, sizeof x);
-    a[i] = __builtin_convertvector(x, words);
+    all |= __builtin_convertvector(x, words) << 8 * i;
   }
+  return all;
+}
+
+/* As DEPTH wants them: one vector of `vectors`. */
+KERNEL void pack_quad_vector(const uint8_t *const plane[4], int pixel, int vectors, int8_t *to) {
+  const words all = pixels_of(plane, pixel);
 #if DEPTH == 4
-  store_ints(to, (ints)((a[0] | a[1] << 8 | a[2] << 16 | a[3] << 24) ^ 0x01010101u * OFFSET));
+  store_ints(to, (ints)(all ^ 0x01010101u * OFFSET));
 #elif DEPTH == 2
-  store_ints(to, (ints)(a[0] | a[1] << 16));
-  store_ints(to + vectors * BYTES, (ints)(a[2] | a[3] << 16));
+  store_ints(to, (ints)((all & 255) | (all & 0xFF00) << 8));
+  store_ints(to + vectors * BYTES, (ints)((all >> 16 & 255) | (all >> 8 & 0xFF0000)));
 #else
-  UNROLL for (int i = 0; i < 4; i++) store_ints(to + i * vectors * BYTES, (ints)a[i]);
+  UNROLL for (int i = 0; i < 4; i++) store_ints(to + i * vectors * BYTES, (ints)(all >> 8 * i & 255));
 #endif
   (void)vectors;
 }
@@ -95,9 +101,10 @@ KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int f
       if (vector < 0) pack_quad(plane, first + BYTES * block, panel), panel += parts * 4 * BYTES;
       else if (vector < n.vectors)
         pack_quad_vector(plane, first + BYTES * blocks + LANES * vector, n.vectors, panel + (k / 4 * parts * n.vectors + vector) * BYTES);
-      else /* four bytes of each, as they are */
-        for (int single = 0; single < n.singles; single++, panel += 4)
-          for (int i = 0; i < 4; i++) panel[i] = (int8_t)(plane[i][first + BYTES * blocks + LANES * n.vectors + single] ^ OFFSET);
+      else { /* four bytes of each, as they are */
+        const words all = pixels_of(plane, first + BYTES * blocks + LANES * n.vectors) ^ 0x01010101u * OFFSET;
+        memcpy(panel, &all, 4 * (size_t)n.singles), panel += 4 * n.singles;
+      }
     }
     if (vector >= 0 && vector == n.vectors - 1) panel += (inner + 3) / 4 * parts * n.vectors * BYTES;
   }
@@ -170,17 +177,15 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
       if (flags & LARGE_SUMS) z = within(z, 1e9f);
       y[j] = to_nearest(z);
     }
-    if (vectors == 4) {
-      const words all = to_bytes(y, zero, low, high);
-      if (count == BYTES) store_bytes(output + to[r], all);
-      else memcpy(output + to[r], &all, (size_t)count);
-    } else UNROLL for (int j = 0; j < vectors; j++) {
+    if (vectors == 1) {
       const ints least = splat_int(low - zero), most = splat_int(high - zero);
-      const ints above = where_int(y[j] > least, y[j], least);
-      const quarter some = __builtin_convertvector(where_int(above < most, above, most) + zero, quarter);
-      const int left = count - j * LANES;
-      if (left >= LANES) memcpy(output + to[r] + j * LANES, &some, sizeof some);
-      else memcpy(output + to[r] + j * LANES, &some, (size_t)left);
+      const ints above = where_int(y[0] > least, y[0], least);
+      store_quarter(output + to[r], __builtin_convertvector(where_int(above < most, above, most) + zero, quarter), count);
+    } else {
+      UNROLL for (int j = vectors; j < 4; j++) y[j] = (ints){0};
+      const words all = to_bytes(y, zero, low, high, vectors < 4);
+      if (count == vectors * LANES) memcpy(output + to[r], &all, (size_t)(vectors * LANES));
+      else memcpy(output + to[r], &all, (size_t)count);
     }
   }
 }
@@ -209,60 +214,74 @@ KERNEL void integer_tile(const int rows, const int flags, const struct integer_p
 
 typedef int16_t pairs __attribute__((vector_size(4 * LANES)));
 
-/* LANES · `vectors` rows of one pixel: a lane is a row. Both operands are four bytes a lane. */
-KERNEL void integer_single(const int vectors, const int flags, const struct integer_product *p, int row, const uint8_t *x, ptrdiff_t step,
-                           int pixel, int end) {
+/* Numbers of `count` rows; 0 for those that are no rows. */
+KERNEL ints load_rows(const int32_t *from, int count) { return load_ints(from) & (count_from(0) < splat_int(count)); }
+
+/* LANES · `vectors` rows of one pixel, or of four of which `singles` are: a lane is a row. Both operands are four bytes a lane. */
+KERNEL void integer_rows(const int vectors, const int pixels, const int flags, const struct integer_product *p, int row, const uint8_t *x,
+                         int singles) {
   const int8_t *w = p->weights + 4 * (row - p->first);
-  ints sum[4];
+  const int end = p->first + p->rows;
+  ints sum[4][4];
   UNROLL for (int v = 0; v < vectors; v++) {
-    sum[v] = load_ints(p->bias + row + v * LANES);
-    if (OFFSET) sum[v] += OFFSET * load_ints(p->weight_sums + row + v * LANES);
+    const int count = end - row - v * LANES;
+    sum[v][0] = load_rows(p->bias + row + v * LANES, count);
+    if (OFFSET) sum[v][0] += OFFSET * load_rows(p->weight_sums + row + v * LANES, count);
+    UNROLL for (int i = 1; i < pixels; i++) sum[v][i] = sum[v][0];
   }
-  for (int k = p->quads; k > 0; k--, x += step, w += 4 * p->rows) {
-    int32_t bytes;
-    memcpy(&bytes, x, sizeof bytes);
+  for (int k = p->quads; k > 0; k--, x += 4 * singles, w += 4 * p->rows) {
+    int32_t bytes[4];
+    memcpy(bytes, x, 4 * (size_t)pixels);
     UNROLL for (int v = 0; v < vectors; v++) {
       const ints own = load_ints(w + 4 * v * LANES);
+      UNROLL for (int i = 0; i < pixels; i++) {
 #if DEPTH == 4
-      sum[v] = dot(sum[v], splat_int(bytes), own);
+        sum[v][i] = dot(sum[v][i], splat_int(bytes[i]), own);
 #elif DEPTH == 2
-      sum[v] = dot(sum[v], splat_int(bytes & 0x00FF00FF), (ints)((pairs)own << 8 >> 8));
-      sum[v] = dot(sum[v], splat_int(bytes >> 8 & 0x00FF00FF), (ints)((pairs)own >> 8));
+        sum[v][i] = dot(sum[v][i], splat_int(bytes[i] & 0x00FF00FF), (ints)((pairs)own << 8 >> 8));
+        sum[v][i] = dot(sum[v][i], splat_int(bytes[i] >> 8 & 0x00FF00FF), (ints)((pairs)own >> 8));
 #else
-      UNROLL for (int i = 0; i < 4; i++) sum[v] += (int32_t)((uint32_t)bytes >> 8 * i & 255) * (own << (24 - 8 * i) >> 24);
+        UNROLL for (int b = 0; b < 4; b++) sum[v][i] += (int32_t)((uint32_t)bytes[i] >> 8 * b & 255) * (own << (24 - 8 * b) >> 24);
 #endif
+      }
     }
   }
   UNROLL for (int v = 0; v < vectors; v++, row += LANES) {
     const int count = end - row < LANES ? end - row : LANES;
-    if (flags & SHIFT_SUMS) sum[v] <<= load_ints(p->shifts + row);
-    if (flags & ADDEND_BIAS) sum[v] += load_ints(p->addend_bias + row);
-    if (flags & ADD_BYTES) {
-      int32_t addend[LANES] = {0};
-      for (int r = 0; r < count; r++) addend[r] = p->addend[p->from[row + r] + pixel];
-      sum[v] += load_ints(addend) * load_ints(p->addend_weights + row);
+    for (int i = 0; i < singles; i++) {
+      const int pixel = p->pixels - singles + i;
+      ints total = sum[v][i];
+      if (flags & SHIFT_SUMS) total <<= load_rows(p->shifts + row, count);
+      if (flags & ADDEND_BIAS) total += load_rows(p->addend_bias + row, count);
+      if (flags & ADD_BYTES) {
+        int32_t addend[LANES] = {0};
+        for (int r = 0; r < count; r++) addend[r] = p->addend[p->from[row + r] + pixel];
+        total += load_ints(addend) * load_ints(p->addend_weights + row);
+      }
+      const vec z = to_float(total) * load(p->scale + row);
+      if (flags & NUMBERS) {
+        for (int r = 0; r < count; r++) p->numbers[p->to[row + r] + pixel] = z[r];
+        continue;
+      }
+      int32_t codes[LANES];
+      store_ints(codes, to_nearest(limit(z, splat((float)(p->low - p->zero)), splat((float)(p->high - p->zero)))) + p->zero);
+      for (int r = 0; r < count; r++) p->output[p->to[row + r] + pixel] = (uint8_t)codes[r];
     }
-    const vec z = to_float(sum[v]) * load(p->scale + row);
-    if (flags & NUMBERS) {
-      for (int r = 0; r < count; r++) p->numbers[p->to[row + r] + pixel] = z[r];
-      continue;
-    }
-    int32_t codes[LANES];
-    store_ints(codes, to_nearest(limit(z, splat((float)(p->low - p->zero)), splat((float)(p->high - p->zero)))) + p->zero);
-    for (int r = 0; r < count; r++) p->output[p->to[row + r] + pixel] = (uint8_t)codes[r];
   }
 }
 
 /* The single pixels of all rows of the block. */
 KERNEL void integer_singles(const int flags, const struct integer_product *p, struct pixel_counts n) {
-  const int whole = n.blocks + (n.part > 0);
+  const int whole = n.blocks + (n.part > 0), end = p->first + p->rows;
   const uint8_t *const x = p->panel + (ptrdiff_t)p->quads * (4 / DEPTH) * (4 * whole + n.vectors) * BYTES;
-  const int end = p->first + p->rows;
-  for (int single = 0; single < n.singles; single++) {
-    const int pixel = p->pixels - n.singles + single;
-    int row = p->first;
-    for (; row + 3 * LANES < end; row += 4 * LANES) integer_single(4, flags, p, row, x + 4 * single, 4 * n.singles, pixel, end);
-    for (; row < end; row += LANES) integer_single(1, flags, p, row, x + 4 * single, 4 * n.singles, pixel, end);
+  int row = p->first;
+  if (n.singles == 1) {
+    for (; row + 3 * LANES < end; row += 4 * LANES) integer_rows(4, 1, flags, p, row, x, 1);
+    for (; row + LANES < end; row += 2 * LANES) integer_rows(2, 1, flags, p, row, x, 1);
+    for (; row < end; row += LANES) integer_rows(1, 1, flags, p, row, x, 1);
+  } else {
+    for (; row + LANES < end; row += 2 * LANES) integer_rows(2, 4, flags, p, row, x, n.singles);
+    for (; row < end; row += LANES) integer_rows(1, 4, flags, p, row, x, n.singles);
   }
 }
 

@@ -12,8 +12,7 @@ struct integer_stem {
   uint8_t *codes;                       /* [5 rows][channel][pitch] */
   ptrdiff_t pitch;
   int32_t *wide;    /* the weights, where DEPTH is not 4: [channel][row of the kernel][filter][PARTS] */
-  int32_t *above;   /* [filter][2][line]: sums of the row above, even columns and odd ones */
-  int32_t *largest; /* [row of a tile][2][line + LANES]: of three rows; the lane before the odd ones is no column */
+  int32_t *above;   /* [filter][line / LANES][2][LANES]: sums of the row above, even columns and odd ones */
   uint8_t *output;
   const int32_t *to; /* [filter], where in output each plane starts */
   int row, rows;     /* of the output: the next; the convolution's that there are, of two */
@@ -25,16 +24,17 @@ KERNEL ints larger_int(ints a, ints b) { return where_int(a > b, a, b); }
 /* LANES sums' codes. */
 KERNEL void store_codes(uint8_t *to, ints sum, float scale, int zero, int low, int high, int count) {
   const vec scaled = limit(to_float(sum) * scale, splat((float)(low - zero)), splat((float)(high - zero)));
-  const quarter codes = __builtin_convertvector(to_nearest(scaled) + zero, quarter);
-  if (count >= LANES) memcpy(to, &codes, sizeof codes);
-  else memcpy(to, &codes, (size_t)count);
+  store_quarter(to, __builtin_convertvector(to_nearest(scaled) + zero, quarter), count);
 }
 
 /* Two rows of the convolution, or one row of the pool's output, of some filters. */
 KERNEL void integer_stem_tile(const int rows, const int pooled, const struct integer_stem *s, int first) {
   const ptrdiff_t slot = s->channels * s->pitch;
   const int32_t *const weights = DEPTH == 4 ? (const int32_t *)s->weights : s->wide;
-  const int whole = s->line + LANES;
+  const int zero = s->zero, low = s->low, high = s->high, output_width = s->output_width;
+  uint8_t *const output = s->output + s->row * output_width;
+  ints before[8]; /* the odd columns to the left */
+  UNROLL for (int r = 0; r < rows; r++) before[r] = splat_int(INT32_MIN);
   for (int x = 0; x < s->columns; x += 2 * LANES) {
     ints sum[8][4];
     UNROLL for (int r = 0; r < rows; r++)
@@ -42,7 +42,7 @@ KERNEL void integer_stem_tile(const int rows, const int pooled, const struct int
     const int32_t *w = weights + PARTS * first;
     for (int channel = 0; channel < s->channels; channel++) {
       const uint8_t *from = s->codes + channel * s->pitch + 2 * x;
-      for (int y = 0; y < 3; y++, from += slot, w += PARTS * s->filters)
+      UNROLL for (int y = 0; y < 3; y++, from += slot, w += PARTS * s->filters)
         UNROLL for (int part = 0; part < PARTS; part++) {
           ints v[4];
           UNROLL for (int j = 0; j < 4; j++) v[j] = part_of(load_bytes(from + j / 2 * 2 * slot + j % 2 * 2), part);
@@ -51,37 +51,31 @@ KERNEL void integer_stem_tile(const int rows, const int pooled, const struct int
         }
     }
     UNROLL for (int r = 0; r < rows; r++) {
+      const float scale = s->scale[first + r];
+      uint8_t *const to = output + s->to[first + r];
       if (pooled) {
+        int32_t *const above = s->above + 2 * (first + r) * s->line + x;
+        ints most[2];
         UNROLL for (int j = 0; j < 2; j++) {
-          int32_t *const above = s->above + (2 * (first + r) + j) * s->line + x / 2;
-          ints most = larger_int(sum[r][j], load_ints(above));
-          if (s->rows == 2) most = larger_int(most, sum[r][2 + j]);
-          store_ints(above, sum[r][2 + j]);
-          store_ints(s->largest + (2 * r + j) * whole + LANES + x / 2, most);
+          most[j] = larger_int(sum[r][j], load_ints(above + j * LANES));
+          if (s->rows == 2) most[j] = larger_int(most[j], sum[r][2 + j]);
+          store_ints(above + j * LANES, sum[r][2 + j]);
         }
+        if (s->columns % 2) most[1] = where_int(count_from(x / 2) < s->columns / 2, most[1], splat_int(INT32_MIN));
+        const ints largest = larger_int(larger_int(most[0], most[1]), AFTER(before[r], most[1]));
+        before[r] = most[1];
+        store_codes(to + x / 2, largest, scale, zero, low, high, output_width - x / 2);
       } else {
         ints y[4];
-        UNROLL for (int j = 0; j < 4; j++)
-          y[j] = to_nearest(limit(to_float(sum[r][j]) * s->scale[first + r], splat(-1e6f), splat(1e6f)));
-        const words all = to_bytes(y, s->zero, s->low, s->high);
+        UNROLL for (int j = 0; j < 4; j++) y[j] = to_nearest(limit(to_float(sum[r][j]) * scale, splat(-1e6f), splat(1e6f)));
+        const words all = to_bytes(y, zero, low, high, 0);
         const halves some[2] = {__builtin_convertvector(all & 0xFFFF, halves), __builtin_convertvector(all >> 16, halves)};
-        const int count = s->columns - x < 2 * LANES ? s->columns - x : 2 * LANES;
-        uint8_t *const output = s->output + s->to[first + r] + s->row * s->output_width + x;
+        const int count = output_width - x < 2 * LANES ? output_width - x : 2 * LANES;
         for (int i = 0; i < s->rows; i++) {
-          if (count == 2 * LANES) memcpy(output + i * s->output_width, &some[i], sizeof some[i]);
-          else memcpy(output + i * s->output_width, &some[i], (size_t)count);
+          if (count == 2 * LANES) memcpy(to + x + i * output_width, &some[i], sizeof some[i]);
+          else memcpy(to + x + i * output_width, &some[i], (size_t)count);
         }
       }
-    }
-  }
-  if (pooled) UNROLL for (int r = 0; r < rows; r++) {
-    int32_t *const even = s->largest + 2 * r * whole + LANES, *const odd = even + whole;
-    odd[-1] = INT32_MIN;
-    if (s->columns % 2) odd[s->columns / 2] = INT32_MIN;
-    uint8_t *const output = s->output + s->to[first + r] + s->row * s->output_width;
-    for (int x = 0; x < s->output_width; x += LANES) {
-      const ints most = larger_int(load_ints(even + x), larger_int(load_ints(odd + x), load_ints(odd + x - 1)));
-      store_codes(output + x, most, s->scale[first + r], s->zero, s->low, s->high, s->output_width - x);
     }
   }
 }

@@ -21,6 +21,10 @@ typedef int32_t ints_anywhere __attribute__((vector_size(4 * LANES), aligned(1),
 
 KERNEL words load_bytes(const uint8_t *from) { return (words) * (const bytes_anywhere *)from; }
 KERNEL void store_bytes(uint8_t *to, words x) { *(bytes_anywhere *)to = (bytes)x; }
+KERNEL void store_quarter(uint8_t *to, quarter x, int count) { /* the first `count` bytes, or all */
+  if (count >= LANES) memcpy(to, &x, sizeof x);
+  else memcpy(to, &x, (size_t)(count & (LANES - 1)));
+}
 KERNEL ints load_ints(const void *from) { return *(const ints_anywhere *)from; }
 KERNEL void store_ints(void *to, ints x) { *(ints_anywhere *)to = x; }
 KERNEL ints where_int(ints condition, ints yes, ints no) { return (condition & yes) | (~condition & no); }
@@ -117,49 +121,57 @@ KERNEL ints to_nearest(vec x) {
 KERNEL vec to_float(ints x) { return __builtin_convertvector(x, vec); }
 
 
-/* Four vectors of integers, of which vector j has pixels j, j + 4, ..., plus `zero`, within bytes low and high, as bytes in the pixels' order. */
-KERNEL words to_bytes(const ints y[4], int zero, int low, int high) {
+/* Four vectors of integers plus `zero`, within bytes low and high, as bytes in the pixels' order: vector j has pixels j, j + 4, ..., or,
+   `in_line`, those that come after all of vector j - 1's. */
+KERNEL words to_bytes(const ints y[4], int zero, int low, int high, const int in_line) {
 #if LANES == 16 && defined __AVX512BW__
   const __m512i zeros = _mm512_set1_epi16((short)zero);
   const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)y[0], (__m512i)y[1]), zeros);
   const __m512i last = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)y[2], (__m512i)y[3]), zeros);
-  const __m512i order = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
-  const __m512i all = _mm512_shuffle_epi8(_mm512_packus_epi16(first, last), order);
+  __m512i all = _mm512_packus_epi16(first, last);
+  if (in_line) all = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), all);
+  else all = _mm512_shuffle_epi8(all, _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400));
   return (words)_mm512_min_epu8(_mm512_max_epu8(all, _mm512_set1_epi8((char)low)), _mm512_set1_epi8((char)high));
 #elif LANES == 8 && defined __AVX2__
   const __m256i zeros = _mm256_set1_epi16((short)zero);
   const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)y[0], (__m256i)y[1]), zeros);
   const __m256i last = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)y[2], (__m256i)y[3]), zeros);
-  const __m256i order = _mm256_broadcastsi128_si256(_mm_set_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400));
-  const __m256i all = _mm256_shuffle_epi8(_mm256_packus_epi16(first, last), order);
+  __m256i all = _mm256_packus_epi16(first, last);
+  if (in_line) all = _mm256_permutevar8x32_epi32(all, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  else all = _mm256_shuffle_epi8(all, _mm256_broadcastsi128_si256(_mm_set_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400)));
   return (words)_mm256_min_epu8(_mm256_max_epu8(all, _mm256_set1_epi8((char)low)), _mm256_set1_epi8((char)high));
 #elif LANES == 4 && defined __SSSE3__
   const __m128i zeros = _mm_set1_epi16((short)zero);
   const __m128i first = _mm_adds_epi16(_mm_packs_epi32((__m128i)y[0], (__m128i)y[1]), zeros);
   const __m128i last = _mm_adds_epi16(_mm_packs_epi32((__m128i)y[2], (__m128i)y[3]), zeros);
-  const __m128i order = _mm_set_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
-  const __m128i all = _mm_shuffle_epi8(_mm_packus_epi16(first, last), order);
+  __m128i all = _mm_packus_epi16(first, last);
+  if (!in_line) all = _mm_shuffle_epi8(all, _mm_set_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400));
   return (words)_mm_min_epu8(_mm_max_epu8(all, _mm_set1_epi8((char)low)), _mm_set1_epi8((char)high));
 #elif LANES == 4 && defined __aarch64__
   const int16x8_t zeros = vdupq_n_s16((int16_t)zero);
   const int16x8_t first = vqaddq_s16(vqmovn_high_s32(vqmovn_s32((int32x4_t)y[0]), (int32x4_t)y[1]), zeros);
   const int16x8_t last = vqaddq_s16(vqmovn_high_s32(vqmovn_s32((int32x4_t)y[2]), (int32x4_t)y[3]), zeros);
   static const uint8_t places[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-  const uint8x16_t all = vqtbl1q_u8(vqmovun_high_s16(vqmovun_s16(first), last), vld1q_u8(places));
+  uint8x16_t all = vqmovun_high_s16(vqmovun_s16(first), last);
+  if (!in_line) all = vqtbl1q_u8(all, vld1q_u8(places));
   return (words)vminq_u8(vmaxq_u8(all, vdupq_n_u8((uint8_t)low)), vdupq_n_u8((uint8_t)high));
 #elif LANES == 4 && defined __wasm_simd128__
   const v128_t zeros = wasm_i16x8_splat((int16_t)zero);
   const v128_t first = wasm_i16x8_add_sat(wasm_i16x8_narrow_i32x4((v128_t)y[0], (v128_t)y[1]), zeros);
   const v128_t last = wasm_i16x8_add_sat(wasm_i16x8_narrow_i32x4((v128_t)y[2], (v128_t)y[3]), zeros);
-  const v128_t all = wasm_u8x16_narrow_i16x8(first, last);
-  const v128_t ordered = wasm_i8x16_shuffle(all, all, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return (words)wasm_u8x16_min(wasm_u8x16_max(ordered, wasm_u8x16_splat((uint8_t)low)), wasm_u8x16_splat((uint8_t)high));
+  v128_t all = wasm_u8x16_narrow_i16x8(first, last);
+  if (!in_line) all = wasm_i8x16_shuffle(all, all, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return (words)wasm_u8x16_min(wasm_u8x16_max(all, wasm_u8x16_splat((uint8_t)low)), wasm_u8x16_splat((uint8_t)high));
 #else
   words all = {0};
   UNROLL for (int j = 0; j < 4; j++) {
     const ints least = splat_int(low - zero), most = splat_int(high - zero);
     const ints above = where_int(y[j] > least, y[j], least);
-    all |= (words)(where_int(above < most, above, most) + zero) << 8 * j;
+    const words codes = (words)(where_int(above < most, above, most) + zero);
+    if (in_line) {
+      const quarter some = __builtin_convertvector(codes, quarter);
+      memcpy((uint8_t *)&all + j * LANES, &some, sizeof some);
+    } else all |= codes << 8 * j;
   }
   return all;
 #endif
