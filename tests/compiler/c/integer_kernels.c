@@ -145,8 +145,8 @@ static void depthwise(void (*kernel)(struct integer_depthwise), int stride, int 
   }
 }
 
-INTEGER_STEM(stem_5, 5, 0)
-INTEGER_STEM(stem_5_pooled, 5, 1)
+INTEGER_STEM(stem_5, 5, LARGE_STEM)
+INTEGER_STEM(stem_5_pooled, 5, POOLED)
 static void stem_tiles(const struct integer_stem *s) { for (int r = 0; r < s->filters; r += 5) stem_5(s, r); }
 static void stem_tiles_pooled(const struct integer_stem *s) { for (int r = 0; r < s->filters; r += 5) stem_5_pooled(s, r); }
 
@@ -173,7 +173,7 @@ static void stem(int channels, int height, int width, int pooled, int of_pixels)
     }
   }
   for (int f = 0; f < FILTERS; f++) {
-    bias[f] = draw(2001) - 1000, scale[f] = (float)(1 + draw(50)) * 1e-4f, to[f] = (FILTERS - 1 - f) * size;
+    bias[f] = draw(2001) - 1000, scale[f] = draw(9) ? (float)(1 + draw(50)) * 1e-4f : 1e6f, to[f] = (FILTERS - 1 - f) * size;
     for (int k = 0; k < 3 * channels; k++)
       for (int x = 0; x < 3; x++) w[(k * FILTERS + f) * 4 + x] = (int8_t)(draw(256) - 128), sums[f] += w[(k * FILTERS + f) * 4 + x];
     folded[f] = bias[f] - zero * sums[f];
@@ -181,7 +181,7 @@ static void stem(int channels, int height, int width, int pooled, int of_pixels)
   struct integer_picture picture = {height, width, zero, 2.0f, numbers, from, NULL, 3 * width, tables, order};
   if (of_pixels) picture.pixels = pixels;
   struct integer_stem s = {.weights = w, .bias = folded, .weight_sums = sums, .scale = scale, .channels = channels, .filters = FILTERS};
-  s.columns = columns, s.line = vectors * LANES, s.pitch = (vectors + 1) * BYTES, s.output = y, s.to = to, s.output_width = output_width;
+  s.columns = columns, s.line = vectors * LANES, s.pitch = (vectors + 1) * BYTES, s.output = y, s.to = to, s.output_width = output_width, s.output_size = size;
   s.zero = draw(256), s.low = draw(2) ? s.zero : 0, s.high = 255;
   s.codes = room((size_t)(5 * channels * s.pitch)), s.wide = room(4 * (size_t)(9 * channels * FILTERS));
   s.above = room(8 * (size_t)(FILTERS * s.line));

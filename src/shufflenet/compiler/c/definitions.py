@@ -105,12 +105,12 @@ class Definitions:
         self._multiplications[singles] = f"INTEGER_SINGLES({singles}, {how})\n"
         return [*lines, f"    if (n.singles) {singles}(&p, n);"]
 
-    def integer_stem(self, block: Block, *, pooled: bool) -> str:
+    def integer_stem(self, block: Block, flags: tuple[str, ...]) -> str:
         """The name of a function that does all filters' work on two rows of an integer stem's convolution."""
-        name = f"integer_stem_{block.rows}{'_pooled' if pooled else ''}"
+        suffix = "".join(f"_{flag.lower()}" for flag in flags)
+        name = f"integer_stem_{block.rows}{suffix}"
         if name not in self._multiplications:
-            tile = f"integer_stem_tile{'_pooled' if pooled else ''}"
-            lines = self._for_each_tile(block, "INTEGER_STEM", tile, str(int(pooled)), "s, r")
+            lines = self._for_each_tile(block, "INTEGER_STEM", f"stem_tile{suffix}", " | ".join(flags) or "0", "s, r")
             function = [f"ROUTINE void {name}(const struct integer_stem *s) {{", *lines, "}\n"]
             self._multiplications[name] = "\n".join(function)
         return name

@@ -230,6 +230,7 @@ def byte_codes(pixels: Pixels, channel: int, to: Quantization) -> list[int]:
 
 def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definitions) -> Iterator[str]:
     """The picture's numbers, or where `pixels` says how to read them its bytes, through the first layer."""
+    output_size = [-(-length // 2) if step.pooled else length for length in step.convolution_size]
     codes, layout, channels = Quantization(step.input_scale, step.input_zero), step.layout, step.input.planes
     values = {
         "weights": weights(step.weights, S8),
@@ -249,7 +250,8 @@ def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definition
         "above": f"(int32_t *)({scratch(step, U8)} + {layout.above})",
         "output": at(step.output),
         "to": definitions.starts(step.output),
-        "output_width": str(-(-step.convolution_size[1] // 2) if step.pooled else step.convolution_size[1]),
+        "output_width": str(output_size[1]),
+        "output_size": str(output_size[0] * output_size[1]),
     }
     source = "NULL, 0, NULL, NULL"
     if pixels:
@@ -258,5 +260,6 @@ def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definition
     sizes = f"{', '.join(map(str, step.size))}, {step.input_zero}, {number(float(inverse(codes)))}"
     yield f"const struct integer_picture picture = {{{sizes}, {_planes(step.input, definitions)}, {source}}};"
     yield f"const struct integer_stem s = {{{', '.join(f'.{key} = {value}' for key, value in values.items())}}};"
-    tiles = definitions.integer_stem(step.rows, pooled=step.pooled)
+    flags = tuple(name for name, holds in (("POOLED", step.pooled), ("LARGE_STEM", step.large)) if holds)
+    tiles = definitions.integer_stem(step.rows, flags)
     yield f"integer_stem({int(step.pooled)}, {step.convolution_size[0]}, picture, s, {tiles});"

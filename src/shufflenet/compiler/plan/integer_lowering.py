@@ -99,8 +99,7 @@ class IntegerLowering:
         codes = holds_codes(graph, operation.output)
         scale = requantization(graph, operation).scale if codes else sum_scale(graph, operation)
         scale = np.broadcast_to(np.asarray(scale, np.float32).reshape(-1), (out,))
-        with np.errstate(over="ignore"):
-            large = not bool((largest * scale.astype(np.float64) < LARGE).all())
+        large = _are_large(largest, scale)
         common |= {"bias": self.weights.add(_wrapped(bias), INT32), "scale": self.weights.add(scale)}
         depthwise = operation.groups == channels == out
         one_pixel = output_height * output_width == 1
@@ -125,6 +124,7 @@ class IntegerLowering:
         sums = weight.sum(axis=(1, 2, 3))
         bias = graph.constants[operation.bias].astype(np.int64) if operation.bias is not None else 0
         scale = np.broadcast_to(requantization(graph, operation).scale.reshape(-1), (filters,))
+        largest = np.abs(bias) + 255 * np.abs(weight).sum(axis=(1, 2, 3))
         packed = np.zeros((channels, 3, filters, 4), np.int64)
         packed[..., :3] = weight.transpose(1, 2, 0, 3)
         usual = self._convolution(operation) | {"input": self.from_port(read)}
@@ -136,7 +136,7 @@ class IntegerLowering:
         usual["comment"] = f"stem: {what}"
         return steps.IntegerStem(
             **usual, size=(height, width), convolution_size=(convolution_size[0], convolution_size[1]),
-            pooled=pool is not None, input_scale=codes.scale, input_zero=codes.zero_point, layout=layout,
+            pooled=pool is not None, input_scale=codes.scale, input_zero=codes.zero_point, layout=layout, large=_are_large(largest, scale),
             scratch_bytes=layout.bytes, rows=self._rows(filters),
             weights=self.weights.add(packed, S8), weight_sums=self.weights.add(sums, INT32),
             bias=self.weights.add(_wrapped(bias - codes.zero_point * sums), INT32), scale=self.weights.add(scale),
@@ -377,6 +377,12 @@ def pack_blocks(matrix: np.ndarray, blocks: tuple[Block, ...]) -> np.ndarray:
                 pieces.append(own.swapaxes(0, 1).reshape(-1))
                 row += block.rows
     return np.concatenate(pieces)
+
+
+def _are_large(largest: np.ndarray, scale: np.ndarray) -> bool:
+    """Whether sums of so much may leave int32 once they are scaled."""
+    with np.errstate(over="ignore"):
+        return not bool((largest * scale.astype(np.float64) < LARGE).all())
 
 
 def _wrapped(sums: np.ndarray) -> np.ndarray:

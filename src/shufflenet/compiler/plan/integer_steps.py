@@ -73,7 +73,7 @@ class IntegerProduct(IntegerConvolution):
 class IntegerStem(IntegerConvolution):
     """kernels/integer_stem.c: a network input's numbers, or 8-bit pixels, to the codes of its first layer, and of the max-pool after it.
 
-    Weights are packed [channel][row of the kernel][filter][4]. `input_scale`, `input_zero`: of the codes that the picture becomes.
+    Weights are packed [channel][row of the kernel][filter][4]. `large` as an IntegerProduct's. `input_scale`, `input_zero`: of the codes that the picture becomes.
     """
 
     size: tuple[int, int]
@@ -82,6 +82,7 @@ class IntegerStem(IntegerConvolution):
     input_scale: float
     input_zero: int
     weight_sums: int
+    large: bool
     layout: IntegerStemLayout
     rows: Block
 

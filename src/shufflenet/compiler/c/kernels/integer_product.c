@@ -135,8 +135,6 @@ enum {
   NUMBERS = 32     /* the sums, scaled, are the output: float32 */
 };
 
-KERNEL vec within(vec x, float most) { return where(x > splat(most), splat(most), where(x < splat(-most), splat(-most), x)); }
-
 /* Sums of `vectors` = 4: a block's, or fewer: of pixels in their order. */
 KERNEL void integer_sums(const int rows, const int vectors, const int flags, const struct integer_product *p, int row,
                          const int32_t *w, ptrdiff_t weights_stride, const uint8_t *x, int pixel, int count) {

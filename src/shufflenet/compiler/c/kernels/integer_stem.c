@@ -16,7 +16,7 @@ struct integer_stem {
   uint8_t *output;
   const int32_t *to; /* [filter], where in output each plane starts */
   int row, rows;     /* of the output: the next; the convolution's that there are, of two */
-  int output_width;
+  int output_width, output_size;
 };
 
 KERNEL ints larger_int(ints a, ints b) { return where_int(a > b, a, b); }
@@ -27,22 +27,29 @@ KERNEL void store_codes(uint8_t *to, ints sum, float scale, int zero, int low, i
   store_quarter(to, __builtin_convertvector(to_nearest(scaled) + zero, quarter), count);
 }
 
+enum {
+  POOLED = 1,    /* the largest of each window is the output */
+  LARGE_STEM = 2 /* a sum times its scale may be beyond 32 bits */
+};
+
 /* Two rows of the convolution, or one row of the pool's output, of some filters. */
-KERNEL void integer_stem_tile(const int rows, const int pooled, const struct integer_stem *s, int first) {
-  const ptrdiff_t slot = s->channels * s->pitch;
+KERNEL void integer_stem_tile(const int rows, const int flags, const struct integer_stem *s, int first) {
+  const ptrdiff_t slot = s->channels * s->pitch, pitch = s->pitch;
   const int32_t *const weights = DEPTH == 4 ? (const int32_t *)s->weights : s->wide;
-  const int zero = s->zero, low = s->low, high = s->high, output_width = s->output_width;
-  uint8_t *const output = s->output + s->row * output_width;
+  const int channels = s->channels, filters = s->filters, columns = s->columns, output_width = s->output_width, two = s->rows == 2;
+  const int zero = s->zero, low = s->low, high = s->high, from_row = s->row * output_width;
   ints before[8]; /* the odd columns to the left */
   UNROLL for (int r = 0; r < rows; r++) before[r] = splat_int(INT32_MIN);
-  for (int x = 0; x < s->columns; x += 2 * LANES) {
+  for (int start = 0; start < columns; start += 2 * LANES) {
+    /* Whole vectors, if need be some columns twice. */
+    const int x = !(flags & POOLED) && start && start + 2 * LANES > columns ? columns - 2 * LANES : start;
     ints sum[8][4];
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int j = 0; j < 4; j++) sum[r][j] = splat_int(s->bias[first + r] + OFFSET * s->weight_sums[first + r]);
     const int32_t *w = weights + PARTS * first;
-    for (int channel = 0; channel < s->channels; channel++) {
-      const uint8_t *from = s->codes + channel * s->pitch + 2 * x;
-      UNROLL for (int y = 0; y < 3; y++, from += slot, w += PARTS * s->filters)
+    for (int channel = 0; channel < channels; channel++) {
+      const uint8_t *from = s->codes + channel * pitch + 2 * x;
+      for (int y = 0; y < 3; y++, from += slot, w += PARTS * filters)
         UNROLL for (int part = 0; part < PARTS; part++) {
           ints v[4];
           UNROLL for (int j = 0; j < 4; j++) v[j] = part_of(load_bytes(from + j / 2 * 2 * slot + j % 2 * 2), part);
@@ -52,36 +59,39 @@ KERNEL void integer_stem_tile(const int rows, const int pooled, const struct int
     }
     UNROLL for (int r = 0; r < rows; r++) {
       const float scale = s->scale[first + r];
-      uint8_t *const to = output + s->to[first + r];
-      if (pooled) {
+      uint8_t *const to = s->output + s->to[first + r] + from_row;
+      if (flags & POOLED) {
         int32_t *const above = s->above + 2 * (first + r) * s->line + x;
         ints most[2];
         UNROLL for (int j = 0; j < 2; j++) {
           most[j] = larger_int(sum[r][j], load_ints(above + j * LANES));
-          if (s->rows == 2) most[j] = larger_int(most[j], sum[r][2 + j]);
+          if (two) most[j] = larger_int(most[j], sum[r][2 + j]);
           store_ints(above + j * LANES, sum[r][2 + j]);
         }
-        if (s->columns % 2) most[1] = where_int(count_from(x / 2) < s->columns / 2, most[1], splat_int(INT32_MIN));
+        if (columns % 2) most[1] = where_int(count_from(x / 2) < splat_int(columns / 2), most[1], splat_int(INT32_MIN));
         const ints largest = larger_int(larger_int(most[0], most[1]), AFTER(before[r], most[1]));
         before[r] = most[1];
-        store_codes(to + x / 2, largest, scale, zero, low, high, output_width - x / 2);
+        /* What is stored beyond a row is the next one's place, whose codes come later. */
+        store_codes(to + x / 2, largest, scale, zero, low, high, s->output_size - from_row - x / 2);
       } else {
         ints y[4];
-        UNROLL for (int j = 0; j < 4; j++) y[j] = to_nearest(limit(to_float(sum[r][j]) * scale, splat(-1e6f), splat(1e6f)));
+        UNROLL for (int j = 0; j < 4; j++) {
+          const vec z = to_float(sum[r][j]) * scale;
+          y[j] = to_nearest(flags & LARGE_STEM ? within(z, 1e9f) : z);
+        }
         const words all = to_bytes(y, zero, low, high, 0);
         const halves some[2] = {__builtin_convertvector(all & 0xFFFF, halves), __builtin_convertvector(all >> 16, halves)};
-        const int count = output_width - x < 2 * LANES ? output_width - x : 2 * LANES;
-        for (int i = 0; i < s->rows; i++) {
-          if (count == 2 * LANES) memcpy(to + x + i * output_width, &some[i], sizeof some[i]);
-          else memcpy(to + x + i * output_width, &some[i], (size_t)count);
+        for (int i = 0; i < 1 + two; i++) {
+          if (columns >= 2 * LANES) memcpy(to + x + i * output_width, &some[i], sizeof some[i]);
+          else memcpy(to + i * output_width, &some[i], (size_t)columns);
         }
       }
     }
   }
 }
 
-#define INTEGER_STEM(NAME, ROWS, POOLED) \
-  ROUTINE void NAME(const struct integer_stem *s, int first) { integer_stem_tile(ROWS, POOLED, s, first); }
+#define INTEGER_STEM(NAME, ROWS, FLAGS) \
+  ROUTINE void NAME(const struct integer_stem *s, int first) { integer_stem_tile(ROWS, FLAGS, s, first); }
 
 /* Where the picture is: float32 planes, or 8-bit pixels and each channel's code of each byte. */
 struct integer_picture {

@@ -118,6 +118,7 @@ KERNEL ints to_nearest(vec x) {
   return y;
 #endif
 }
+KERNEL vec within(vec x, float most) { return where(x > splat(most), splat(most), where(x < splat(-most), splat(-most), x)); }
 KERNEL vec to_float(ints x) { return __builtin_convertvector(x, vec); }
 
 
