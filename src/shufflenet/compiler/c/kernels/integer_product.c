@@ -110,20 +110,15 @@ KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int f
   }
 }
 
-/* A tile's weights as DEPTH wants them. */
+/* A tile's weights as DEPTH wants them: [inner / 4][row][4 / DEPTH]. */
 KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, int32_t *to) {
 #if DEPTH == 2
-  for (int k = 0; k < quads; k++, weights += 4 * stride, to += 2 * rows)
-    for (int r = 0; r < rows; r++)
-      for (int i = 0; i < 2; i++)
-        to[i * rows + r] = (int32_t)((uint32_t)(uint16_t)weights[4 * r + 2 * i] | (uint32_t)weights[4 * r + 2 * i + 1] << 16);
-#elif DEPTH == 1
-  for (int k = 0; k < quads; k++, weights += 4 * stride, to += 4 * rows)
-    for (int r = 0; r < rows; r++)
-      for (int i = 0; i < 4; i++) to[i * rows + r] = weights[4 * r + i];
+  int16_t *wide = (int16_t *)to;
 #else
-  (void)rows, (void)weights, (void)quads, (void)stride, (void)to;
+  int32_t *wide = to;
 #endif
+  for (int k = 0; k < quads; k++, weights += 4 * stride, wide += 4 * rows)
+    UNROLL for (int i = 0; i < 4 * rows; i++) wide[i] = weights[i];
 }
 
 enum {
@@ -145,12 +140,13 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
   ints sum[8][4];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = splat_int(p->bias[row + r] + OFFSET * p->weight_sums[row + r]);
-  for (int k = p->quads * (4 / DEPTH); k > 0; k--, x += vectors * BYTES, w += weights_stride) {
-    ints v[4];
-    UNROLL for (int j = 0; j < vectors; j++) v[j] = load_ints(x + j * BYTES);
-    UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = dot(sum[r][j], v[j], splat_int(w[r]));
-  }
+  for (int k = p->quads; k > 0; k--, w += weights_stride)
+    UNROLL for (int part = 0; part < 4 / DEPTH; part++, x += vectors * BYTES) {
+      ints v[4];
+      UNROLL for (int j = 0; j < vectors; j++) v[j] = load_ints(x + j * BYTES);
+      UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = dot(sum[r][j], v[j], splat_int(w[r * (4 / DEPTH) + part]));
+    }
   UNROLL for (int r = 0; r < rows; r++) {
     if (flags & SHIFT_SUMS) {
       const ints shift = splat_int(p->shifts[row + r]);
@@ -194,7 +190,7 @@ KERNEL void integer_tile(const int rows, const int flags, const struct integer_p
   ptrdiff_t weights_stride = p->rows;
   if (DEPTH != 4) {
     widen(rows, p->weights + 4 * (row - p->first), p->quads, p->rows, p->wide);
-    weights = p->wide, weights_stride = rows;
+    weights = p->wide, weights_stride = rows * (4 / DEPTH);
   }
   const uint8_t *x = p->panel;
   int pixel = 0;
