@@ -281,7 +281,9 @@ def test_every_sum_fits_int32(networks, tmp_path):
                 graph.constants[operation.bias].astype(np.int64)
             )
             if operation.addend is not None:
-                largest += 255 * np.abs(addend_factors(graph, operation)).reshape(-1)
+                added = addend_factors(graph, operation)
+                assert added.fit
+                largest = (largest << added.shifts.reshape(-1)) + 255 * added.factors.reshape(-1)
             assert largest.max() < 2**31
             numbers = requantization(graph, operation)
             assert numbers.scale.dtype == np.float32

@@ -41,9 +41,10 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     rows, channels = len(step.output.planes) // groups, len(step.input.planes) // groups
     quads = -(-step.inner // 4)
     yield f"int8_t *const panel = {scratch(step, S8)};"
+    yield f"const int chunk = chunk_pixels({step.pixels}, {step.most_pixels}, {quads}, {step.panel_bytes});"
     yield f"for (int group = 0; group < {groups}; group++)"
-    yield f"  for (int first = 0; first < {step.pixels}; first += {step.chunk}) {{"
-    yield f"    const int count = first + {step.chunk} < {step.pixels} ? {step.chunk} : {step.pixels} - first;"
+    yield f"  for (int first = 0; first < {step.pixels}; first += chunk) {{"
+    yield f"    const int count = first + chunk < {step.pixels} ? chunk : {step.pixels} - first;"
     yield "    const struct pixel_counts n = count_pixels(count);"
     if step.window:
         panel = f"{scratch(step, U8)} + {step.gathered}"

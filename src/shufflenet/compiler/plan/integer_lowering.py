@@ -39,17 +39,23 @@ from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, aligned
 from shufflenet.compiler.plan.machines import UNITS
 from shufflenet.compiler.plan.stems import FoundStem, lay_out_integer_stem
 from shufflenet.compiler.plan.steps import Block, Planes, Step, Window
-from shufflenet.compiler.plan.tiles import row_tiles
+from shufflenet.compiler.plan.tiles import fits, row_tiles
 from shufflenet.compiler.plan.weights import Weights
 
-BLOCK_PIXELS = 64  # the most pixels of a kernel's block; a chunk is a multiple
-PANEL_BYTES = 128 << 10  # of packed pixels that all rows meet before the next
+BLOCK_PIXELS = 64  # the most of a kernel's block
+BLOCK_BYTES = 512  # of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes
+PANEL_BYTES = 32 << 10  # of packed pixels that all rows meet before the next
 PADDED_BYTES = 8 << 10  # of a plane's rows between zero points
 MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
 LARGEST_BLOCK = 64  # rows whose weights lie together: their lines are not so far apart that they share cache sets
 VECTORS = 4  # of sums that a block of pixels is
 LARGE = 2.0**30  # a sum times its scale beyond this is kept within 32 bits
-WIDE_BYTES = 4  # that a code takes in the panel of a machine which multiplies no bytes
+WIDE_BYTES = max(  # of a tile's weights of four channels, where they are made wider before they are multiplied
+    rows * 4 * 4 // unit.depth
+    for unit in UNITS[U8.name]
+    for rows in range(1, MOST_ROWS + 1)
+    if unit.depth < 4 and fits(rows, VECTORS, unit)
+)
 
 
 class IntegerLowering:
@@ -182,13 +188,16 @@ class IntegerLowering:
         pointwise = (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
         gathers = not (pointwise and self.planes(operation.input).spacing is not None)
         quads = -(-inner // 4)
-        each = 4 * quads * WIDE_BYTES + (inner if gathers else 0)  # bytes of a pixel
-        most = min(PANEL_BYTES, max(self.spare.get(operation.name, 0), 0))
-        chunk = min(max(1, most // (each * BLOCK_PIXELS)), -(-pixels // BLOCK_PIXELS)) * BLOCK_PIXELS
-        panel, wide = aligned(4 * quads * WIDE_BYTES * chunk), aligned(4 * 4 * quads * MOST_ROWS)
+        # Of as many pixels as a panel has: what is packed, and before that gathered.
+        each = BLOCK_BYTES * quads + (inner * BLOCK_PIXELS if gathers else 0)
+        wide, ends = aligned(quads * WIDE_BYTES), inner * OVERHANG_BYTES if gathers else 0
+        room = min(PANEL_BYTES, self.spare.get(operation.name, 0) - wide - ends)
+        blocks_at_once = min(max(1, room // each), -(-pixels // BLOCK_PIXELS))
+        panel = aligned(blocks_at_once * BLOCK_BYTES * quads)
+        most = blocks_at_once * BLOCK_PIXELS if gathers else pixels
+        stride = most + OVERHANG_BYTES if gathers else 0
         if pixels == 1:
-            panel, wide = aligned(4 * quads), 0
-        stride = 0 if not gathers else 1 if pixels == 1 else aligned(chunk) + OVERHANG_BYTES
+            panel, wide, stride = aligned(4 * quads), 0, int(gathers)
         block = choose_block(rows)
         blocks = tuple(
             replace(self._rows(size), count=count)
@@ -198,8 +207,8 @@ class IntegerLowering:
         packed = np.zeros((groups, rows, quads * 4), np.int64)
         packed[:, :, :inner] = matrix.reshape(groups, rows, inner)
         return steps.IntegerProduct(
-            **common, inner=inner, pixels=pixels, chunk=chunk, window=window if gathers else None,
-            wide=panel, gathered=panel + wide, gathered_stride=stride, input_zero=zero, large=large,
+            **common, inner=inner, pixels=pixels, most_pixels=most, window=window if gathers else None,
+            panel_bytes=panel, wide=panel, gathered=panel + wide, gathered_stride=stride, input_zero=zero, large=large,
             scratch_bytes=panel + wide + inner * stride,
             weights=self.weights.add(pack_blocks(packed, blocks), S8),
             weight_sums=self.weights.add(matrix.sum(axis=1), INT32), blocks=blocks,
@@ -209,7 +218,7 @@ class IntegerLowering:
         packed = np.zeros((len(matrix), 3, 4), np.int64)
         packed[:, :, :3] = matrix.reshape(-1, 3, 3)
         common["comment"] = f"depthwise {common['comment']}"
-        layout = lay_out_integer_depthwise(window)
+        layout = lay_out_integer_depthwise(window, self.spare.get(common["name"], 0))
         return steps.IntegerDepthwise(
             **common, window=window, input_zero=zero, weights=self.weights.add(packed, S8), layout=layout,
             scratch_bytes=layout.bytes,
@@ -347,11 +356,12 @@ class IntegerLowering:
         }  # fmt: skip
 
 
-def lay_out_integer_depthwise(window: Window) -> steps.IntegerDepthwiseLayout:
+def lay_out_integer_depthwise(window: Window, spare: int) -> steps.IntegerDepthwiseLayout:
     """Rows of output at a time, so that a first-level cache has them all, and two places for what they are made of."""
     width, stride = window.width, window.stride[0]
     pitch = 8 if width < 8 else (width + 16) // 16 * 16  # as in the kernel
-    rows = min(window.output_height, max(1, PADDED_BYTES // (stride * pitch)))
+    room = min(PADDED_BYTES, (spare - 6 * OVERHANG_BYTES - 4 * pitch) // 3)
+    rows = min(window.output_height, max(1, room // (stride * pitch)))
     padded = aligned((stride * rows + 2) * pitch) + 2 * OVERHANG_BYTES
     made = aligned(rows * pitch // stride) + OVERHANG_BYTES
     return steps.IntegerDepthwiseLayout(rows, padded, 2 * padded, 2 * padded + made)

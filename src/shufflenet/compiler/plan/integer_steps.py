@@ -44,7 +44,7 @@ class IntegerConvolution(IntegerStep, OneInput):
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerProduct(IntegerConvolution):
-    """kernels/integer_product.c: chunks of `chunk` pixels are packed into a panel in scratch, which all rows of a group read.
+    """kernels/integer_product.c: as many pixels as a panel in scratch has room for, at most `most_pixels`, are packed; all rows read them.
 
     Without a window the pixels are read where they are; with one, bytes of its panel are gathered first, at `gathered` in scratch,
     planes `gathered_stride` bytes apart. Weights are packed [group][block of rows][inner / 4][row][4], `weight_sums` are of each row. `wide` is where
@@ -53,7 +53,8 @@ class IntegerProduct(IntegerConvolution):
 
     inner: int
     pixels: int
-    chunk: int
+    most_pixels: int
+    panel_bytes: int
     window: Window | None
     gathered: int
     gathered_stride: int

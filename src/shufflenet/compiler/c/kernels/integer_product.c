@@ -90,6 +90,13 @@ KERNEL struct pixel_counts count_pixels(int count) {
   return n;
 }
 
+/* Pixels that are packed at a time: even pieces of whole blocks, of as many as a panel of so many bytes has room for, `most` at most. */
+KERNEL int chunk_pixels(int pixels, int most, int quads, int panel_bytes) {
+  const int room = panel_bytes / (quads * (4 / DEPTH) * 4 * BYTES), blocks = (pixels + BYTES - 1) / BYTES;
+  const int at_once = room < most / BYTES ? room : most / BYTES, pieces = at_once ? (blocks + at_once - 1) / at_once : 1;
+  return (blocks + pieces - 1) / pieces * BYTES;
+}
+
 /* The pixels from `first` on of `inner` planes `stride` bytes apart. What lies beyond the last plane or pixel is never used. */
 KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int first, struct pixel_counts n, int8_t *panel) {
   const int blocks = n.blocks + (n.part > 0), parts = 4 / DEPTH;
