@@ -15,10 +15,10 @@ KERNEL uint8_t code_of(int32_t sum, float scale, int zero, int low, int high) {
 KERNEL void quantize_row(const int size, const float *from, float inverse, int zero, int flip, uint8_t *to) {
   const vec least = splat((float)-zero), most = splat((float)(255 - zero));
   for (int i = 0; i < size; i += LANES) {
-    const int count = size - i < LANES ? size - i : LANES;
+    const int count = size - i;
     vec x = {0};
-    if (count == LANES) x = load(from + i);
-    else memcpy(&x, from + i, sizeof(float) * (size_t)count);
+    if (count >= LANES) x = load(from + i);
+    else memcpy(&x, from + i, sizeof(float) * (size_t)(count & (LANES - 1)));
     x *= inverse;
     x = where(x > least, x, least); /* so is a NaN */
     x = where(x < most, x, most);

@@ -109,12 +109,13 @@ KERNEL ints to_nearest(vec x) {
   return (ints)wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest((v128_t)x));
 #else
   ints y;
+  int32_t nearest[LANES];
   UNROLL for (int i = 0; i < LANES; i++) {
-    int32_t whole = (int32_t)x[i];
+    const int32_t whole = (int32_t)x[i];
     const float rest = x[i] - (float)whole;
-    whole += (rest > 0.5f || (rest == 0.5f && whole & 1)) - (rest < -0.5f || (rest == -0.5f && whole & 1));
-    y[i] = whole;
+    nearest[i] = whole + (rest > 0.5f || (rest == 0.5f && whole & 1)) - (rest < -0.5f || (rest == -0.5f && whole & 1));
   }
+  memcpy(&y, nearest, sizeof y);
   return y;
 #endif
 }
