@@ -136,9 +136,7 @@ def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
     is_float = step.output.element == FLOAT32
     alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
     factors = weights(step.addend_factors, INT32) if step.addend else "NULL"
-    shifts = ", ".join(
-        "NULL" if place is None else weights(place, INT32) for place in (step.shifts, step.addend_bias)
-    )
+    shifts = ", ".join("NULL" if place is None else weights(place, INT32) for place in (step.shifts, step.addend_bias))
     output = f"NULL, {at(step.output)}" if is_float else f"{at(step.output)}, NULL"
     yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
     yield f"                {step.input_zero}, {activation_kind(step.activation)},"

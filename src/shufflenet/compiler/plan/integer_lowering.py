@@ -43,7 +43,9 @@ from shufflenet.compiler.plan.tiles import fits, row_tiles
 from shufflenet.compiler.plan.weights import Weights
 
 BLOCK_PIXELS = 64  # the most of a kernel's block
-BLOCK_BYTES = 512  # of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes
+BLOCK_BYTES = (
+    512  # of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes
+)
 PANEL_BYTES = 32 << 10  # of packed pixels that all rows meet before the next
 PADDED_BYTES = 8 << 10  # of a plane's rows between zero points
 MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c

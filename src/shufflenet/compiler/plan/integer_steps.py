@@ -47,7 +47,7 @@ class IntegerProduct(IntegerConvolution):
     """kernels/integer_product.c: as many pixels as a panel in scratch has room for, at most `most_pixels`, are packed; all rows read them.
 
     Without a window the pixels are read where they are; with one, bytes of its panel are gathered first, at `gathered` in scratch,
-    planes `gathered_stride` bytes apart. Weights are packed [group][block of rows][inner / 4][row][4], `weight_sums` are of each row. `wide` is where
+    planes `gathered_stride` bytes apart. Weights are packed [group][block of rows][inner / 4][row][4]. `wide` is where
     in scratch a tile's weights find room. `large`: sums times scale may be beyond 32 bits.
     """
 
@@ -74,7 +74,8 @@ class IntegerProduct(IntegerConvolution):
 class IntegerStem(IntegerConvolution):
     """kernels/integer_stem.c: a network input's numbers, or 8-bit pixels, to the codes of its first layer, and of the max-pool after it.
 
-    Weights are packed [channel][row of the kernel][filter][4]. `large` as an IntegerProduct's. `input_scale`, `input_zero`: of the codes that the picture becomes.
+    Weights are packed [channel][row of the kernel][filter][4]. `large` is as an IntegerProduct's. `input_scale` and `input_zero` are those
+    of the codes that the picture becomes.
     """
 
     size: tuple[int, int]

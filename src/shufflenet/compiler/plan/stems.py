@@ -26,7 +26,7 @@ class FoundStem:
 
 
 def find_stems(graph: Graph) -> dict[str, FoundStem]:
-    """The 3×3/2 convolutions of a network input, or of its codes, by name, each with the 3×3/2 max-pool that alone reads it, if one does."""
+    """The 3×3/2 convolutions of a network input, or of its codes, by name, each with the 3×3/2 max-pool that alone reads it."""
     readers: dict[str, list[Operation]] = {}
     for operation in graph.operations:
         for view in operation.inputs:
@@ -43,7 +43,10 @@ def find_stems(graph: Graph) -> dict[str, FoundStem]:
     for operation in graph.operations:
         match operation:
             case Convolution(stride=(2, 2), padding=(1, 1, 1, 1), dilation=(1, 1), groups=1, addend=None) if (
-                (operation.input.tensor in inputs or (operation.input.tensor in codes and _keeps_order(graph, operation)))
+                (
+                    operation.input.tensor in inputs
+                    or (operation.input.tensor in codes and _keeps_order(graph, operation))
+                )
                 and operation.input.channels <= MOST_CHANNELS
                 and graph.constants[operation.weight].shape[2:] == (3, 3)
             ):

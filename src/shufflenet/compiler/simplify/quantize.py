@@ -178,7 +178,9 @@ def round_once(operation: Operation, wiring: Wiring) -> Edit | None:
     if not isinstance(operation, Lookup):
         return None
     before, graph = wiring.producer(operation.input), wiring.graph
-    if not isinstance(before, Convolution | Pool | GlobalPool | Elementwise) or not wiring.only_read_by(operation.input, operation):
+    if not isinstance(before, Convolution | Pool | GlobalPool | Elementwise) or not wiring.only_read_by(
+        operation.input, operation
+    ):
         return None
     if isinstance(before, Pool | GlobalPool) and before.kind == "max":
         return None
