@@ -2,9 +2,7 @@
 
 import ctypes
 import json
-import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,11 +13,10 @@ import torch
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
-from shufflenet.compiler.c.boxes import at_most, boxes_program
+from shufflenet.compiler.c.boxes import at_most
 from shufflenet.compiler.c.emit import _kernel
 from shufflenet.compiler.c.one_stage import _limit, with_boxes
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.run.build import FLAGS, write_source
 from shufflenet.compiler.run.detector import BOX
 from shufflenet.deploy.detector import (
     box_decoder,
@@ -32,8 +29,9 @@ from shufflenet.detection import Category, OneStageConfig, build_detector, detec
 from shufflenet.detection.anchors import anchor_grid
 from shufflenet.errors import UserError
 
+from .boxes import MACHINES, STRICT, assert_alike, assert_same, find_on, torch_boxes, unmatched
+
 BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
-STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-Wno-unused-function", "-ffp-contract=fast")
 
 
 def one_stage_config(random, categories=2, **fields):
@@ -150,26 +148,6 @@ def torchvisions(config, logits, offsets, resized, picture):
     (found,) = SSD.postprocess_detections(ssd, outputs, [torch.from_numpy(anchor_grid(config))], [resized])
     scale = torch.tensor([picture[1] / resized[1], picture[0] / resized[0]] * 2)
     return {**found, "boxes": found["boxes"] * scale}
-
-
-def unmatched(boxes, scores, labels, others, least=0.05) -> list:
-    """Boxes of a score above `least` that none of `others` equals within half a pixel and a thousandth of score."""
-    missing = []
-    for box, score, label in zip(boxes, scores, labels, strict=True):
-        near = (others["label"] == label) & (np.abs(others["score"] - score) < 1e-3)
-        if score > least and not (near & (np.abs(others["box"] - box).max(1, initial=0) < 0.5)).any():
-            missing.append((box, score, label))
-    return missing
-
-
-def assert_same(ours, theirs):
-    expected = np.zeros(len(theirs["boxes"]), BOX)
-    for field, name in (("box", "boxes"), ("score", "scores"), ("label", "labels")):
-        expected[field] = theirs[name].numpy()
-    assert len(ours) == len(expected)
-    assert not unmatched(expected["box"], expected["score"], expected["label"], ours)
-    assert not unmatched(ours["box"], ours["score"], ours["label"], expected)
-    assert (np.diff(ours["score"]) <= 0).all()
 
 
 def random_heads(random, config):
@@ -323,11 +301,6 @@ def pictures():
     return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((50, 70), (131, 40), (9, 200), (1, 1))]
 
 
-def torch_boxes(detector, pixels):
-    with torch.inference_mode():
-        return detector([torch.from_numpy(pixels).permute(2, 0, 1).float() / 255])[0]
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_whole_detector_finds_torchvisions_boxes(whole, seed):
     detector = whole[0]
@@ -338,11 +311,7 @@ def test_the_whole_detector_finds_torchvisions_boxes(whole, seed):
     found = 0
     for pixels in pictures():
         ours, theirs = compiled(pixels), torch_boxes(detector, pixels)
-        expected = np.zeros(len(theirs["boxes"]), BOX)
-        for field, name in (("box", "boxes"), ("score", "scores"), ("label", "labels")):
-            expected[field] = theirs[name].numpy()
-        assert not unmatched(expected["box"], expected["score"], expected["label"], ours, least=0.051)
-        assert not unmatched(ours["box"], ours["score"], ours["label"], expected, least=0.051)
+        assert_alike(ours, theirs)
         found += len(ours)
     assert found > 20
     finder = compiled_finder(detector)
@@ -356,51 +325,12 @@ def test_the_whole_detector_finds_torchvisions_boxes(whole, seed):
         finder([torch.zeros(3, 1, 9000)])
 
 
-MACHINES = {
-    "sanitized": (["gcc"], ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ()),
-    "one lane": (["gcc"], ["-O1", "-DLANES=1"], ()),
-    "aarch64": (
-        [sys.executable, "-m", "ziglang", "cc"], ["-target", "aarch64-linux-musl", "-static", "-O2"], ("qemu-aarch64",)
-    ),
-    "wasm32": (
-        [sys.executable, "-m", "ziglang", "cc"], ["-target", "wasm32-wasi", "-mcpu=generic+simd128", "-O2"],
-        ("node", "--no-warnings", "run.mjs"),
-    ),
-}  # fmt: skip
-RUN_IN_NODE = """
-import fs from "node:fs";
-import { WASI } from "node:wasi";
-const [, , ...program] = process.argv;
-const wasi = new WASI({ version: "preview1", args: program, preopens: { "/": process.cwd() } });
-const module = await WebAssembly.compile(fs.readFileSync(program[0]));
-wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
-"""
-
-
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_machine_finds_and_draws_the_same(whole, machine, tmp_path):
-    compiler, flags, runner = MACHINES[machine]
-    if runner and not shutil.which(runner[0]):
-        pytest.skip(f"{runner[0]} is not installed")
     detector, source = whole
-    write_source(source, tmp_path)
-    (tmp_path / "main.c").write_text(boxes_program(source))
-    (tmp_path / "run.mjs").write_text(RUN_IN_NODE)
-    strict = [] if runner else STRICT
-    subprocess.run([*compiler, *FLAGS, *flags, *strict, "main.c", "finder.c", "-o", "main"], cwd=tmp_path, check=True)
-    program = (*runner, "main") if runner and runner[0] == "node" else (*runner, "./main")
-    for pixels in pictures():
-        height, width = pixels.shape[:2]
-        (tmp_path / "picture.ppm").write_bytes(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
-        done = subprocess.run(
-            [*program, "picture.ppm", "found.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        rows = np.array(done.stdout.split(), float).reshape(-1, 6)
+    for pixels, ours in zip(pictures(), find_on(machine, source, pictures(), tmp_path), strict=True):
         theirs = torch_boxes(detector, pixels)
-        ours = np.zeros(len(rows), BOX)
-        ours["label"], ours["score"], ours["box"] = rows[:, 0], rows[:, 1], rows[:, 2:]
         assert not unmatched(theirs["boxes"].numpy(), theirs["scores"].numpy(), theirs["labels"].numpy(), ours, 0.051)
-        assert (tmp_path / "found.ppm").stat().st_size == (tmp_path / "picture.ppm").stat().st_size
 
 
 def test_heads_and_the_parameters_beside_them(whole, tmp_path):

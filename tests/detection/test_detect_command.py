@@ -20,7 +20,15 @@ SMALL = [
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, ["detect", *map(str, arguments)])
+    return _run("detect", *arguments)
+
+
+def run_compile(*arguments):
+    return _run("compile", *arguments)
+
+
+def _run(*arguments):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.stdout
@@ -55,6 +63,25 @@ def test_from_scenes_to_boxes(tmp_path):
         run("predict", folder, *pictures, "-o", output)
     run("predict", folder, *pictures, "-o", output, "--overwrite")
     assert "bag" in run("export", folder, tmp_path / "detector.onnx")
+
+    with pytest.raises(UserError, match="--size is for --heads"):
+        run("export", folder, tmp_path / "other.onnx", "--size", "50x70")
+    run("export", folder, tmp_path / "heads.onnx", "--heads", "--size", "50x70")
+    assert json.loads((tmp_path / "heads.json").read_text())["padded_size"] == [64, 96]
+
+    (torchs,), (compiled,) = (
+        json.loads(run("predict", folder, pictures[0], "--threshold", 0, "--json", "--engine", engine))
+        for engine in ("torch", "compiled")
+    )
+    assert len(compiled["detections"]) == len(torchs["detections"]) > 0
+    for ours, theirs in zip(compiled["detections"], torchs["detections"], strict=True):
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)
+
+    written = json.loads(run_compile(folder, "-o", tmp_path / "c", "--size", "50x70", "--json"))
+    header = (tmp_path / "c" / "detector.h").read_text()
+    assert f"#define DETECTOR_DETECT_ARENA_BYTES {written['detect_arena_bytes']}\n" in header
+    assert (tmp_path / "c" / "main.c").exists()
+    assert "made for pictures of 64×64" in run_compile(folder, "-o", tmp_path / "square")
 
 
 @pytest.mark.parametrize(

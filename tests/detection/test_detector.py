@@ -289,3 +289,22 @@ def test_resizing_is_exact_and_moves_the_boxes(make_detector):
         np.testing.assert_array_less(np.abs(np.array((height, width)) - np.array(size) * scale), 1)
         assert min(height, width) == 128 or max(height, width) == 213
         torch.testing.assert_close(targets[0]["boxes"], torch.tensor([[0.0, 0.0, width, height]]))
+
+
+def test_what_was_seen_first_does_not_matter(make_detector):
+    """torchvision's RoIAlign concludes its strides from the first picture, of which padding may be the most."""
+    picture = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))
+    fresh, other = make_detector(), make_detector()
+    with torch.inference_mode():
+        other([torch.rand(3, 6, 96)])
+        (expected,), (found,) = fresh([picture]), other([picture])
+    assert len(expected["scores"]) > 0
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values)
+
+
+@pytest.mark.parametrize("size", [(1, 500), (700, 1), (1, 1)])
+def test_pictures_far_longer_than_wide(make_detector, size):
+    with torch.inference_mode():
+        (found,) = make_detector()([torch.rand(3, *size)])
+    assert torch.isfinite(found["boxes"]).all()

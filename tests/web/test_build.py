@@ -90,5 +90,5 @@ def test_what_takes_no_pictures_is_refused():
 def test_a_detector_of_two_stages_is_refused():
     backbone = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
     detector = build_detector(detector_config(backbone, (Category(1, "cat"),), short_side=64))
-    with pytest.raises(UserError, match="layout paper does not compile whole"):
+    with pytest.raises(UserError, match="runs no detector of the layout paper"):
         subject_of(detector)

@@ -15,7 +15,11 @@ def compile(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     size: Annotated[
-        str | None, typer.Option(help="Height × width of the picture, such as 480x640; default: the checkpoint's.")
+        str | None,
+        typer.Option(
+            help="Height × width of the picture, such as 480x640; default: the checkpoint's, and for a Faster R-CNN a square of "
+            "its short side."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What every public name in the C source begins with.")] = None,
     build: Annotated[
@@ -40,6 +44,8 @@ def compile(
 
       shufflenet compile runs/cells -o cells_c
 
+      shufflenet compile runs/coco -o coco_c --size 480x640
+
       shufflenet compile model.onnx -o out --size 480x640 --dump stages
 
       shufflenet compile runs/flowers -o flowers_c --build aarch64
@@ -49,7 +55,7 @@ def compile(
     from shufflenet.atomic import writing_into
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import print_json, say
-    from shufflenet.compiler.c.boxes import boxes_program
+    from shufflenet.compiler.c.boxes import boxes_program, detect_arena_bytes
     from shufflenet.compiler.c.emit import main_program, threads_header
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
@@ -62,11 +68,15 @@ def compile(
     if build:
         # An unknown target is refused before anything is written.
         compile_command(build)
-    boxes = is_detector(src)
-    if boxes:
-        if size or dump:
-            raise UserError(f"{src} is a detector, which has its own size and takes no --size or --dump")
-        compiled, source = compile_detector_source(load_detector(src), name=name or "detector")
+    detector = decoder = None
+    if is_detector(src):
+        if dump:
+            raise UserError(
+                f"{src} is a detector, which takes no --dump; dump its network, which `detect export --heads` writes"
+            )
+        detector = load_detector(src)
+        pictures = parse_size(size) if size else None
+        compiled, source, decoder = compile_detector_source(detector, name=name or "detector", size=pictures)
     else:
         compiled = compile_source(src, parse_size(size) if size else None, name=name, dump=dump)
         source = compiled.source
@@ -78,9 +88,9 @@ def compile(
         raise UserError(f"{existing[0]} is there already; give --overwrite or another folder")
     with writing_into(output) as scratch:
         written = write_source(source, scratch)
-        if boxes or f"{source.name}_run_rgb8" in source.h:
+        if decoder or f"{source.name}_run_rgb8" in source.h:
             written.append(scratch / "main.c")
-            written[-1].write_text(boxes_program(source) if boxes else main_program(source), encoding="utf-8")
+            written[-1].write_text(boxes_program(source) if decoder else main_program(source), encoding="utf-8")
         if f"{source.name}_run_on(" in source.h:
             written.append(scratch / "threads.h")
             written[-1].write_text(threads_header(), encoding="utf-8")
@@ -95,11 +105,18 @@ def compile(
         "weights_bytes": plan.weights.nbytes,
         "multiply_adds": plan.multiply_adds,
     }
+    if decoder:
+        figures["detect_arena_bytes"] = detect_arena_bytes(decoder, plan.arena_bytes)
     if json:
         print_json({"files": [str(path) for path in written], **figures, "random_weights": is_variant(src)})
         return
     say(f"wrote {', '.join(map(str, written))}")
+    if detector and not size and detector.config.layout == "fpn":
+        side = detector.config.short_side
+        say(f"made for pictures of {side}×{side} and the like; others are shrunk to fit, or give --size")
     if is_variant(src):
         say(RANDOM.format(src))
     say(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")
+    if decoder:
+        say(f"from picture to boxes {figures['detect_arena_bytes']:,} bytes")
     say(f"weights {plan.weights.nbytes:,} bytes, {plan.multiply_adds:,} multiply-adds")

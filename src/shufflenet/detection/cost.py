@@ -41,7 +41,7 @@ class DetectorCost:
 
 def resized(config: TwoStageConfig, size: tuple[int, int]) -> tuple[int, int]:
     """The height and width at which a detector works on a picture of `size`, padded to multiples of 32 as torchvision does."""
-    scaled = [min(side * config.short_side // min(size), side * config.long_side // max(size)) for side in size]
+    scaled = [max(1, min(side * config.short_side // min(size), side * config.long_side // max(size))) for side in size]
     height, width = (-(-side // 32) * 32 for side in scaled)  # rounded up
     return height, width
 

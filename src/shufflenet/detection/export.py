@@ -12,6 +12,7 @@ from torch.onnx import symbolic_helper
 from shufflenet import atomic
 from shufflenet.detection.detector import Detector
 from shufflenet.detection.one_stage import OneStageDetector
+from shufflenet.detection.two_stage import PYRAMID_STRIDES, TwoStageDetector
 from shufflenet.errors import UserError
 from shufflenet.nets import Size, height_width
 
@@ -55,6 +56,45 @@ class Heads(nn.Module):
         return tuple(output for x, logits, offsets in heads for output in (logits(x), offsets(x)))
 
 
+class ProposalsAndRegions(nn.Module):
+    """The two networks of a Faster R-CNN with a feature pyramid for ONNX.
+
+    Normalized picture [1, 3, h, w] → objectness and offsets of each level, then the maps that regions are cut out of; and regions
+    [1, features, 1, n], a pixel each, features bin by bin, → logits [1, classes, 1, n] and offsets [1, 4 · classes, 1, n].
+    """
+
+    def __init__(self, detector: TwoStageDetector) -> None:
+        super().__init__()
+        self.backbone = detector.backbone
+        self.rpn = detector.get_submodule("rpn.head")
+        bins = detector.config.pool_size**2
+        head, predictor = (
+            detector.get_submodule("roi_heads.box_head"),
+            detector.get_submodule("roi_heads.box_predictor"),
+        )
+        first = _pointwise(head.get_submodule("fc6"))
+        by_bin = first.weight.reshape(len(first.weight), -1, bins).transpose(1, 2)  # [out, bins, channels]
+        first.weight = nn.Parameter(by_bin.reshape(first.weight.shape))
+        self.head = nn.Sequential(first, nn.ReLU(), _pointwise(head.get_submodule("fc7")), nn.ReLU())
+        self.logits = _pointwise(predictor.get_submodule("cls_score"))
+        self.offsets = _pointwise(predictor.get_submodule("bbox_pred"))
+
+    def forward(self, picture: Tensor, regions: Tensor) -> tuple[Tensor, ...]:
+        maps = list(self.backbone(picture).values())
+        levels = zip(*self.rpn(maps), strict=True)
+        hidden = self.head(regions)
+        # The last map is for proposals only.
+        return *(output for level in levels for output in level), *maps[:-1], self.logits(hidden), self.offsets(hidden)
+
+
+def _pointwise(linear: nn.Module) -> nn.Conv2d:
+    """A linear layer as a 1×1 convolution."""
+    assert isinstance(linear, nn.Linear)
+    convolution = nn.Conv2d(linear.in_features, linear.out_features, 1)
+    convolution.weight, convolution.bias = nn.Parameter(linear.weight.detach()[:, :, None, None]), linear.bias
+    return convolution
+
+
 def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: Size = (480, 640)) -> Path:
     """Write `detector` for ONNX Runtime, through torchvision's export, and return the path.
 
@@ -64,7 +104,7 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: Size 
     """
     return _write(
         OnePicture(detector).eval(),
-        (3, *height_width(size)),
+        ((3, *height_width(size)),),
         Path(path),
         input_names=["picture"],
         output_names=["boxes", "labels", "scores"],
@@ -87,7 +127,7 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
     backbone = Backbone(detector).eval()
     return _write(
         backbone,
-        (1, 3, *height_width(size)),
+        ((1, 3, *height_width(size)),),
         Path(path),
         input_names=["picture"],
         output_names=list(detector.backbone.taps),
@@ -116,13 +156,34 @@ def export_heads_onnx(detector: OneStageDetector, path: str | os.PathLike[str]) 
     """
     names = [f"{kind}_{stride}" for stride in detector.config.strides for kind in ("logits", "offsets")]
     shape = (1, 3, *detector.config.padded_size)
-    return _write(Heads(detector).eval(), shape, Path(path), input_names=["picture"], output_names=names)
+    return _write(Heads(detector).eval(), (shape,), Path(path), input_names=["picture"], output_names=names)
 
 
-def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: Any) -> Path:
+def export_proposals_onnx(
+    detector: TwoStageDetector, path: str | os.PathLike[str], *, padded_size: tuple[int, int], regions: int
+) -> Path:
+    """Write the two networks of a Faster R-CNN with a feature pyramid as one graph, for the compiler; return the path.
+
+    The inputs are `picture`, float32 [1, 3, height, width] of `padded_size`, normalized, and `regions`, float32 [1, features, 1, regions].
+    The outputs are for each level, finest first, `objectness_STRIDE` [1, anchors, rows, columns] and `offsets_STRIDE`
+    [1, 4 · anchors, rows, columns]; `map_STRIDE` of each map that regions are cut out of; and `logits` and `offsets` of the regions.
+    Raises UserError without the package onnx, or if the file is there.
+    """
+    names = [f"{kind}_{stride}" for stride in PYRAMID_STRIDES for kind in ("objectness", "offsets")]
+    names += [f"map_{stride}" for stride in PYRAMID_STRIDES[:-1]]
+    features = detector.config.pyramid_channels * detector.config.pool_size**2
+    shapes = (1, 3, *padded_size), (1, features, 1, regions)
+    return _write(
+        ProposalsAndRegions(detector).eval(), shapes, Path(path),
+        input_names=["picture", "regions"], output_names=[*names, "logits", "offsets"],
+    )  # fmt: skip
+
+
+def _write(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...], path: Path, **names: Any) -> Path:
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it")
-    example = torch.rand(input_shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    examples = tuple(torch.rand(shape, generator=generator) for shape in input_shapes)
     with atomic.writing(path) as temporary, warnings.catch_warnings():
         # Tracing warns of every Python number; the test with other sizes shows that none of them was wrongly frozen.
         warnings.simplefilter("ignore")
@@ -130,7 +191,7 @@ def _write(model: nn.Module, input_shape: tuple[int, ...], path: Path, **names: 
             # torchvision registers its operators with the exporter that traces.
             register = torch.onnx.register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
             register("aten::channel_shuffle", _channel_shuffle, OPSET)
-            torch.onnx.export(model, (example,), temporary, dynamo=False, opset_version=OPSET, **names)
+            torch.onnx.export(model, examples, temporary, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error
     return path

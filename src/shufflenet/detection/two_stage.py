@@ -1,6 +1,7 @@
 """Faster R-CNN (arXiv 1506.01497) on the networks of this package: torchvision's detector, with our backbones and heads."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.ops.poolers import initLevelMapper
 
 from shufflenet.detection.backbone import StagedNet, create_backbone
 from shufflenet.detection.config import TwoStageConfig
+
+PYRAMID_STRIDES = (8, 16, 32, 64)
 
 
 class Stride16(nn.Module):
@@ -70,6 +74,18 @@ class Stage4Head(nn.Module):
         return F.adaptive_avg_pool2d(self.stage4(x), 1).flatten(1)
 
 
+class RegionAlign(MultiScaleRoIAlign):
+    """torchvision's RoIAlign over maps whose strides are known.
+
+    torchvision concludes them from the first picture that it sees, and takes another stride where padding made much of that picture.
+    """
+
+    def __init__(self, maps: Sequence[str], strides: Sequence[int], output_size: int) -> None:
+        super().__init__(list(maps), output_size, sampling_ratio=2)
+        self.scales = [1 / stride for stride in strides]
+        self.map_levels = initLevelMapper(*(stride.bit_length() - 1 for stride in (strides[0], strides[-1])))
+
+
 class Resize(GeneralizedRCNNTransform):
     """torchvision's normalizing, resizing and padding, with the size found in whole numbers.
 
@@ -85,7 +101,7 @@ class Resize(GeneralizedRCNNTransform):
         sides = shape_as_tensor(image)[-2:]
         scaled = torch.minimum(
             sides * self.config.short_side // sides.min(), sides * self.config.long_side // sides.max()
-        )
+        ).clamp(min=1)
         size: Any = [scaled[0], scaled[1]]  # not numbers: an export must see where they come from
         resized = F.interpolate(image[None], size=size, mode="bilinear")[0]
         if target is not None:
@@ -107,10 +123,11 @@ class TwoStageDetector(FasterRCNN):
     def __init__(self, config: TwoStageConfig) -> None:
         net = create_backbone(config.backbone)
         if config.layout == "paper":
-            backbone, levels = Stride16(net), ["stage3"]
+            backbone, strides = Stride16(net), (16,)
             head, head_channels = Stage4Head(net), net.feature_channels["stage4"]
         else:
-            backbone, levels = Pyramid(net, config.pyramid_channels), ["stage2", "stage3", "stage4"]
+            backbone = Pyramid(net, config.pyramid_channels)
+            strides = PYRAMID_STRIDES[:-1]  # the last one is for proposals only
             head_channels = config.head_channels
             head = TwoMLPHead(config.pyramid_channels * config.pool_size**2, head_channels)
         super().__init__(
@@ -123,7 +140,7 @@ class TwoStageDetector(FasterRCNN):
             rpn_post_nms_top_n_train=config.proposals_train,
             rpn_post_nms_top_n_test=config.proposals_test,
             rpn_batch_size_per_image=config.anchors_per_picture,
-            box_roi_pool=MultiScaleRoIAlign(levels, output_size=config.pool_size, sampling_ratio=2),
+            box_roi_pool=RegionAlign(backbone.taps, strides, config.pool_size),
             box_head=head,
             box_predictor=FastRCNNPredictor(head_channels, len(config.categories) + 1),
             box_batch_size_per_image=config.regions_per_picture,

@@ -16,7 +16,7 @@ from shufflenet.compiler.c.prepare import with_preparation
 from shufflenet.compiler.c.source import CSource, Preparation
 from shufflenet.compiler.read import load_model
 from shufflenet.deploy.compile import preparation_of
-from shufflenet.deploy.detector import box_decoder, compile_detector_source, one_stage
+from shufflenet.deploy.detector import compile_detector_source
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.resolve import resolve
 from shufflenet.deploy.write_onnx import to_onnx
@@ -24,6 +24,7 @@ from shufflenet.detection import Detector
 from shufflenet.detection.cost import detector_cost
 from shufflenet.detection.export import export_heads_onnx
 from shufflenet.detection.folder import is_detector, load_detector
+from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost
 
@@ -115,10 +116,12 @@ def _classifier(
 
 
 def _of_detector(detector: Detector) -> Subject:
-    detector = one_stage(detector)
+    if not isinstance(detector, OneStageDetector):
+        raise UserError(
+            f"a page runs no detector of the layout {detector.config.layout}; train one with --layout ssdlite"
+        )
     config = detector.config
-    decoder = box_decoder(config)
-    _, source = compile_detector_source(detector, name="network", embed=False)
+    _, source, decoder = compile_detector_source(detector, name="network", embed=False)
     # Not what the page looks at: bench.html compares the network alone, on the same numbers for both runtimes.
     scale = tuple(1 / (255 * std) for std in config.std)
     shift = tuple(-mean / std for mean, std in zip(config.mean, config.std, strict=True))

@@ -16,10 +16,11 @@ def export(
     ] = None,
     heads: Annotated[
         bool,
-        typer.Option(
-            "--heads", help="ssdlite: logits and offsets as the heads give them, and FILE.json: how to decode them."
-        ),
+        typer.Option("--heads", help="ssdlite, fpn: what the network computes, and FILE.json: how that becomes boxes."),
     ] = False,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="With --heads of an fpn: the size of the pictures.")
+    ] = None,
 ) -> None:
     """Write a detector as ONNX: a picture of any size in, boxes, labels and scores out; or a part of it.
 
@@ -39,10 +40,12 @@ def export(
     detector = load_detector(folder)
     if heads and backbone:
         raise UserError("--heads and --backbone are two exports; give one of them")
+    if size and not heads:
+        raise UserError("--size is for --heads; a whole detector takes pictures of any size")
     if heads:
         from shufflenet.deploy.detector import export_heads
 
-        graph, parameters = export_heads(detector, file)
+        graph, parameters = export_heads(detector, file, parse_size(size) if size else None)
         say(f"{graph}: picture (float32, normalized) → logits and offsets; {parameters}: sizes, anchors and thresholds")
         return
     if backbone:

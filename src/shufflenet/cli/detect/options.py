@@ -16,7 +16,8 @@ PicturesFolder = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Engine = Annotated[
-    Literal["torch", "compiled"], typer.Option(help="Compute with torch, or with the detector compiled to C (ssdlite).")
+    Literal["torch", "compiled"],
+    typer.Option(help="Compute with torch, or with the detector compiled to C (ssdlite, fpn)."),
 ]
 
 

@@ -77,10 +77,10 @@ def detect_arena_bytes(decoder: BoxDecoder, network_bytes: int) -> int:
 
 
 # "section" or ("section", "C type") → a pointer to it.
-Memory = Callable[..., str]
+SectionPointer = Callable[..., str]
 
 
-class Detection(NamedTuple):
+class DetectionCode(NamedTuple):
     """What a layout puts into NAME_detect_rgb8, as C: tables before it, the size of the resized picture, and what then leads to boxes."""
 
     kernel: str
@@ -89,7 +89,9 @@ class Detection(NamedTuple):
     behind: Sequence[str]
 
 
-def with_detection(source: CSource, decoder: BoxDecoder, describe: Callable[[Memory], Detection]) -> CSource:
+def with_detection(
+    source: CSource, decoder: BoxDecoder, describe: Callable[[SectionPointer], DetectionCode]
+) -> CSource:
     """`source` with NAME_detect_rgb8, as `describe` has it."""
     offsets, _ = _placed(decoder, source.signature.arena_bytes)
 
@@ -150,7 +152,7 @@ typedef struct {source.name}_box {{
 """
 
 
-def _function(source: CSource, decoder: BoxDecoder, memory: Memory, detection: Detection) -> Sequence[str]:
+def _function(source: CSource, decoder: BoxDecoder, memory: SectionPointer, detection: DetectionCode) -> Sequence[str]:
     scale = ", ".join(number(1 / (255 * std)) for std in decoder.std)
     shift = ", ".join(number(-mean / std) for mean, std in zip(decoder.mean, decoder.std, strict=True))
     height, width = decoder.padded_size

@@ -7,9 +7,9 @@ from shufflenet.compiler.c.boxes import (
     BOX_BYTES,
     MOST_LEVELS,
     BoxDecoder,
-    Detection,
-    Memory,
+    DetectionCode,
     Section,
+    SectionPointer,
     at_most,
     number,
     numbers,
@@ -89,7 +89,7 @@ def _limit(threshold: float) -> float:
     return math.log(threshold / (1 - threshold)) - 0.01
 
 
-def _detection(source: CSource, decoder: OneStageDecoder, memory: Memory) -> Detection:
+def _detection(source: CSource, decoder: OneStageDecoder, memory: SectionPointer) -> DetectionCode:
     tables, levels, outputs, written = [], [], [], 0
     for i, level in enumerate(decoder.levels):
         area = level.rows * level.columns
@@ -105,7 +105,7 @@ def _detection(source: CSource, decoder: OneStageDecoder, memory: Memory) -> Det
     resized = [f"int resized_height = {height}, resized_width = {width};"]
     if decoder.letterbox:
         resized.append("fit_into(height, width, &resized_height, &resized_width);")
-    return Detection(
+    return DetectionCode(
         kernel="one_stage",
         tables=tables,
         resized=resized,

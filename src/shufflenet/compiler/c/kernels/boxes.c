@@ -13,6 +13,16 @@ KERNEL void fit_into(int from_height, int from_width, int *height, int *width) {
   if (wide < *width) *width = wide < 1 ? 1 : (int)wide;
 }
 
+/* A picture whose short side becomes `shortest`, but its long side `longest` at most. */
+KERNEL void scale_sides(int from_height, int from_width, int shortest, int longest, int *height, int *width) {
+  const int64_t least = from_height < from_width ? from_height : from_width, most = from_height < from_width ? from_width : from_height;
+  const int64_t tall = from_height * (int64_t)shortest / least, tall_at_most = from_height * (int64_t)longest / most;
+  const int64_t wide = from_width * (int64_t)shortest / least, wide_at_most = from_width * (int64_t)longest / most;
+  *height = (int)(tall < tall_at_most ? tall : tall_at_most), *width = (int)(wide < wide_at_most ? wide : wide_at_most);
+  if (*height < 1) *height = 1;
+  if (*width < 1) *width = 1;
+}
+
 KERNEL float exponential_one(float x) { return exponential(splat(x))[0]; }
 
 /* Where a pixel of a side of `to` pixels lies among `from`: the first of two neighbours, and how far it is to the other. */
