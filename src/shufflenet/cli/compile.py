@@ -60,7 +60,7 @@ def compile(
     from shufflenet.compiler.run.build import build as build_library
     from shufflenet.compiler.run.build import compile_command, write_source
     from shufflenet.deploy.compile import compile_source
-    from shufflenet.deploy.detector import compile_detector_source
+    from shufflenet.deploy.detector import compile_detector_source, picture_size
     from shufflenet.deploy.resolve import RANDOM, is_variant
     from shufflenet.detection.folder import is_detector, load_detector
     from shufflenet.errors import UserError
@@ -112,8 +112,8 @@ def compile(
         return
     say(f"wrote {', '.join(map(str, written))}")
     if detector and not size and detector.config.layout == "fpn":
-        side = detector.config.short_side
-        say(f"made for pictures of {side}×{side} and the like; others are shrunk to fit, or give --size")
+        height, width = picture_size(detector)
+        say(f"made for pictures of {height}×{width}; give --size for others, which are padded or shrunk to fit")
     if is_variant(src):
         say(RANDOM.format(src))
     say(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")

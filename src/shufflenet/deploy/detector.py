@@ -66,7 +66,10 @@ def region_decoder(detector: TwoStageDetector, padded_size: tuple[int, int]) -> 
         class_names=tuple(category.name for category in config.categories),
         levels=tuple(
             ProposalLevel(
-                rows, columns, (height // rows, width // columns), tuple((2 * box[2:]).tolist() for box in own)
+                rows,
+                columns,
+                (height // rows, width // columns),
+                tuple((2 * x2, 2 * y2) for _, _, x2, y2 in own.tolist()),
             )
             for (rows, columns), own in zip(grids, generator.cell_anchors, strict=True)
         ),
