@@ -4,7 +4,8 @@
     python benchmarks/int8.py shufflenet_x1_0_g3
 
 ONNX Runtime's own quantizer writes the file: u8 activations, s8 weights a channel. Weights are random; their batch normalization has seen
-pictures. Times are CPU time of the process: medians, and the least. Caches are cold, since every call comes after three others. A ratio is the best int8 runtime's time, or our float32's, over our int8's.
+pictures. Times are CPU time of the process: medians, and the least. Caches are cold, since every call comes after three
+others. A ratio is the best int8 runtime's time, or our float32's, over our int8's.
 """
 
 import argparse
