@@ -56,4 +56,5 @@ $(VENV)/.docs: $(VENV)/.dev
 	@touch $@
 
 docs: $(VENV)/.docs  ## Build the documentation site into site/
+	$(BIN)/python docs/live/write.py
 	$(BIN)/zensical build --strict

@@ -48,6 +48,7 @@ def make_detector():
 
 MODELS: dict[str, Callable[[], Any]] = {
     "classifier": lambda: load(NAME),
+    "wider": lambda: load("fashion-mnist/shufflenet_x0_5_g3"),
     "int8": lambda: quantize(load(NAME), open_bundled("train"), pictures=64),
     "detector": make_detector,
     "at_224": lambda: resolve_network("shufflenet_x0_5_g3"),

@@ -23,7 +23,7 @@ BENCH = {"bench.html", "bench.onnx"}
 def test_the_whole_page_is_small(site, name, most):
     files = site(name).files
     assert sum(len(content) for file, content in files.items() if file not in BENCH) <= most
-    assert json.loads(files["network.json"])["weights"] == "float16"
+    assert json.loads(files["network.json"])["weights"] == "float24"
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def tiny():
     return net
 
 
-def test_weights_too_large_for_float16_stay_as_they_are(tiny):
-    assert subject_of(tiny).facts["weights"] == "float16"
+def test_weights_too_large_to_be_narrowed_stay_as_they_are(tiny):
+    assert subject_of(tiny).facts["weights"] == "float24"
     tiny.get_parameter("classifier.bias").data[0] = 70_000
     try:
         subject = subject_of(tiny)

@@ -21,8 +21,9 @@ def press_samples(page, *numbers):
         expect(page.locator("article")).to_have_count(count)
 
 
-def test_the_samples_are_what_predict_says(page, site):
-    here = site("classifier")
+@pytest.mark.parametrize("name", ["classifier", "wider"])
+def test_the_samples_are_what_predict_says(page, site, name):
+    here = site(name)
     ready(page, here.address)
     press_samples(page, *range(10))
     found = cards(page)[::-1]
@@ -38,7 +39,7 @@ def test_the_page_says_what_network_it_is(page, site):
     assert facts["Network"] == "shufflenet_x0_25_g8"
     assert facts["Multiply-adds"] == "2.5 million"
     assert facts["Top-1 error"] == "17.1%"
-    assert facts["Weights"] == "0.16 MB (float16)"
+    assert facts["Weights"] == "0.24 MB (float24)"
     assert facts["WebAssembly"] == "relaxed SIMD"
 
 

@@ -31,6 +31,8 @@ from shufflenet.nets import Network, cost
 PageTask = Literal["classify", "detect"]
 # The share of a picture's short side that a centre crop keeps, where nobody says: ImageNet's 224 of 256.
 USUAL_CROP = 224 / 256
+# Numbers of a network's weights that are stored in 24 bits: all of 0.5× but its classifier.
+PRECISE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _of_detector(detector: Detector) -> Subject:
 def _subject(
     name: str, task: PageTask, classes: tuple[str, ...], source: CSource, model: onnx.ModelProto, facts: dict[str, Any]
 ) -> Subject:
-    element, weights = _stored(source.weights or b"", model)
+    storage, weights = _stored(source.weights or b"", model)
     signature = source.signature
     common = {
         "task": task,
@@ -153,17 +155,23 @@ def _subject(
         "input": list(signature.input_shapes[0]),
         "outputs": [output.floats for output in signature.outputs],
         "arena_bytes": signature.arena_bytes,
-        "weights": element,
+        **storage,
         "weights_bytes": len(weights),
     }
     return Subject(name, task, classes, source, weights, model, {**common, **facts})
 
 
-def _stored(weights: bytes, model: onnx.ModelProto) -> tuple[str, bytes]:
-    """What the weights are called and how the page stores them: float32 as float16, unless a number is too large for it."""
+def _stored(weights: bytes, model: onnx.ModelProto) -> tuple[dict[str, Any], bytes]:
+    """How the page stores the weights, for network.json, and their bytes.
+
+    float32 numbers become float24, which is float32 without its lowest byte; from PRECISE on, where only the classifiers of wide networks
+    are, float16. All stay float32 if one is too large for that.
+    """
     if any(constant.data_type == onnx.TensorProto.INT8 for constant in model.graph.initializer):
-        return "int8", weights
+        return {"weights": "int8"}, weights
     numbers = np.frombuffer(weights, "<f4")
     if not np.isfinite(numbers).all() or np.abs(numbers).max(initial=0) > np.finfo(np.float16).max:
-        return "float32", weights
-    return "float16", numbers.astype("<f2").tobytes()
+        return {"weights": "float32"}, weights
+    precise, rest = numbers[:PRECISE], numbers[PRECISE:]
+    rounded = (precise.view("<u4") + np.uint32(0x80)).view(np.uint8).reshape(-1, 4)[:, 1:]
+    return {"weights": "float24", "float24_numbers": len(precise)}, rounded.tobytes() + rest.astype("<f2").tobytes()

@@ -17,7 +17,8 @@ export interface Facts {
   input: [number, number, number];
   /** How many numbers each output has. */
   outputs: number[];
-  weights: "float16" | "float32" | "int8";
+  /** How they are stored. */
+  weights: "float24" | "float32" | "int8";
   weights_bytes: number;
   multiply_adds: number;
   parameters: number;

@@ -22,7 +22,7 @@ export async function load(place) {
     throw new Error(`This browser's WebAssembly cannot run the network: it needs SIMD (${error.message}).`);
   });
   const kind = facts.task === "detect" ? Detector : Classifier;
-  return new kind(facts, instance.exports, facts.weights === "float16" ? widened(weights) : new Uint8Array(weights));
+  return new kind(facts, instance.exports, facts.weights === "float24" ? widened(weights, facts.float24_numbers) : new Uint8Array(weights));
 }
 
 /** The network's files by name: addresses, or bytes. */
@@ -49,15 +49,15 @@ async function read(file) {
   return answer.arrayBuffer();
 }
 
-/** float16 → float32, exactly. */
-function widened(file) {
-  const bytes = new Uint8Array(file);
-  const half = new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
-  const bits = new Uint32Array(half.length), number = new Float32Array(bits.buffer);
+/** float32 again: the first numbers lack their lowest byte, the others are float16. */
+function widened(file, precise) {
+  const bytes = new Uint8Array(file), half = new Uint16Array(bytes.slice(3 * precise).buffer);
+  const bits = new Uint32Array(precise + half.length), number = new Float32Array(bits.buffer);
+  for (let i = 0, j = 0; i < precise; i++, j += 3) bits[i] = (bytes[j] << 8) | (bytes[j + 1] << 16) | (bytes[j + 2] << 24);
   for (let i = 0; i < half.length; i++) {
     const sign = (half[i] & 0x8000) << 16, exponent = (half[i] >> 10) & 31, fraction = half[i] & 1023;
-    if (exponent) bits[i] = sign | ((exponent + 112) << 23) | (fraction << 13);
-    else number[i] = (sign ? -1 : 1) * fraction * 2 ** -24;
+    if (exponent) bits[precise + i] = sign | ((exponent + 112) << 23) | (fraction << 13);
+    else number[precise + i] = (sign ? -1 : 1) * fraction * 2 ** -24;
   }
   return new Uint8Array(bits.buffer);
 }
