@@ -30,10 +30,9 @@ class GroupedProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight = ctx.saved_tensors
         n, _, h, w = x.shape
-        (gradient,) = gradients
         inputs, weights, outgoing = _pixels(x, ctx.groups), _matrices(weight, ctx.groups), _pixels(gradient, ctx.groups)
         incoming = torch.empty_like(inputs)
         torch.bmm(outgoing.transpose(0, 1), weights, out=incoming.transpose(0, 1))
