@@ -41,7 +41,8 @@ def train(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Learn from this trained network's probabilities too: a folder or Hub id that knows the same classes."
+            help="Learn from this trained network's probabilities too: a folder or Hub id, timm/NAME or torchvision/NAME, that knows "
+            "the same classes."
         ),
     ] = None,
     held_out: Annotated[
@@ -85,6 +86,7 @@ def train(
     from shufflenet.training import train as run
     from shufflenet.training.defaults import choose, rare_classes
     from shufflenet.training.recipe import merge, parse_setting
+    from shufflenet.training.teachers import library_teacher
 
     overrides = merge(*map(parse_setting, settings or ()))
     if recipe is not None:
@@ -111,7 +113,7 @@ def train(
         output,
         stem=choice.stem,
         preprocessing=choice.preprocessing,
-        teacher=resolve_trained(teacher) if teacher else None,
+        teacher=(library_teacher(teacher) or resolve_trained(teacher)) if teacher else None,
         resume=resume,
         trackers=tuple(trackers or ("tensorboard",)),
         console=None if json else console,

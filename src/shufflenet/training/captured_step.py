@@ -14,7 +14,7 @@ from shufflenet.training.recipe import Recipe
 # What torch asks for before a capture: libraries choose their algorithms, the optimizer makes its state.
 WARM_UP_STEPS = 3
 
-Step = Callable[[Any], Any]
+LearningStep = Callable[[Any], Any]
 # Records a call without arguments; what it returns runs the recording and gives the call's result, in the same tensors each time.
 Capture = Callable[[Callable[[], Any]], Callable[[], Any]]
 
@@ -56,7 +56,7 @@ class CapturedStep:
     The step must neither look at a value on the device nor draw a number on the host. Raises UserError for a batch of another shape.
     """
 
-    def __init__(self, step: Step, capture: Capture = capture_cuda) -> None:
+    def __init__(self, step: LearningStep, capture: Capture = capture_cuda) -> None:
         self.step = step
         self.capture = capture
         self.steps = 0

@@ -18,6 +18,7 @@ from shufflenet.nets import Network
 from shufflenet.training.distillation import Teacher, distillation_loss
 from shufflenet.training.evaluate import Evaluation, evaluate_inputs
 from shufflenet.training.recipe import Recipe
+from shufflenet.training.teachers import TeacherNetwork
 
 
 class Classification:
@@ -33,7 +34,7 @@ class Classification:
         recipe: Recipe,
         training_set: PictureDataset,
         test_set: PictureDataset,
-        teacher: Network | None = None,
+        teacher: TeacherNetwork | None = None,
     ) -> None:
         self.teacher = Teacher(teacher, net.metadata) if teacher else None
         self.net = net

@@ -7,7 +7,7 @@ from torch.nn import functional
 from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.data import class_keys, listed
 from shufflenet.errors import UserError
-from shufflenet.nets import Network
+from shufflenet.training.teachers import TeacherNetwork
 
 
 class Teacher(nn.Module):
@@ -17,9 +17,9 @@ class Teacher(nn.Module):
     not know one of the classes, or takes other channels.
     """
 
-    def __init__(self, net: Network, student: Metadata) -> None:
+    def __init__(self, teacher: TeacherNetwork, student: Metadata) -> None:
         super().__init__()
-        own: Metadata = net.metadata
+        own = teacher.metadata
         row_of = {key: row for row, key in enumerate(class_keys(own.classes))}
         keys = class_keys(student.classes)
         unknown = [name for name, key in zip(student.classes, keys, strict=True) if key not in row_of]
@@ -32,7 +32,7 @@ class Teacher(nn.Module):
                 f"the teacher takes {own.preprocessing.channel_order} pictures and the student "
                 f"{student.preprocessing.channel_order}; take a teacher with the same channels"
             )
-        self.net = net.eval().requires_grad_(False)
+        self.net = teacher.net.eval().requires_grad_(False)
         self.rows: Tensor
         self.register_buffer("rows", torch.tensor([row_of[key] for key in keys]))
         scale, shift = _renormalization(student.preprocessing, own.preprocessing)

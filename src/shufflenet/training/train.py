@@ -25,6 +25,7 @@ from shufflenet.training.optimizer import scaled_learning_rate
 from shufflenet.training.recipe import Recipe, for_network, to_dict
 from shufflenet.training.report import report
 from shufflenet.training.run_folder import open_run, run_record, write_json
+from shufflenet.training.teachers import TeacherNetwork, as_teacher
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def train(
     *,
     stem: StemKind = "imagenet",
     preprocessing: Preprocessing | None = None,
-    teacher: Network | None = None,
+    teacher: Network | TeacherNetwork | None = None,
     resume: bool = False,
     trackers: tuple[str, ...] = ("tensorboard",),
     console: Console | None = None,
@@ -57,13 +58,14 @@ def train(
     """Train a network of `variant` by the recipe, into a run folder: what `load` reads, result.json, report.html, checkpoints/, best/.
 
     `variant` may be a trained network to start from. Its classifier's rows go by the classes' names: new classes get new rows.
-    `teacher` is a network that knows the same classes, whose probabilities are learned beside the labels.
+    `teacher` is a network that knows the same classes, whose probabilities are learned beside the labels (`library_teacher` makes others').
     `preprocessing` is by default the network's, else the data set's. `resume` goes on from the last checkpoint in the folder, or begins.
     `trackers` are any that Accelerate knows, for the accelerator that is made where none is given. Progress is shown on `console`. Under
     `accelerate launch` every process calls this. Raises UserError for a folder that holds another run, and whatever `fit` raises.
     """
     folder = Path(folder)
     torch.manual_seed(recipe.seed)
+    taught_by = as_teacher(teacher) if isinstance(teacher, Network) else teacher
     net = _network(variant, training_set, preprocessing, stem)
     recipe = for_network(recipe, cost(net).multiply_adds)
     test_set = test_set.relabelled(class_map(test_set.classes, net.metadata.classes), net.metadata.classes)
@@ -73,13 +75,13 @@ def train(
         "variant": net.spec["name"],
         "classes": list(net.metadata.classes),
         "size": list(net.metadata.preprocessing.size),
-        **({"teacher": teacher.spec["name"]} if teacher else {}),
+        **({"teacher": taught_by.name} if taught_by else {}),
         **to_dict(recipe),
     }
     if accelerator.is_main_process:
         open_run(folder, net, settings, recipe, resume=resume)
     accelerator.wait_for_everyone()
-    task = Classification(net, recipe, training_set, test_set, teacher)
+    task = Classification(net, recipe, training_set, test_set, taught_by)
     with ExitStack() as stack:
         watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
         if console and accelerator.is_main_process:
