@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph: recorded once, then replayed, so that a small network does not wait for its kernels' launches."""
+"""A training step as one CUDA graph: recorded once, then replayed. A small network then does not wait for its kernels' launches."""
 
 from collections.abc import Callable
 from typing import Any
