@@ -122,7 +122,7 @@ def measure(row: Row, threads: int, runs: int, *, alone: bool) -> dict[str, obje
         rivals = tuple(name for name in calls if name in RIVALS)
         if rivals:
             found |= {"latency": _ratios(times, rivals), "latency_held": row.latency}
-        if row.throughput or (alone and row.size == (224, 224)):
+        if row.size == (224, 224):
             batch = np.random.default_rng(1).standard_normal((BATCH, *exportable.input_shape)).astype(np.float32)
             times = in_turn(batched, batch, max(5, runs // 20))
             found["pictures_a_second"] = {name: 1e3 * BATCH / ms["median_ms"] for name, ms in times.items()}
