@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
@@ -25,8 +26,10 @@ from shufflenet.deploy.detector import (
     compiled_finder,
     export_heads,
 )
-from shufflenet.detection import Category, OneStageConfig, build_detector, detector_config
+from shufflenet.detection import Category, OneStageConfig, build_detector, detector_config, open_split
 from shufflenet.detection.anchors import anchor_grid
+from shufflenet.detection.evaluate import detect
+from shufflenet.detection.evaluate import score as coco_score
 from shufflenet.errors import UserError
 
 from .boxes import MACHINES, STRICT, assert_alike, assert_same, find_on, torch_boxes, unmatched
@@ -247,7 +250,7 @@ def test_pictures_are_resized_as_torchvision_does(kernels, seed, letterbox):
     pixels = wide[:, :width]
     planes = np.full((3, *config.padded_size), np.nan, np.float32)
     scratch = (
-        np.empty(3 * width, np.float32),
+        np.empty(3 * (width + 2), np.float32),
         np.empty(config.size[1], np.int32),
         np.empty(config.size[1], np.float32),
     )
@@ -348,6 +351,61 @@ def test_heads_and_the_parameters_beside_them(whole, tmp_path):
     np.testing.assert_allclose(outputs[0], expected.numpy(), atol=1e-3 * float(expected.abs().max()))
     with pytest.raises(UserError, match="is there already"):
         export_heads(detector, tmp_path / "heads.onnx")
+
+
+def test_two_stages_have_no_heads_to_export(tmp_path):
+    detector = build_detector(detector_config(BACKBONE, (Category(1, "cup"),), short_side=64))
+    with pytest.raises(UserError, match="layout paper"):
+        export_heads(detector, tmp_path / "heads.onnx")
+
+
+def test_the_compiled_detector_scores_as_torch_does(whole, tmp_path):
+    """On pictures whose objects are every other box that torch finds, moved a little, so that all thresholds of overlap are met."""
+    detector = whole[0]
+    random = np.random.default_rng(0)
+    images, objects = [], []
+    for number in range(1, 7):
+        pixels = random.integers(0, 256, (60 + 10 * number, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "width": 90, "height": 60 + 10 * number})
+        found = torch_boxes(detector, pixels)
+        for box, label in zip(found["boxes"][:12:2].tolist(), found["labels"][:12:2].tolist(), strict=True):
+            x1, y1, x2, y2 = np.array(box) + random.uniform(-3, 3, 4)
+            sides = [x1, y1, max(x2 - x1, 1), max(y2 - y1, 1)]
+            objects.append(
+                {"id": len(objects) + 1, "image_id": number, "category_id": label, "bbox": sides, "iscrowd": 0}
+            )
+            objects[-1]["area"] = sides[2] * sides[3]
+    categories = [{"id": category.id, "name": category.name} for category in detector.config.categories]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
+    annotations = open_split(path, "test", tmp_path)
+    scores = [
+        coco_score(annotations, detect(detector, annotations, find=find)).average_precision
+        for find in (None, compiled_finder(detector))
+    ]
+    assert 0.02 < scores[0] < 0.99
+    assert scores[1] == pytest.approx(scores[0], abs=0.001)
+
+
+@pytest.mark.parametrize("max_boxes", [0, -1])
+def test_no_room_for_boxes_finds_none_and_writes_none(whole, max_boxes):
+    compiled = compile_detector(whole[0])
+    pixels = pictures()[0]
+    boxes = np.full(1, 7, BOX)
+    arena = np.empty(compiled.arena_bytes, np.uint8)
+    arguments = (
+        pixels.ctypes.data,
+        *pixels.shape[:2],
+        pixels.strides[0],
+        boxes.ctypes.data,
+        max_boxes,
+        arena.ctypes.data,
+    )
+    pointer, whole_number = ctypes.c_void_p, ctypes.c_int
+    kinds = (pointer, whole_number, whole_number, ctypes.c_ssize_t, pointer, whole_number, pointer)
+    assert compiled._detect(*(kind(value) for kind, value in zip(kinds, arguments, strict=True))) == 0
+    assert boxes["label"] == 7
 
 
 def test_two_stages_do_not_compile_whole():

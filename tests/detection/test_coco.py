@@ -160,7 +160,9 @@ class TestFolders:
         folder = make(names[1], (3,))
         assert self.ids(folder, "train") == [1, 2]
         assert self.ids(folder, "test") == [3]
-        assert dataset_name(folder) == "coco"  # COCO's own folders, and this one's name
+        assert dataset_name(folder, [Category(i, str(i)) for i in range(80)]) == "coco"
+        cells = folder.rename(folder.with_name("cells"))  # laid out as COCO is
+        assert dataset_name(cells, [Category(1, "cell")]) == "cells"
 
     @pytest.mark.parametrize("minival", ["minival2014", "val2017"])
     def test_2014_with_the_minival_split(self, make, minival):

@@ -226,3 +226,32 @@ class TestLoss:
         sum(losses.values()).backward()
         assert [loss.item() for loss in losses.values()] == [0, 0]
         assert not outputs["cls_logits"].grad.any()
+
+
+@pytest.mark.parametrize("size", [(16, 64), (64, 31)])
+def test_a_size_below_32_pixels_is_refused(size):
+    with pytest.raises(UserError, match=rf"size is {size[0]}×{size[1]}; each side is at least 32 pixels"):
+        config(size=size)
+
+
+def test_decoded_pictures_are_kept_where_they_are_varied(read, box, monkeypatch):
+    from shufflenet.detection import dataset as module
+
+    opened = []
+    monkeypatch.setattr(
+        module, "read_picture", lambda path, real=module.read_picture: opened.append(path) or real(path)
+    )
+    annotations = read([box()])
+    recipe = recipes_for("ssdlite")["scratch"]
+    training = DetectionDataset(annotations, CATEGORIES, transform=training_transform(recipe, config()))
+    for epoch in range(3):
+        training.set_epoch(epoch)
+        training[0]
+    assert len(opened) == 1
+    monkeypatch.setattr(module, "KEPT_BYTES", 3 * 100 * 80 - 1)
+    large = DetectionDataset(annotations, CATEGORIES, transform=training_transform(recipe, config()))
+    looked_at = DetectionDataset(annotations, CATEGORIES)
+    for _ in range(2):
+        large[0]
+        looked_at[0]
+    assert len(opened) == 5

@@ -7,7 +7,15 @@ import torch
 from PIL import Image
 
 from shufflenet.compiler import compile_onnx
-from shufflenet.detection import draw, export_backbone_onnx, export_onnx, predict
+from shufflenet.detection import (
+    Category,
+    OneStageConfig,
+    build_detector,
+    draw,
+    export_backbone_onnx,
+    export_onnx,
+    predict,
+)
 from shufflenet.detection.predict import drawing_names
 from shufflenet.errors import UserError
 
@@ -32,6 +40,42 @@ def test_a_prediction_and_its_drawing(make_detector, tmp_path, mode):
     nothing = predict(detector, path, threshold=1.0)
     assert nothing.detections == ()
     assert draw(nothing).size == (90, 60)
+
+
+def test_onnx_runtime_finds_the_same_boxes_of_one_stage(tmp_path):
+    torch.manual_seed(0)
+    config = OneStageConfig(
+        backbone={"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"},
+        categories=(Category(1, "cup"), Category(2, "bowl")),
+        size=(64, 96),
+        letterbox=True,
+        strides=(8, 32),
+        anchors=(((12.0, 14.0),), ((40.0, 50.0),)),
+        neck_channels=16,
+        score_threshold=0.3,
+    )
+    detector = build_detector(config)
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        # Scores that are spread out: no two are equal but for rounding.
+        detector.train().head(list(detector.backbone(torch.randn(4, 3, *config.padded_size)).values()))
+        for parameter in detector.head.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    detector.eval()
+    path = export_onnx(detector, tmp_path / "detector.onnx", size=(80, 100))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for size in ((80, 100), (150, 97), (20, 64)):
+        picture = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            (expected,) = detector([picture])
+        boxes, labels, scores = session.run(None, {"picture": picture.numpy()})
+        assert len(boxes)
+        assert labels.tolist() == expected["labels"].tolist()
+        np.testing.assert_allclose(boxes, expected["boxes"], atol=0.05)
+        np.testing.assert_allclose(scores, expected["scores"], atol=1e-4)
 
 
 def test_two_pictures_of_one_name_get_two_drawings():

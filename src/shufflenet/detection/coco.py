@@ -1,7 +1,7 @@
 """Annotations in COCO's format: reading and checking them, and the layouts of folders that hold them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 from shufflenet.data.datasets import Split
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
+
+COCO_CATEGORIES = 80
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,11 +264,11 @@ def find_annotation_files(path: Path, split: Split, pictures: Path | None = None
     )
 
 
-def dataset_name(path: str | Path) -> str:
-    """What to call a data set in a record: "coco" for COCO as downloaded, else its folder's or file's name."""
+def dataset_name(path: str | Path, categories: Sequence[Category]) -> str:
+    """What to call a data set in a record: "coco" for COCO as downloaded, with its 80 categories, else its folder's or file's name."""
     path = Path(path)
-    own = any((path / name).is_dir() for name in ("val2014", "val2017"))
-    return "coco" if own else path.resolve().stem
+    laid_out = any((path / name).is_dir() for name in ("val2014", "val2017"))
+    return "coco" if laid_out and len(categories) == COCO_CATEGORIES else path.resolve().stem
 
 
 def open_split(path: str | Path, split: Split, pictures: str | Path | None = None) -> Annotations:

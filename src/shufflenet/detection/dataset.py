@@ -74,8 +74,9 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
         self.labels = label_of(annotations, categories)
         self.transform = transform
         self.seed = seed
-        sizes = [3 * picture.width * picture.height for picture in self.pictures]
-        self._decoded: dict[int, Tensor] | None = {} if sum(sizes) <= KEPT_BYTES else None
+        size = sum(3 * picture.width * picture.height for picture in self.pictures)
+        # What is not varied is looked at once.
+        self._decoded: dict[int, Tensor] | None = {} if transform and size <= KEPT_BYTES else None
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # reaches the DataLoader's workers
 
     def set_epoch(self, epoch: int) -> None:

@@ -33,7 +33,13 @@ def detection(results: Results) -> Table:
         for short_side, value in row.map_by_short_side.items()
     )
     others = tuple(
-        (run["variant"], run["short_side"], run["dataset"], None, 100 * run["average_precision"])
+        (
+            run["variant"],
+            run["short_side"],
+            f"{run['dataset']}, {run['detector']['layout']}",
+            None,
+            100 * run["average_precision"],
+        )
         for run in results.detection
         if run["dataset"] != COCO
     )

@@ -24,6 +24,7 @@ from shufflenet.compiler.graph.ir import (
     Pad,
     Pool,
     Port,
+    Resample,
     Softmax,
     Tensor,
     View,
@@ -70,8 +71,10 @@ class Net:
         return tensors[name].whole
 
     def constant(self, *shape: int) -> str:
+        return self.keep(self.random.standard_normal(shape).astype(np.float32))
+
+    def keep(self, array: np.ndarray) -> str:
         name = f"c{next(self.number)}"
-        array = self.random.standard_normal(shape).astype(np.float32)
         self.graph = replace(self.graph, constants={**self.graph.constants, name: array})
         return name
 
@@ -266,7 +269,22 @@ def simple() -> Graph:
     return net.graph
 
 
-GRAPHS = (products, convolutions, depthwise, vectors, pools, stems, simple)
+def resampled() -> Graph:
+    net = Net()
+    for height, width, times in ((5, 7, 2), (1, 1, 2), (2, 32, 2), (3, 17, 3), (4, 9, 1)):
+        x = net.input(3, height, width)
+        sums = np.tril(net.random.standard_normal((height + 2, height)).astype(np.float32))
+        for rows in (np.repeat(np.eye(height, dtype=np.float32), times, axis=0), sums):
+            net.add(Resample, (3, len(rows), width), input=x, weight=net.keep(rows), axis="rows")
+        for columns in (
+            np.repeat(np.eye(width, dtype=np.float32), times, axis=1),
+            np.eye(width, width + 1, 1, np.float32),
+        ):
+            net.add(Resample, (3, height, columns.shape[1]), input=x, weight=net.keep(columns), axis="columns")
+    return net.graph
+
+
+GRAPHS = (products, convolutions, depthwise, vectors, pools, stems, simple, resampled)
 
 
 def run(graph: Graph, folder, flags, inputs, arena: np.ndarray | None = None) -> dict[str, np.ndarray]:

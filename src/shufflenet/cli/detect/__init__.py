@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-VERBS = ("train", "evaluate", "predict", "export", "scenes")
+VERBS = ("train", "evaluate", "predict", "export", "bench", "scenes")
 
 app = typer.Typer(
     help="Find objects: train, evaluate, use a detector with one of these networks as its backbone.",

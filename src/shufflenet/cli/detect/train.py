@@ -115,7 +115,7 @@ def train(
         training_set,
         test_set,
         output,
-        dataset=dataset_name(data),
+        dataset=dataset_name(data, training_set.categories),
         resume=resume,
         console=None if json else console(),
     )

@@ -57,7 +57,7 @@ class BoxDecoder(ABC):
         width = self.padded_size[1]
         return {
             "planes": Section(4 * 3 * math.prod(self.padded_size), 0, 1),
-            "row": Section(4 * 3 * self.max_width, 0, 0),
+            "row": Section(4 * 3 * (self.max_width + 2), 0, 0),
             "columns": Section(4 * width, 0, 0),
             "shares": Section(4 * width, 0, 0),
         }

@@ -44,7 +44,7 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "stem": (steps.Stem,),
     "pool": (steps.PoolPlanes,),
     "planes": (Step,),
-    "resample": (steps.ResamplePlanes,),
+    "resample": (steps.ResamplePlanes, steps.RepeatPlanes),
     "integer_vectors": _ON_CODES,
     "integer_product": (integer_steps.IntegerProduct, integer_steps.IntegerDepthwise),
     "integer_depthwise": (integer_steps.IntegerDepthwise,),

@@ -392,6 +392,11 @@ class StepFunctions:
         yield f"resample_planes({sizes}, {weights(step.weights)}, {self._through(step, step.input)});"
 
     @body.register
+    def _(self, step: steps.RepeatPlanes) -> Iterator[str]:
+        sizes = f"{step.rows}, {step.columns}, {step.down}, {step.across}"
+        yield f"repeat_planes({sizes}, {self._through(step, step.input)});"
+
+    @body.register
     def _(self, step: steps.Combine) -> Iterator[str]:
         how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
         operands = ", ".join(self._planes(p, step) for p in (step.left, step.right, step.addend, step.output))

@@ -278,18 +278,33 @@ class Lowering:
     def _(self, operation: Resample) -> Iterator[Step]:
         channels, height, width = self.graph.shape(operation.input)
         _, output_height, output_width = self.graph.shape(operation.output)
-        inner = height if operation.axis == "rows" else width
+        from_left = operation.axis == "rows"
+        inner = height if from_left else width
+        weight = self.graph.constants[operation.weight]
+        times = _times(weight if from_left else weight.T)
+        if times:
+            yield steps.RepeatPlanes(
+                name=operation.name,
+                comment=f"{operation.axis} {times} times, {channels} channels, {output_height}×{output_width}",
+                output=self.planes(operation.output),
+                input=self.planes(operation.input),
+                rows=height,
+                columns=width,
+                down=times if from_left else 1,
+                across=1 if from_left else times,
+            )
+            return
         yield steps.ResamplePlanes(
             name=operation.name,
             comment=f"weighted sums of {operation.axis}, {channels} channels, {output_height}×{output_width}",
             output=self.planes(operation.output),
             input=self.planes(operation.input),
-            bands=_bands(self.graph.constants[operation.weight]),
-            from_left=operation.axis == "rows",
+            bands=_bands(weight),
+            from_left=from_left,
             rows=output_height,
             inner=inner,
             columns=output_width,
-            weights=self.weights.add(self.graph.constants[operation.weight]),
+            weights=self.weights.add(weight),
             work=channels * output_height * output_width * inner,
         )
 
@@ -401,6 +416,13 @@ def _counts(
     """How many numbers each window along one axis counts for a mean."""
     low, high = (-before, size + after) if counts_padding else (0, size)
     return [sum(low <= i * stride - before + tap * dilation < high for tap in range(kernel)) for i in range(out)]
+
+
+def _times(weight: np.ndarray) -> int:
+    """How many times each number goes into the result, where weights (results, numbers) do nothing but repeat; 0 elsewhere."""
+    results, numbers = weight.shape
+    times = results // numbers
+    return times if np.array_equal(weight, np.repeat(np.eye(numbers), times, axis=0)) else 0
 
 
 def _bands(weight: np.ndarray) -> tuple[int, ...]:

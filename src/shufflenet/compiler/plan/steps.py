@@ -453,6 +453,16 @@ class ResamplePlanes(OneInput):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatPlanes(OneInput):
+    """Every row of every plane `down` times, and every number of it `across` times: nearest neighbours by whole factors."""
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Combine(Step):
     """left + right or left × right, plus addend."""
 

@@ -36,26 +36,55 @@ KERNEL int neighbour(int i, int from, int to, float *share) {
   return first;
 }
 
-/* Bilinear, as torch's interpolate, into the left top of three planes whose rest is 0; `row` has room for a picture's row, `columns`
-   for the first neighbour of each column, `shares` for its share. `h` and `w` are the resized picture's. */
+/* A pixel's red, green and blue, and what follows them. */
+typedef float pixel __attribute__((vector_size(16)));
+typedef float pixel_anywhere __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* What lies between two rows of bytes, `share` of the way from a to b. */
+KERNEL void blend_rows(const uint8_t *restrict a, const uint8_t *restrict b, float share, float *restrict to, int count) {
+  for (int i = 0; i < count; i++) to[i] = (float)a[i] + (float)(b[i] - a[i]) * share;
+}
+
+KERNEL pixel blend_pixels(const float *left, float share) {
+  const pixel x = *(const pixel_anywhere *)left;
+  return x + (*(const pixel_anywhere *)(left + 3) - x) * share;
+}
+
+/* Bilinear, as torch's interpolate, into the left top of three planes whose rest is 0; `row` has room for a picture's row and two
+   pixels more, `columns` for the first neighbour of each column, `shares` for its share. `h` and `w` are the resized picture's. */
 ROUTINE void resize_into(const struct canvas *canvas, const uint8_t *pixels, int from_height, int from_width, ptrdiff_t row_stride,
                         int h, int w, float *planes, float *row, int32_t *columns, float *shares) {
   const ptrdiff_t area = (ptrdiff_t)canvas->height * canvas->width;
+  const float *const scale = canvas->scale, *const shift = canvas->shift;
+  const int count = 3 * from_width;
   if (h < canvas->height || w < canvas->width) memset(planes, 0, sizeof(float) * 3 * (size_t)area);
   for (int x = 0; x < w; x++) columns[x] = 3 * neighbour(x, from_width, w, shares + x);
-  const int last = 3 * (from_width - 1);
   for (int y = 0; y < h; y++) {
     float share;
     const int above = neighbour(y, from_height, h, &share);
-    const uint8_t *const a = pixels + above * row_stride, *const b = above < from_height - 1 ? a + row_stride : a;
-    for (int i = 0; i < last + 3; i++) row[i] = (float)a[i] * (1 - share) + (float)b[i] * share;
-    for (int c = 0; c < 3; c++) {
-      float *const to = planes + c * area + (ptrdiff_t)y * canvas->width;
-      const float *const from = row + c;
-      for (int x = 0; x < w; x++) {
-        const int left = columns[x], right = left < last ? left + 3 : left;
-        to[x] = (from[left] * (1 - shares[x]) + from[right] * shares[x]) * canvas->scale[c] + canvas->shift[c];
-      }
+    const uint8_t *const a = pixels + above * row_stride;
+    blend_rows(a, above < from_height - 1 ? a + row_stride : a, share, row, count);
+    /* The last pixel is its own right neighbour. */
+    for (int c = 0; c < 6; c++) row[count + c] = row[count + c - 3];
+    float *const red = planes + (ptrdiff_t)y * canvas->width, *const green = red + area, *const blue = green + area;
+    int x = 0;
+    for (; x + 4 <= w; x += 4) {
+      pixel p[4], rows[3];
+      UNROLL for (int i = 0; i < 4; i++) p[i] = blend_pixels(row + columns[x + i], shares[x + i]);
+      const pixel first = __builtin_shufflevector(p[0], p[1], 0, 4, 1, 5), last = __builtin_shufflevector(p[2], p[3], 0, 4, 1, 5);
+      rows[0] = __builtin_shufflevector(first, last, 0, 1, 4, 5);
+      rows[1] = __builtin_shufflevector(first, last, 2, 3, 6, 7);
+      rows[2] = __builtin_shufflevector(__builtin_shufflevector(p[0], p[1], 2, 6, 2, 6),
+                                        __builtin_shufflevector(p[2], p[3], 2, 6, 2, 6), 0, 1, 4, 5);
+      *(pixel_anywhere *)(red + x) = rows[0] * scale[0] + shift[0];
+      *(pixel_anywhere *)(green + x) = rows[1] * scale[1] + shift[1];
+      *(pixel_anywhere *)(blue + x) = rows[2] * scale[2] + shift[2];
+    }
+    for (; x < w; x++) {
+      const pixel p = blend_pixels(row + columns[x], shares[x]);
+      red[x] = p[0] * scale[0] + shift[0];
+      green[x] = p[1] * scale[1] + shift[1];
+      blue[x] = p[2] * scale[2] + shift[2];
     }
   }
 }

@@ -15,24 +15,48 @@ struct detector {
   struct level level[BOX_LEVELS_MOST];
 };
 
-/* Logits → probabilities, in place; 0 where no class can pass the threshold. A NaN among an anchor's logits makes all of its scores NaN, which pass no threshold. */
-static void softmax_scores(const struct detector *d, const struct level *level) {
+/* The first `count` numbers; 0 behind them. */
+KERNEL vec load_first(const float *from, int count) {
+  vec x = {0};
+  memcpy(&x, from, sizeof(float) * (size_t)(count < LANES ? count : LANES));
+  return x;
+}
+
+KERNEL int any(bits condition) {
+  int32_t either = 0;
+  UNROLL for (int i = 0; i < LANES; i++) either |= condition[i];
+  return either != 0;
+}
+
+/* `count` anchors' logits of all classes, `area` numbers apart → probabilities of the objects' classes, in place; 0 where no class
+   can pass the threshold. A NaN among an anchor's logits makes all of its scores NaN, which pass no threshold. */
+KERNEL void softmax_scores(const struct detector *d, float *logits, int area, int count) {
+  const vec background = load_first(logits, count), zero = {0};
+  vec best = load_first(logits + area, count);
+  for (int c = 2; c < d->classes; c++) best = larger(best, load_first(logits + c * area, count));
+  const bits none = best - background <= splat(d->limit);
+  if (!any(~none)) {
+    for (int c = 1; c < d->classes; c++) store_first(logits + c * area, zero, count);
+    return;
+  }
+  const vec most = larger(best, background);
+  vec sum = exponential(background - most);
+  for (int c = 1; c < d->classes; c++) {
+    const vec y = exponential(load_first(logits + c * area, count) - most);
+    store_first(logits + c * area, y, count);
+    sum += y;
+  }
+  for (int c = 1; c < d->classes; c++)
+    store_first(logits + c * area, where(none, zero, load_first(logits + c * area, count) / sum), count);
+}
+
+static void score_level(const struct detector *d, const struct level *level) {
   const int area = level->rows * level->columns;
   for (int anchor = 0; anchor < level->anchors; anchor++) {
     float *const logits = level->logits + (ptrdiff_t)anchor * d->classes * area;
-    for (int p = 0; p < area; p++) {
-      const float background = logits[p];
-      float best = logits[p + area];
-      for (int c = 2; c < d->classes; c++) best = logits[p + c * area] > best ? logits[p + c * area] : best;
-      if (best - background <= d->limit) {
-        for (int c = 1; c < d->classes; c++) logits[p + c * area] = 0;
-        continue;
-      }
-      const float most = best > background ? best : background;
-      float sum = 0;
-      for (int c = 0; c < d->classes; c++) sum += logits[p + c * area] = exponential_one(logits[p + c * area] - most);
-      for (int c = 0; c < d->classes; c++) logits[p + c * area] /= sum;
-    }
+    int p = 0;
+    for (; p + LANES <= area; p += LANES) softmax_scores(d, logits + p, area, LANES);
+    if (p < area) softmax_scores(d, logits + p, area, area - p);
   }
 }
 
@@ -53,7 +77,7 @@ static BOX decode_box(const struct detector *d, uint32_t index, int height, int 
 static int find_boxes(const struct detector *d, int height, int width, int from_height, int from_width, uint64_t *keys, BOX *kept,
                       BOX *boxes, int max_boxes) {
   const float t = d->score_threshold;
-  for (int i = 0; i < d->levels; i++) softmax_scores(d, d->level + i);
+  for (int i = 0; i < d->levels; i++) score_level(d, d->level + i);
   int total = 0;
   for (int class = 1; class < d->classes; class ++) {
     int count = 0;
@@ -63,8 +87,12 @@ static int find_boxes(const struct detector *d, int height, int width, int from_
       const int area = level->rows * level->columns;
       for (int anchor = 0; anchor < level->anchors; anchor++) {
         const float *const scores = level->logits + ((ptrdiff_t)anchor * d->classes + class) * area;
-        for (int p = 0; p < area; p++)
-          if (scores[p] > t) keys[count++] = key_of(scores[p], first + (uint32_t)(p * level->anchors + anchor));
+        for (int p = 0; p < area; p += LANES) {
+          const int end = p + LANES < area ? p + LANES : area;
+          if (!any(load_first(scores + p, end - p) > splat(t))) continue;
+          for (int i = p; i < end; i++)
+            if (scores[i] > t) keys[count++] = key_of(scores[i], first + (uint32_t)(i * level->anchors + anchor));
+        }
       }
       first += (uint32_t)(area * level->anchors);
     }

@@ -21,3 +21,26 @@ KERNEL void resample_planes(const int from_left, const int rows, const int inner
     banded_product(from_left, rows, inner, columns, bands, from_left ? weights : x, from_left ? x : weights, output + to[plane]);
   }
 }
+
+/* Planes of rows × columns, with every row `down` times and every number of it `across` times. */
+KERNEL void repeat_planes(const int rows, const int columns, const int down, const int across, int count, const float *input,
+                          const int32_t *from, float *output, const int32_t *to) {
+  const int width = columns * across;
+  for (int plane = 0; plane < count; plane++) {
+    const float *x = input + from[plane];
+    float *y = output + to[plane];
+    for (int row = 0; row < rows; row++, x += columns) {
+      int i = 0;
+      if (across == 2)
+        for (; i + LANES <= columns; i += LANES) {
+          const vec numbers = load(x + i);
+          store(y + 2 * i, FIRST_HALF(numbers, numbers));
+          store(y + 2 * i + LANES, LAST_HALF(numbers, numbers));
+        }
+      for (; i < columns; i++)
+        for (int time = 0; time < across; time++) y[i * across + time] = x[i];
+      for (int time = 1; time < down; time++) memcpy(y + time * width, y, sizeof(float) * (size_t)width);
+      y += down * width;
+    }
+  }
+}
