@@ -15,7 +15,8 @@ LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 def test_every_link_leads_to_a_file(name):
     document = ROOT / name
     for target in LINK.findall(document.read_text(encoding="utf-8")):
-        if "://" in target:
+        # `make docs` writes docs/live, and its strict build checks that.
+        if "://" in target or target.startswith("live/"):
             continue
         file = (document.parent / target).resolve()
         assert file.exists(), target
@@ -24,12 +25,12 @@ def test_every_link_leads_to_a_file(name):
 
 
 def prose(text):
-    """The numbered lines of a document that can be wrapped: no code, table, heading or picture, and more than one word."""
+    """The numbered lines of a document that can be wrapped: no code, table, heading, HTML or picture, and more than one word."""
     fenced = False
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("```"):
             fenced = not fenced
-        elif not fenced and not line.startswith(("|", "#", "![", "    ")) and " " in line.strip():
+        elif not fenced and not line.startswith(("|", "#", "![", "<", "    ")) and " " in line.strip():
             yield number, line
 
 
