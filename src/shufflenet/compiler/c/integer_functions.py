@@ -8,6 +8,7 @@ import numpy as np
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, number
 from shufflenet.compiler.c.source import Pixels
+from shufflenet.compiler.c.units import count_planes, from_begin
 from shufflenet.compiler.graph.elements import FLOAT32, INT32, S8, U8
 from shufflenet.compiler.graph.integers import inverse, quantize
 from shufflenet.compiler.graph.ir import Quantization
@@ -42,9 +43,15 @@ def _(step: steps.IntegerProduct, definitions: Definitions) -> Iterator[str]:
     quads = -(-step.inner // 4)
     yield f"int8_t *const panel = {scratch(step, S8)};"
     yield f"const int chunk = chunk_pixels({step.pixels}, {step.most_pixels}, {quads}, {step.panel_bytes});"
-    yield f"for (int group = 0; group < {groups}; group++)"
-    yield f"  for (int first = 0; first < {step.pixels}; first += chunk) {{"
-    yield f"    const int count = first + chunk < {step.pixels} ? chunk : {step.pixels} - first;"
+    first, last, group, end = "0", str(step.pixels), "0", str(groups)
+    if step.tasks and step.by_pixels:
+        first, last = f"begin * {steps.UNIT_PIXELS}", "last"
+        yield f"const int last = end * {steps.UNIT_PIXELS} < {step.pixels} ? end * {steps.UNIT_PIXELS} : {step.pixels};"
+    elif step.tasks:
+        group, end = "begin", "end"
+    yield f"for (int group = {group}; group < {end}; group++)"
+    yield f"  for (int first = {first}; first < {last}; first += chunk) {{"
+    yield f"    const int count = first + chunk < {last} ? chunk : {last} - first;"
     yield "    const struct pixel_counts n = count_pixels(count);"
     if step.window:
         panel = f"{scratch(step, U8)} + {step.gathered}"
@@ -108,17 +115,17 @@ def _flags(step: steps.IntegerProduct) -> tuple[str, ...]:
 def _(step: steps.IntegerDepthwise, definitions: Definitions) -> Iterator[str]:
     w, room = step.window, scratch(step, U8)
     values = {
-        "planes": str(len(step.output.planes)),
+        "planes": count_planes(step),
         "rows": str(step.layout.rows),
         "input": at(step.input),
-        "from": definitions.starts(step.input),
+        "from": from_begin(step, definitions.starts(step.input)),
         "output": at(step.output),
-        "to": definitions.starts(step.output),
+        "to": from_begin(step, definitions.starts(step.output)),
         "padded": f"{{{room}, {room} + {step.layout.second}}}",
         "made": f"{room} + {step.layout.made}",
-        "weights": weights(step.weights, S8),
-        "bias": weights(step.bias, INT32),
-        "scale": weights(step.scale),
+        "weights": from_begin(step, weights(step.weights, S8), 12),
+        "bias": from_begin(step, weights(step.bias, INT32)),
+        "scale": from_begin(step, weights(step.scale)),
         "input_zero": str(step.input_zero),
         "zero": str(step.zero_point),
         "low": str(step.low),

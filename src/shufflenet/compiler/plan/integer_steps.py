@@ -42,6 +42,9 @@ class IntegerConvolution(IntegerStep, OneInput):
         return True
 
 
+UNIT_PIXELS = 64  # the most pixels of a kernel's block
+
+
 @dataclass(frozen=True, kw_only=True)
 class IntegerProduct(IntegerConvolution):
     """kernels/integer_product.c: as many pixels as a panel in scratch has room for, at most `most_pixels`, are packed; all rows read them.
@@ -63,6 +66,15 @@ class IntegerProduct(IntegerConvolution):
     input_zero: int
     large: bool
     blocks: tuple[Block, ...]  # of one group's rows
+
+    @property
+    def by_pixels(self) -> bool:
+        """Whether its units are pixels, `UNIT_PIXELS` each, in all groups; else they are groups. Sums are whole: any cut gives the same."""
+        return self.pixels > UNIT_PIXELS
+
+    @property
+    def units(self) -> int:
+        return -(-self.pixels // UNIT_PIXELS) if self.by_pixels else self.groups
 
     @property
     def overwrites(self) -> Planes | None:
@@ -103,6 +115,7 @@ class IntegerDepthwiseLayout:
 class IntegerDepthwise(IntegerConvolution):
     """kernels/integer_depthwise.c: 3×3 with padding 1; weights are three rows of four for each plane."""
 
+    by_planes = True
     window: Window
     input_zero: int
     layout: IntegerDepthwiseLayout

@@ -1,0 +1,37 @@
+"""Quantized networks on threads: the codes of one thread, however tasks are dealt."""
+
+import numpy as np
+import torch
+
+from shufflenet import nets
+from shufflenet.compiler import CompiledNetwork
+from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.plan import make_plan, tasks
+from shufflenet.compiler.plan.integer_steps import IntegerDepthwise, IntegerProduct
+from shufflenet.compiler.read import read_onnx
+from shufflenet.compiler.simplify import simplify
+from shufflenet.deploy.exportable import Exportable
+from shufflenet.deploy.write_onnx import to_onnx
+
+from ..native import load_native
+from ..quantized import quantized
+from ..simplify.test_quantize import pictures
+
+SIZE = (97, 131)
+
+
+def test_quantized_networks_give_the_same_bits_on_any_number_of_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "TASK_NANOSECONDS", 1e-6)
+    torch.manual_seed(0)
+    model = to_onnx(Exportable(nets.create("shufflenet_x0_25_g3", num_classes=10).eval(), SIZE))
+    planned = make_plan(simplify(read_onnx(quantized(model, pictures(model, 2), tmp_path))))
+    for kind in (IntegerProduct, IntegerDepthwise):
+        assert sum(isinstance(step, kind) and step.tasks is not None for step in planned.steps) >= 16
+    alone = load_native(emit(planned, "net", title="A test", version="0"), tmp_path)
+    batch = np.random.default_rng(0).standard_normal((2, 3, *SIZE)).astype(np.float32)
+    expected = alone(batch)
+    for threads in (2, 3, 7):
+        network = CompiledNetwork(alone.library, alone.signature, threads)
+        np.testing.assert_array_equal(network(batch), expected)
+        for picture, right in zip(batch, expected, strict=True):
+            np.testing.assert_array_equal(network(picture), right)
