@@ -2,6 +2,10 @@
 
     python experiments/ship.py RUN_FOLDER fashion-mnist/shufflenet_x0_25_g8 [NOTE [DATA]]
 
+    python experiments/ship.py int8 fashion-mnist/shufflenet_x0_5_g3
+
+The second form quantizes a checkpoint that ships and writes NAME_int8 beside it, if that costs no more than 0.3 points.
+
 DATA is where the data set lies, if the first part of the name is not what `open_dataset` calls it.
 
 Rounding moves the maps a little, so batch normalization's statistics are taken anew at the rounded weights, over training data.
@@ -25,10 +29,12 @@ from shufflenet import checkpoints
 from shufflenet.checkpoints.hub import SHIPPED
 from shufflenet.data import open_dataset, prepare
 from shufflenet.nets import Network
+from shufflenet.quantization import quantize
 from shufflenet.training import evaluate
 from shufflenet.training.averaging import reestimate_batch_norm
 
 LARGEST_BYTES = 2_000_000
+LARGEST_INT8_COST = 0.3  # points of error
 BATCH_SIZE = 128  # for batch normalization's statistics
 
 
@@ -81,5 +87,20 @@ def main(run: str, name: str, note: str = "", place: str = "") -> None:
         sys.exit(f"that is more than {LARGEST_BYTES}: too large to ship")
 
 
+def ship_integers(name: str) -> None:
+    net = checkpoints.load(name)
+    data = name.partition("/")[0]
+    quantized = quantize(net, data)
+    found = evaluate(quantized, open_dataset(data, "test"))
+    before = net.metadata.training["top1_error"]
+    print(f"{before:.2f}% wrong in float, {found.top1_error:.2f}% in int8")
+    if found.top1_error > before + LARGEST_INT8_COST:
+        sys.exit("that costs too much: fine-tune it (shufflenet quantize --qat)")
+    errors = {"top1_error": found.top1_error, "top5_error": found.top5_error, "loss": found.loss}
+    quantized.metadata = replace(net.metadata, training={**net.metadata.training, **errors, "top1_error_float": before})
+    folder = checkpoints.save(quantized, SHIPPED / f"{name}_int8", overwrite=True)
+    print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir())} bytes")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    ship_integers(sys.argv[2]) if sys.argv[1] == "int8" else main(*sys.argv[1:])

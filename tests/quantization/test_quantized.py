@@ -236,7 +236,7 @@ def test_fine_tuning_lowers_the_loss_and_saves_integers(learning, net, pictures,
     worse = copy.deepcopy(learning)
     worse.layers()["classifier"].layer.weight.data *= 0.2
     assert recipe.augmentation.padding == 1  # the shipped network's own
-    done = fine_tune(copy.deepcopy(worse), recipe, few, few, tmp_path)
+    done = fine_tune(copy.deepcopy(worse), recipe, few, few, tmp_path, teacher=net)
     assert done.finished
     saved = shufflenet.load(tmp_path)
     assert isinstance(saved, QuantizedNetwork)

@@ -21,6 +21,9 @@ def quantize(
     calibration: Annotated[
         str, typer.Option(help="How a tensor's range is chosen: minmax, percentile or mse.")
     ] = "percentile",
+    equalization: Annotated[
+        bool, typer.Option(help="Scale channels to fill their tensor's range before (cross-layer equalization).")
+    ] = True,
     pictures: Annotated[int, typer.Option(help="How many training pictures calibrate.")] = 512,
     qat: Annotated[
         bool, typer.Option("--qat", help="Train on with the roundings in place (quantization-aware fine-tuning).")
@@ -66,6 +69,7 @@ def quantize(
         output,
         activations=activations,
         calibration=calibration,
+        equalization=equalization,
         pictures=pictures,
         aware=merge(*map(parse_setting, settings or ())) if qat else None,
         resume=resume,

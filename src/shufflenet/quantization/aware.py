@@ -28,6 +28,7 @@ QAT = Recipe(
     warmup_iterations=50,
     weight_decay=4e-5,
     augmentation=SMALL_PICTURES,
+    distillation_temperature=1.0,
 )
 
 
@@ -45,10 +46,14 @@ def fine_tune(
     test_set: PictureDataset,
     folder: str | Path,
     *,
+    teacher: Network,
     resume: bool = False,
     console: Console | None = None,
 ) -> Training:
-    """Train a calibrated network in learning form; `folder` becomes a run folder, as `shufflenet train` makes it, with integers inside."""
+    """Train a calibrated network in learning form; `folder` becomes a run folder, as `shufflenet train` makes it, with integers inside.
+
+    `teacher` is the float32 network that it was made of, whose probabilities it learns beside the labels.
+    """
     classes = metadata_of(net).classes
     sets = labelled_for(training_set, classes), labelled_for(test_set, classes)
-    return train(recipe, *sets, net, folder, resume=resume, console=console)
+    return train(recipe, *sets, net, folder, teacher=teacher, resume=resume, console=console)

@@ -13,6 +13,7 @@ from shufflenet.nets import Network
 from shufflenet.nets.integers import ELEMENTS
 from shufflenet.nets.quantized import QuantizedNetwork
 from shufflenet.quantization.calibration import CALIBRATIONS, calibrate
+from shufflenet.quantization.equalization import equalize
 
 PICTURES = 512
 CALIBRATION = "percentile"  # docs/decisions.md says why
@@ -25,6 +26,7 @@ def quantize(
     *,
     activations: str = "u8",
     calibration: str = CALIBRATION,
+    equalization: bool = True,
     pictures: int = PICTURES,
     seed: int = 0,
 ) -> QuantizedNetwork:
@@ -32,12 +34,19 @@ def quantize(
 
     `data` are the pictures to calibrate on, or a data set by name or place, whose training part is taken: `pictures` of them, chosen by
     `seed`; labels are not read. Weights are s8 for each output channel, activations `activations` ("u8" or "s8") for each tensor,
-    biases int32. `calibration` chooses the range of each tensor: "minmax", "percentile" or "mse". Raises UserError for an unknown
+    biases int32. `calibration` chooses the range of each tensor: "minmax", "percentile" or "mse"; `equalization` scales channels to
+    fill it before. Raises UserError for an unknown
     element or method, a network that is int8 already, and no pictures.
     """
     dataset = data if isinstance(data, PictureDataset) else open_dataset(data, "train")
     return calibrated(
-        net, dataset, activations=activations, calibration=calibration, pictures=pictures, seed=seed
+        net,
+        dataset,
+        activations=activations,
+        calibration=calibration,
+        equalization=equalization,
+        pictures=pictures,
+        seed=seed,
     ).integers()
 
 
@@ -47,6 +56,7 @@ def calibrated(
     *,
     activations: str = "u8",
     calibration: str = CALIBRATION,
+    equalization: bool = True,
     pictures: int = PICTURES,
     seed: int = 0,
     workers: int = 0,
@@ -66,8 +76,11 @@ def calibrated(
     quantized = QuantizedNetwork(net, activations)
     quantized.metadata = metadata
     batches = CalibrationInputs(dataset, quantized, pictures, seed, workers)
+    quantized.eval()
+    if equalization:
+        equalize(quantized, batches)
     calibrate(quantized, batches, metadata.preprocessing, calibration)
-    return quantized.eval()
+    return quantized
 
 
 class CalibrationInputs(Iterable[Tensor]):

@@ -30,6 +30,7 @@ def quantize_and_test(
     *,
     activations: str = "u8",
     calibration: str = CALIBRATION,
+    equalization: bool = True,
     pictures: int = PICTURES,
     aware: Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -47,12 +48,19 @@ def quantize_and_test(
         raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (--overwrite)")
     say = console.print if console else lambda _: None
     learning = calibrated(
-        net, training_set, activations=activations, calibration=calibration, pictures=pictures, workers=workers
+        net,
+        training_set,
+        activations=activations,
+        calibration=calibration,
+        equalization=equalization,
+        pictures=pictures,
+        workers=workers,
     )
     trained = metadata_of(net).training
     record: dict[str, Any] = {
         "activations": activations,
         "calibration": calibration,
+        "equalization": equalization,
         "calibration_pictures": min(pictures, len(training_set)),
     }
     say("testing the float32 network")
@@ -63,7 +71,7 @@ def quantize_and_test(
     noise = layer_noise(learning, CalibrationInputs(training_set, net, min(pictures, NOISE_PICTURES)))
     if aware is not None:
         recipe = aware_recipe(net, aware)
-        run = fine_tune(learning, recipe, training_set, test_set, folder, resume=resume, console=console)
+        run = fine_tune(learning, recipe, training_set, test_set, folder, teacher=net, resume=resume, console=console)
         if not run.finished:
             return None
         assert run.evaluation is not None

@@ -194,6 +194,27 @@ def test_a_sum_that_is_not_quantized_becomes_numbers():
     np.testing.assert_allclose(one(interpret(graph, inputs)), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_residual_is_in_the_sum_of_a_channel_with_tiny_weights_too():
+    """As of a channel that training has silenced: its weights' scale would ask for a factor beyond 16 bits."""
+    weight = np.random.default_rng(0).integers(-50, 50, (4, 4, 1, 1)).astype(np.int8)
+    nodes, constants = convolution(weight, (0.02, 0.01, 0.05), (np.uint8(3), np.uint8(0)))
+    constants |= {"ws": np.array([0.01, 1e-7, 1e-30, 2e-6], np.float32), "rs": np.float32(0.02), "rz": np.uint8(128)}
+    constants["bs"] = np.float32(0.02) * constants["ws"]
+    nodes[-2:] = [
+        node("QuantizeLinear", "c rs rz", "rq"), node("DequantizeLinear", "rq rs rz", "branch"),
+        node("Add", "branch xd", "sum"), node("QuantizeLinear", "sum ys yz", "yq"), node("DequantizeLinear", "yq ys yz", "y"),
+    ]  # fmt: skip
+    model = qdq(nodes, constants, (1, 4, 5, 7))
+    graph = simplify(read_onnx(model))
+    assert [type(o) for o in graph.operations] == [Quantize, Convolution, Dequantize]
+    inputs = {"x": np.random.default_rng(1).standard_normal((1, 4, 5, 7)).astype(np.float32)}
+    found, expected = one(interpret(graph, inputs)), one(run_onnxruntime(model, inputs))
+    assert found[0, 1:].any()
+    reach = np.abs(expected[0, 0]).max()
+    assert reach > 1
+    assert np.abs(found - expected).max() < 0.051, "a code, where the file rounds the branch before it adds"
+
+
 def test_what_has_no_integer_form_stays_float():
     """A softmax, and a convolution whose weights are numbers."""
     constants = {"s": np.array(0.02, np.float32), "z": np.uint8(9), "w": np.ones((3, 3, 1, 1), np.float32)}

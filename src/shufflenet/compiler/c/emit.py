@@ -88,7 +88,8 @@ def emit(
 
 def main_program(source: CSource) -> str:
     """A program that classifies a PPM picture with a source that has NAME_run_rgb8; with -DTHREADS=2 on two threads."""
-    return re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
+    program = re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
+    return program.replace(" */", f"\n   {source.quantized} */", 1) if source.quantized else program
 
 
 def threads_header() -> str:
@@ -132,7 +133,11 @@ class _Emitter:
             *runs,
         ]
         return CSource(
-            self.signature, "\n".join(parts), self._header(title), None if self.signature.embedded else weights
+            self.signature,
+            "\n".join(parts),
+            self._header(title),
+            None if self.signature.embedded else weights,
+            self._quantized(),
         )
 
     def _kernels(self) -> Iterator[str]:
@@ -142,15 +147,18 @@ class _Emitter:
 
     # What people read.
 
+    def _quantized(self) -> str:
+        on_codes = sum(isinstance(step, _ON_CODES) for step in self.plan.steps)
+        if not on_codes:
+            return ""
+        of = f"{on_codes} of {len(self.plan.steps)} steps"
+        return f"Quantized: {of} work on codes of 8 bits, with int8 weights and 32-bit sums."
+
     def _comment(self, title: str, version: str, weights_hash: str) -> str:
         place = "in this file"
         if not self.signature.embedded:
             place = f"{self.name}.bin, which the caller loads or maps, aligned to 64 bytes"
-        on_codes = sum(isinstance(step, _ON_CODES) for step in self.plan.steps)
-        quantized = ""
-        if on_codes:
-            of = f"{on_codes} of {len(self.plan.steps)} steps"
-            quantized = f"\n   Quantized: {of} work on codes of 8 bits, with int8 weights and 32-bit sums."
+        quantized = f"\n   {self._quantized()}" if self._quantized() else ""
         text = f"""{title}
 
    Written by shufflenet {version}; do not edit.
@@ -164,7 +172,8 @@ class _Emitter:
         return comment(text)
 
     def _header(self, title: str) -> str:
-        lines = [comment(title), f"#ifndef {self.macro}_H", f"#define {self.macro}_H", ""]
+        said = "\n\n   ".join(filter(None, (title, self._quantized())))
+        lines = [comment(said), f"#ifndef {self.macro}_H", f"#define {self.macro}_H", ""]
         lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
         for word, ports in (("input", self.plan.inputs), ("output", self.plan.outputs)):
             for argument, port in zip(_arguments(word, ports), ports, strict=True):

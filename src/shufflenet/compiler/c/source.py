@@ -58,12 +58,16 @@ class Signature:
 
 @dataclass(frozen=True)
 class CSource:
-    """The text of NAME.c and NAME.h, and the bytes of NAME.bin where the weights are not in the source."""
+    """The text of NAME.c and NAME.h, and the bytes of NAME.bin where the weights are not in the source.
+
+    `quantized` is a sentence on what works on codes; empty in a network of float32.
+    """
 
     signature: Signature
     c: str
     h: str
     weights: bytes | None
+    quantized: str = ""
 
     @property
     def name(self) -> str:

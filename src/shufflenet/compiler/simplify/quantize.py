@@ -39,6 +39,7 @@ from shufflenet.compiler.graph.reference import activate
 from shufflenet.compiler.simplify.rewrite import Edit, Wiring, channel_order
 
 _CODES = np.arange(256)
+_MOST_HALVINGS = 160  # of weights' codes; eight leave nothing of them
 _LARGEST_SUM = 2**31 - 1 - 255 * LARGEST_FACTOR  # an addend may be added
 
 
@@ -210,12 +211,13 @@ def limit_codes(operation: Operation, wiring: Wiring) -> Edit | None:
 def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
     """A residual's codes, into the sum that they are added to: it is rounded once, where the file rounds twice.
 
-    Where its factors do not fit, the addition stays by itself.
+    Where its factors do not fit, the addition stays by itself. A channel whose weights are so small that its factor is too large
+    gets coarser weights: its sum is still finer than the residual's codes by 2¹⁴.
     """
     graph = wiring.graph
     if not isinstance(operation, Elementwise) or operation.kind != "add" or not holds_codes(graph, operation.output):
         return None
-    candidates: list[tuple[int, Convolution, Convolution]] = []
+    candidates: list[tuple[int, Convolution, Convolution, dict[str, np.ndarray]]] = []
     for own, other in ((operation.left, operation.right), (operation.right, operation.left)):
         before = wiring.producer(own)
         if not isinstance(before, Convolution) or before.activation is not None or before.addend is not None:
@@ -230,12 +232,36 @@ def add_to_convolution(operation: Operation, wiring: Wiring) -> Edit | None:
             addend=other.select(order),
             activation=operation.activation,
         )
-        if addend_factors(graph, fused).fit:
-            candidates.append((wiring.position[before.name], before, fused))
+        fused, constants = _with_coarse_rows(fused, graph)
+        if addend_factors(replace(graph, constants={**graph.constants, **constants}), fused).fit:
+            candidates.append((wiring.position[before.name], before, fused, constants))
     if not candidates:
         return None
-    _, before, fused = max(candidates, key=lambda candidate: candidate[0])
-    return Edit({before.name: (), operation.name: (fused,)})
+    _, before, fused, constants = max(candidates, key=lambda candidate: candidate[0])
+    return Edit({before.name: (), operation.name: (fused,)}, constants)
+
+
+def _with_coarse_rows(fused: Convolution, graph: Graph) -> tuple[Convolution, dict[str, np.ndarray]]:
+    """A convolution whose addend's factors fit int16, as far as larger scales of small weights can bring that about."""
+    assert fused.addend is not None
+    assert fused.weight_scale is not None
+    assert fused.bias is not None
+    with np.errstate(all="ignore"):
+        ratio = quantization(graph, fused.addend).scale / sum_scale(graph, fused).astype(np.float64)
+        halvings = np.clip(np.nan_to_num(np.ceil(np.log2(ratio / LARGEST_FACTOR))), 0, _MOST_HALVINGS).reshape(-1)
+    if not halvings.any():
+        return fused, {}
+    times = 2.0**halvings
+    scale = graph.constants[fused.weight_scale]
+    constants = {
+        f"{fused.name}.weight_codes": np.rint(graph.constants[fused.weight] / times.reshape(-1, 1, 1, 1)).astype(
+            np.int8
+        ),
+        f"{fused.name}.bias_codes": np.rint(graph.constants[fused.bias] / times).astype(np.int32),
+        f"{fused.name}.weight_scale": (scale * times.reshape(scale.shape)).astype(np.float32),
+    }
+    weight, bias, weight_scale = constants
+    return replace(fused, weight=weight, bias=bias, weight_scale=weight_scale), constants
 
 
 def _is_limited(operation: Convolution | Pool | GlobalPool | Elementwise | Activate) -> bool:
