@@ -65,7 +65,7 @@ def test_predict_says_the_same_with_torch_and_compiled(folder, tmp_path):
 def test_compile_writes_a_source_that_says_what_is_quantized(folder, tmp_path):
     place, _ = folder
     done = run("compile", place, "-o", tmp_path, "--json")
-    texts = [Path(path).read_text() for path in done["files"]]
+    texts = [Path(path).read_text() for path in done["files"] if Path(path).name != "threads.h"]
     texts.append(main_program(compile_source(place).source))  # a program for colours, which this network does not read
     for text in texts:
         said = text.partition("*/")[0]
