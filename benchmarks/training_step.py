@@ -80,7 +80,7 @@ def our_step(net: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> 
     recorded = CapturedStep(learn) if recipe.cuda_graphs else learn
 
     def step() -> None:
-        training_mode(net, recipe)
+        training_mode(net)
         with accelerator.accumulate(model):
             recorded((images.contiguous(memory_format=torch.channels_last), labels))
 

@@ -23,11 +23,12 @@ from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
+# Times as fast as onnxruntime-web.
 AT_LEAST = {
     "shufflenet_x1_0_g3": 1.8,
     "shufflenet_x0_5_g3": 2.0,
     "shufflenet_x0_25_g3": 2.0,
-}  # times as fast as onnxruntime-web
+}
 
 
 def compare(name: str, size: tuple[int, int], node_modules: Path, runs: int, target: str) -> dict[str, float]:

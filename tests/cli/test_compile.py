@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import shufflenet
 from shufflenet.checkpoints import Metadata, Preprocessing, save
 from shufflenet.cli import app
 from shufflenet.compiler import CompileError
@@ -54,9 +55,8 @@ def test_the_program_classifies_a_picture(net, checkpoint, tmp_path):
     record = json.loads(run(checkpoint, "-o", tmp_path, "--name", "tiny", "--json").stdout)
     assert [Path(path).name for path in record["files"]] == ["tiny.c", "tiny.h", "main.c", "threads.h"]
     assert record["arena_lower_bound_bytes"] <= record["arena_bytes"]
-    assert record["multiply_adds"] == pytest.approx(
-        cost(net, SIZE).multiply_adds, rel=0.02
-    )  # pools that are steps of products
+    # Some pools are steps of products.
+    assert record["multiply_adds"] == pytest.approx(cost(net, SIZE).multiply_adds, rel=0.02)
     build = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "main.c", "tiny.c", "-pthread"]
     subprocess.run([*build, "-o", "main"], cwd=tmp_path, check=True)
     subprocess.run([*build, "-DTHREADS=3", "-o", "main_on_threads"], cwd=tmp_path, check=True)
@@ -74,6 +74,37 @@ def test_the_program_classifies_a_picture(net, checkpoint, tmp_path):
         logits = net(x[None])[0]
     for index, value in found.items():
         assert float(value) == pytest.approx(float(logits[int(index)]), abs=1e-4 * float(logits.abs().max()))
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+def test_the_program_of_a_grey_network_classifies_a_grey_picture(stem, tmp_path):
+    torch.manual_seed(0)
+    net = create("shufflenet_x0_25_g3", num_classes=3, in_channels=1, stem=stem).eval()
+    net.metadata = Metadata(Preprocessing((33, 41), None, (0.3,), (0.4,), "grey"), ("ant", "bee", "cat"))
+    folder = save(net, tmp_path / "net")
+    record = json.loads(run(folder, "-o", tmp_path / "c", "--name", "tiny", "--json").stdout)
+    assert [Path(path).name for path in record["files"]] == ["tiny.c", "tiny.h", "main.c", "threads.h"]
+    strict = ["-O1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "main.c", "tiny.c", "-o", "main"]
+    subprocess.run(["gcc", *strict], cwd=tmp_path / "c", check=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (33, 41), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "c" / "picture.pgm")
+    done = subprocess.run(["./main", "picture.pgm"], cwd=tmp_path / "c", capture_output=True, text=True, check=True)
+    found = {int(line.split()[0]): float(line.split()[1]) for line in done.stdout.splitlines()}
+    with torch.inference_mode():
+        logits = net(torch.tensor((pixels / 255 - 0.3) / 0.4, dtype=torch.float32)[None, None])[0]
+    assert found == pytest.approx(dict(enumerate(logits.tolist())), abs=1e-4 * float(logits.abs().max()))
+    compiled = shufflenet.compile(folder)
+    np.testing.assert_allclose(compiled.run_gray8(pixels), logits, atol=1e-4 * float(logits.abs().max()))
+    wide = np.zeros((33, 50), np.uint8)
+    wide[:, :41] = pixels
+    np.testing.assert_array_equal(compiled.run_gray8(wide[:, :41]), compiled.run_gray8(pixels))
+    with pytest.raises(ValueError, match=r"the network takes uint8 \(33, 41, 1\)"):
+        compiled.run_rgb8(np.zeros((33, 41, 3), np.uint8))
+
+
+def test_no_main_is_said_where_nobody_knows_the_pictures(net, tmp_path):
+    onnx.save(to_onnx(Exportable(net, SIZE)), tmp_path / "model.onnx")
+    assert "no main.c" in " ".join(run(tmp_path / "model.onnx", "-o", tmp_path / "c").stdout.split())
 
 
 @pytest.mark.parametrize("target", TARGETS)

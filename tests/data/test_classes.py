@@ -3,7 +3,8 @@ import random
 import pytest
 from torchvision.models import ResNet18_Weights
 
-from shufflenet.data.classes import class_map, imagenet_synsets, with_names
+from shufflenet.checkpoints.imagenet import imagenet_synsets
+from shufflenet.data.classes import class_map, with_names
 from shufflenet.errors import UserError
 
 ENGLISH = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])

@@ -166,3 +166,12 @@ def test_pointers_of_git_lfs_are_said_at_the_start(tmp_path, write_pictures):
         (tmp_path / "dog" / f"{number}.png").write_text(pointer)
     with pytest.raises(UserError, match=r"7 of 8 picture files are pointers of Git LFS.*and 2 more; `git lfs pull`"):
         open_dataset(tmp_path, "train")
+
+
+def test_links_to_nothing_are_said_at_the_start_with_all_else(tmp_path, write_pictures):
+    write_pictures(tmp_path, {"cat/a.png": "red", "dog/a.png": "red"})
+    (tmp_path / "dog" / "b.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "dog" / "c.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    told = r"1 of 4 picture files are links to nothing: .*b\.png; mend .*1 of 4 picture files are pointers of Git LFS: .*c\.png"
+    with pytest.raises(UserError, match=told):
+        open_dataset(tmp_path, "train")

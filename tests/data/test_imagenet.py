@@ -104,7 +104,7 @@ def test_val_alone_with_class_folders_for_a_network(tmp_path, write_pictures):
 
 def test_imagenet_v2(tmp_path, write_pictures):
     write_pictures(tmp_path, {f"{number}/a.png": "red" for number in range(1000)})
-    from shufflenet.data.classes import imagenet_synsets
+    from shufflenet.checkpoints.imagenet import imagenet_synsets
 
     classes = imagenet_synsets()[::-1]
     dataset = open_dataset(tmp_path, "test", classes=classes)

@@ -1,10 +1,12 @@
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from shufflenet.data import open_dataset
 from shufflenet.data.fashion_mnist import CLASSES, DEBIAN_FOLDER, open_full
-from shufflenet.data.make_bundled import sheet
 from shufflenet.errors import UserError
 
 
@@ -35,8 +37,9 @@ def test_the_full_set_and_the_making_of_the_bundled_one():
     bundled = open_dataset("fashion-mnist-7k", "test")
     where = {image.numpy().tobytes(): label for image, label in zip(full.images, full.labels, strict=True)}
     assert [where[image.numpy().tobytes()] for image in bundled.images] == bundled.labels.tolist()
+    bundle = runpy.run_path(str(Path(__file__).parents[2] / "experiments" / "bundle_fashion_mnist.py"))
     for split in ("train", "test"):
-        pixels = sheet(split)
+        pixels = bundle["sheet"](split)
         images = open_dataset("fashion-mnist-7k", split).images.numpy().reshape(-1, 100, 28, 28)
         assert (pixels == images.swapaxes(1, 2).reshape(pixels.shape)).all()
 
@@ -48,7 +51,7 @@ def test_a_damaged_full_set_is_named(tmp_path):
 
 
 def test_the_full_set_without_a_way_to_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("SHUFFLENET_CACHE", str(tmp_path))
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(UserError, match="dataset-fashion-mnist, or take fashion-mnist-7k"):
         open_full("test", tmp_path / "nowhere")

@@ -132,6 +132,18 @@ def test_the_folder_of_the_pictures(write_coco, box, tmp_path):
     assert open_split(path, "train", moved).pictures[0].path == str(moved / "a.png")
 
 
+def test_pictures_that_are_missing_are_said_at_the_start(write_coco, box, tmp_path):
+    images = [{"id": number, "file_name": f"{number}.png", "width": 100, "height": 80} for number in (1, 2, 3)]
+    path = write_coco([box()], images=images)
+    for number in (1, 3):
+        (tmp_path / "images" / f"{number}.png").unlink()
+    (tmp_path / "images" / "3.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(
+        UserError, match=r"1 of 3 picture files are missing: .*1\.png; .*1 of 3 .* links to nothing: .*3\.png"
+    ):
+        open_split(path, "train")
+
+
 class TestFolders:
     """COCO's layouts, each made of four pictures."""
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, height_width
 
@@ -63,7 +65,8 @@ class Preprocessing:
 
 
 IMAGENET = Preprocessing()
-GREY = Preprocessing(mean=(0.449,), std=(0.226,), channel_order="grey")  # ImageNet's figures, averaged over the colours
+# ImageNet's figures, averaged over the colours.
+GREY = Preprocessing(mean=(0.449,), std=(0.226,), channel_order="grey")
 
 
 def describe(preprocessing: Preprocessing) -> str:
@@ -109,23 +112,13 @@ class Metadata:
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "Metadata":
         """The reverse of `to_json`. Raises UserError for what is missing, unknown or impossible."""
-        preprocessing = record.get("preprocessing")
-        classes = record.get("classes", [])
-        training = record.get("training", {})
-        if not isinstance(preprocessing, Mapping):
+        given = {name: record[name] for name in ("preprocessing", "classes", "training") if name in record}
+        if not isinstance(given.get("preprocessing"), Mapping):
             raise UserError("it has no 'preprocessing' object")
-        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            raise UserError("its 'classes' are not a list of names")
-        if not isinstance(training, dict):
-            raise UserError("its 'training' is not an object")
         known = {field.name for field in fields(Preprocessing)}
-        if set(preprocessing) != known:
-            odd = ", ".join(sorted(set(preprocessing) ^ known))
-            raise UserError(f"its 'preprocessing' has missing or unknown fields: {odd}")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in preprocessing.items()
-        }
+        if odd := sorted(known ^ given["preprocessing"].keys()):
+            raise UserError(f"its 'preprocessing' has missing or unknown fields: {', '.join(odd)}")
         try:
-            return Metadata(Preprocessing(**values), tuple(classes), training)
-        except TypeError as error:  # a string where a number belongs
-            raise UserError(f"its 'preprocessing' has a value of the wrong type ({error})") from error
+            return msgspec.convert(given, Metadata)
+        except msgspec.ValidationError as error:
+            raise UserError(f"it has a wrong value: {error}") from error

@@ -35,8 +35,8 @@ def compile(
 ) -> None:
     """Turn a network into one C source without dependencies, faster on one thread than a runtime.
 
-    Writes NAME.c, NAME.h, threads.h for NAME_run_on, and main.c, which classifies a PPM picture, or draws what a detector finds in it
-    (and NAME.bin, if the weights are too large for a source).
+    Writes NAME.c, NAME.h, threads.h for NAME_run_on, and main.c, which classifies a PPM picture (PGM, if the network
+    takes grey ones), or draws what a detector finds in it (and NAME.bin, if the weights are too large for a source).
 
     Examples:
 
@@ -88,7 +88,7 @@ def compile(
         raise UserError(f"{existing[0]} is there already; give --overwrite or another folder")
     with writing_into(output) as scratch:
         written = write_source(source, scratch)
-        if decoder or f"{source.name}_run_rgb8" in source.h:
+        if decoder or source.signature.takes_pixels:
             written.append(scratch / "main.c")
             written[-1].write_text(boxes_program(source) if decoder else main_program(source), encoding="utf-8")
         if f"{source.name}_run_on(" in source.h:
@@ -114,6 +114,8 @@ def compile(
     if detector and not size and detector.config.layout == "fpn":
         height, width = picture_size(detector)
         say(f"made for pictures of {height}×{width}; give --size for others, which are padded or shrunk to fit")
+    if not decoder and not source.signature.takes_pixels:
+        say("no main.c: how a picture becomes the network's input is known of checkpoints that take RGB or grey ones")
     if is_variant(src):
         say(RANDOM.format(src))
     say(f"arena {plan.arena_bytes:,} bytes (no arena is smaller than {plan.bound_bytes:,})")

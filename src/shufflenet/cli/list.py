@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 
-def list(  # the verb's name
+# The verb is called so.
+def list(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     pattern: Annotated[str, typer.Argument(help="Show only names that contain this.")] = "",
 ) -> None:

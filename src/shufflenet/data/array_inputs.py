@@ -64,9 +64,8 @@ class ArrayInputs(Inputs):
 
     def _normalized(self, images: Tensor) -> Tensor:
         colors = images.flip(1) if self.flip_channels else images
-        return (
-            colors.float() - self.mean
-        ) / self.std  # a grey picture becomes three channels where the network takes three
+        # A grey picture becomes three channels where the network takes three.
+        return (colors.float() - self.mean) / self.std
 
 
 def cropped_and_flipped(images: Tensor, draws: Sequence[Tensor], augmentation: Augmentation) -> Tensor:

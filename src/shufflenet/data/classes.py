@@ -3,19 +3,11 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 
-from shufflenet.checkpoints.converters import imagenet_classes
+from shufflenet.checkpoints.imagenet import imagenet_classes, imagenet_synsets
 from shufflenet.errors import UserError
 
 SYNSET = re.compile(r"n\d{8}\b")
-
-
-@cache
-def imagenet_synsets() -> tuple[str, ...]:
-    """The 1000 WordNet ids of ImageNet's classes (ILSVRC 2012), sorted: class k of every published network is number k of these."""
-    return tuple(files("shufflenet.data").joinpath("imagenet_synsets.txt").read_text(encoding="ascii").split())
 
 
 def with_names(classes: Sequence[str]) -> tuple[str, ...]:

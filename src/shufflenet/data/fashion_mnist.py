@@ -5,7 +5,6 @@ Copyright 2017 Zalando SE, MIT licence (bundled/LICENSE).
 """
 
 import gzip
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
+from shufflenet.cache import made_folder
 from shufflenet.checkpoints import Preprocessing
 from shufflenet.data.datasets import ArrayDataset, Split
 from shufflenet.errors import UserError
@@ -28,11 +28,15 @@ SIDE = 28
 PREPROCESSING = Preprocessing((SIDE, SIDE), short_side=None, mean=(0.2860,), std=(0.3530,), channel_order="grey")
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FILE_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
-BUNDLED_COLUMNS = 100  # pictures in a row of the bundled sheets; a multiple of the classes, so each column is one class
+# Pictures in a row of the bundled sheets: a multiple of the classes, so each column is one class.
+BUNDLED_COLUMNS = 100
 
 
 def open_bundled(split: Split) -> ArrayDataset:
-    """6,000 training or 1,000 test pictures, as many of each class, chosen by `make_bundled` from the full set's same split."""
+    """6,000 training or 1,000 test pictures, as many of each class, from the full set's same split.
+
+    experiments/bundle_fashion_mnist.py chose them.
+    """
     sheet = files("shufflenet.data").joinpath("bundled", f"fashion_mnist_{split}.png")
     with sheet.open("rb") as file:
         pixels = np.asarray(Image.open(file).convert("L"))
@@ -45,7 +49,7 @@ def open_bundled(split: Split) -> ArrayDataset:
 def open_full(split: Split, debian_folder: Path = DEBIAN_FOLDER) -> ArrayDataset:
     """60,000 training or 10,000 test pictures: from Debian's package dataset-fashion-mnist if it is there, else downloaded.
 
-    A download is kept in $XDG_CACHE_HOME/shufflenet (~/.cache/shufflenet). Raises UserError if there is no way to the files.
+    A download is kept in the cache ($SHUFFLENET_CACHE). Raises UserError if there is no way to the files.
     """
     images, labels = _read_debian(debian_folder, split) if debian_folder.is_dir() else _download(split)
     return ArrayDataset(images[:, None], labels, CLASSES, PREPROCESSING)
@@ -72,9 +76,8 @@ def _read_idx(path: Path) -> Tensor:
 
 
 def _download(split: Split) -> tuple[Tensor, Tensor]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shufflenet"
     try:
-        full = FashionMNIST(cache, train=split == "train", download=True)
+        full = FashionMNIST(made_folder(), train=split == "train", download=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"Fashion-MNIST is not in {DEBIAN_FOLDER} and cannot be downloaded ({error}); "

@@ -156,19 +156,26 @@ def open_class_folders(root: Path, *, single_class: bool = False) -> FileDataset
     passed_over += Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in stray)
     dataset = FileDataset(root, paths, labels, list(classes))
     dataset.passed_over = passed_over
-    refuse_pointers(root, paths)
+    refuse_unreadable(root, paths)
     return dataset
 
 
-def refuse_pointers(root: Path, paths: Sequence[str]) -> None:
-    """Raise UserError, naming some, if picture files are pointers of Git LFS."""
-    step = max(1, len(paths) // FILES_CHECKED)
-    pointers = unreadable_files(os.path.join(root, path) for path in paths[::step]).get("pointers of Git LFS")
-    if pointers:
-        raise UserError(
-            f"{len(pointers)} of {len(paths[::step])} picture files are pointers of Git LFS, not pictures: "
-            f"{listed(pointers)}; `git lfs pull` in {root} fetches the pictures"
-        )
+def refuse_unreadable(root: Path, paths: Sequence[str]) -> None:
+    """Raise UserError, naming some of each kind, if picture files are missing, links to nothing, or pointers of Git LFS."""
+    checked = paths[:: max(1, len(paths) // FILES_CHECKED)]
+    found = unreadable_files(os.path.join(root, path) for path in checked)
+    remedies = {
+        "missing": "copy them there, or take them out of the list",
+        "links to nothing": "mend the links, or copy the pictures themselves",
+        "pointers of Git LFS": f"`git lfs pull` in {root} fetches the pictures",
+    }
+    told = [
+        f"{len(found[kind])} of {len(checked)} picture files are {kind}: {listed(found[kind])}; {remedy}"
+        for kind, remedy in remedies.items()
+        if kind in found
+    ]
+    if told:
+        raise UserError(". ".join(told))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shufflenet.data.classes import SYNSET
 from shufflenet.data.datasets import FileDataset
-from shufflenet.data.folders import is_picture_name, refuse_pointers
+from shufflenet.data.folders import is_picture_name, refuse_unreadable
 from shufflenet.data.text_files import read_text
 from shufflenet.errors import UserError
 
@@ -27,7 +27,7 @@ def open_flat_validation(folder: Path, root: Path) -> FileDataset:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file() and is_picture_name(entry.name))
     synsets = _synsets(folder, root, names)
-    refuse_pointers(folder, names)
+    refuse_unreadable(folder, names)
     classes = sorted(set(synsets))
     number_of = {synset: number for number, synset in enumerate(classes)}
     return FileDataset(folder, names, [number_of[synset] for synset in synsets], classes)

@@ -118,13 +118,16 @@ def _read(path: str | Path) -> bytes:
 
 
 def unreadable_files(paths: Iterable[str]) -> dict[str, list[str]]:
-    """What can be told of picture files at once, without decoding them: those that are "missing", "empty" or "pointers of Git LFS"."""
+    """What can be told of picture files at once, without decoding them: by kind.
+
+    The kinds are "missing", "links to nothing", "empty" and "pointers of Git LFS".
+    """
     found: dict[str, list[str]] = {}
     for path in paths:
         try:
             size = os.stat(path).st_size
         except OSError:
-            found.setdefault("missing", []).append(path)
+            found.setdefault("links to nothing" if os.path.islink(path) else "missing", []).append(path)
             continue
         if size == 0:
             found.setdefault("empty", []).append(path)

@@ -23,7 +23,8 @@ from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
 from shufflenet.data.text_files import read_names
 from shufflenet.errors import UserError
 
-SHUFFLED_TOGETHER = 16  # shards
+# Shards.
+SHUFFLED_TOGETHER = 16
 CLASSES_NAME = "classes.txt"
 
 

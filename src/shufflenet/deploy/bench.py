@@ -22,7 +22,8 @@ from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, cost, height_width
 
 PARITY_PICTURES = 8
-LONGEST_ROUND_MS = 100.0  # of one runtime; a fast one runs RUNS_PER_ROUND times in it, a slow one once
+# Of one runtime: a fast one runs RUNS_PER_ROUND times in it, a slow one once.
+LONGEST_ROUND_MS = 100.0
 RUNS_PER_ROUND = 10
 
 
@@ -142,9 +143,8 @@ def bench(
                 files = runtime.write(source, folder)
                 worker = workers.enter_context(start(runtime, files[0], inputs, threads))
                 ready.append((runtime, worker, sum(path.stat().st_size for path in files)))
-            except (
-                Exception
-            ) as error:  # whatever a converter or a runtime may raise: the others are measured all the same
+            # Whatever a converter or a runtime may raise: the others are measured all the same.
+            except Exception as error:
                 absent.append(Absent(runtime.name, str(error)))
         times = _interleaved([worker for _, worker, _ in ready], rounds, progress)
         rows = [

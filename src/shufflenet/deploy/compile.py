@@ -50,7 +50,10 @@ def compile_source(
     timed: bool = False,
     dump: Path | None = None,
 ) -> Compiled:
-    """The C source of a network, with NAME_run_rgb8 where its preprocessing is known. `name` defaults to the network's."""
+    """The C source of a network, with NAME_run_rgb8 or NAME_run_gray8 where its preprocessing is known.
+
+    `name` defaults to the network's.
+    """
     return _subject(what, size).compile(name=name, timed=timed, dump=dump)
 
 
@@ -104,8 +107,15 @@ def _onnx_subject(path: Path, size: tuple[int, int] | None) -> _Subject:
 def _digest(model: "onnx.ModelProto") -> str:
     """Of a model whose weights may be more than the 2 GB that one message can hold: each part is serialized alone."""
     graph = model.graph
-    parts = [*graph.node, *graph.initializer, *graph.input, *graph.output, *model.opset_import]
-    return digest(str(model.ir_version), *(part.SerializeToString(deterministic=True) for part in parts))
+    parts = [*graph.node, *graph.input, *graph.output, *model.opset_import]
+    weights = (part for tensor in graph.initializer for part in _tensor_parts(tensor))
+    return digest(str(model.ir_version), *(part.SerializeToString(deterministic=True) for part in parts), *weights)
+
+
+def _tensor_parts(tensor: "onnx.TensorProto") -> tuple[str | bytes, ...]:
+    if not tensor.raw_data:
+        return (tensor.SerializeToString(deterministic=True),)
+    return f"{tensor.name} {tensor.data_type} {list(tensor.dims)}", tensor.raw_data
 
 
 def _net_subject(net: Network, size: tuple[int, int] | None) -> _Subject:
@@ -139,8 +149,8 @@ def _code() -> str:
 
 
 def pixels_of(preprocessing: Preprocessing) -> Pixels | None:
-    """(byte / 255 − mean) / std of each channel as a factor and a term; None where the network takes no RGB pictures."""
-    return _normalization(preprocessing) if preprocessing.channel_order in ("RGB", "BGR") else None
+    """(byte / 255 − mean) / std of each channel as a factor and a term; None where its channels are not a picture's."""
+    return None if preprocessing.channel_order == "other" else _normalization(preprocessing)
 
 
 def preparation_of(preprocessing: Preprocessing) -> Preparation:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from shufflenet.data.datasets import Split
+from shufflenet.data.folders import refuse_unreadable
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
 
 COCO_CATEGORIES = 80
+# A few of the pictures may be missing where the folder is the right one.
+FILES_TRIED = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,17 +88,17 @@ def _field(record: Any, key: str, kind: type | tuple[type, ...], what: str, path
     return value
 
 
-def _pictures_folder(source: AnnotationFile, first_file: str) -> Path:
+def _pictures_folder(source: AnnotationFile, files: Sequence[str]) -> Path:
     beside = source.annotations.parent
     candidates = (
         [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
     )
     for folder in candidates:
-        if (folder / first_file).is_file():
+        if any((folder / file).is_file() for file in files[:FILES_TRIED]):
             return folder
     places = ", ".join(map(str, candidates))
     raise UserError(
-        f"{first_file}, the first picture of {source.annotations}, is not in {places}; name its folder with --pictures"
+        f"{files[0]}, the first picture of {source.annotations}, is not in {places}; name its folder with --pictures"
     )
 
 
@@ -194,7 +197,7 @@ def read_annotations(source: AnnotationFile) -> Annotations:
     if not images:
         raise UserError(f"{path} lists no images; a data set needs at least one")
     objects = _objects(record, path, set(images), {category.id for category in categories})
-    folder = _pictures_folder(source, next(iter(images.values()))["file_name"])
+    folder = _pictures_folder(source, [image["file_name"] for image in images.values()])
     chosen = images.keys()
     if source.only:
         chosen = chosen & _image_ids(source.only)
@@ -276,4 +279,6 @@ def open_split(path: str | Path, split: Split, pictures: str | Path | None = Non
     path, pictures = Path(path), Path(pictures) if pictures else None
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
-    return merge([read_annotations(source) for source in find_annotation_files(path, split, pictures)])
+    annotations = merge([read_annotations(source) for source in find_annotation_files(path, split, pictures)])
+    refuse_unreadable(path, [picture.path for picture in annotations.pictures])
+    return annotations

@@ -119,9 +119,8 @@ def score(annotations: Annotations, results: list[CocoDetection]) -> DetectionSc
     evaluation = COCOeval_faster(truth, truth.loadRes([dict(row) for row in results]), iouType="bbox")
     evaluation.run()
     figures = {name: None if value < 0 else value for name, value in evaluation.stats_as_dict.items()}
-    precision = evaluation.eval["precision"][
-        :, :, :, 0, -1
-    ]  # [thresholds, recalls, categories] for all sizes, 100 detections
+    # [thresholds, recalls, categories] for all sizes, 100 detections.
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
 
     def mean(values: np.ndarray) -> float | None:
         known = values[values > -1]

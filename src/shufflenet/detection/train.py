@@ -138,7 +138,9 @@ def train_detector(
     with ExitStack() as stack:
         watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
         if console and accelerator.is_main_process:
-            watching.append(stack.enter_context(Terminal(recipe, len(training_set.pictures), iterations, console)))
+            watching.append(
+                stack.enter_context(Terminal(recipe.batch_size, len(training_set.pictures), iterations, console))
+            )
         result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
     trained = result.net
     assert isinstance(trained, TwoStageDetector | OneStageDetector)

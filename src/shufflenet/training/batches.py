@@ -10,7 +10,6 @@ from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Sampler
 
 from shufflenet.data import batches, reading_processes
-from shufflenet.training.recipe import Recipe
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -62,22 +61,24 @@ class BatchStream:
     def __init__(
         self,
         inputs: Any,
-        recipe: Recipe,
         accelerator: Accelerator,
         *,
+        batch_size: int,
+        accumulation: int,
+        workers: int,
         collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         self.inputs = inputs
         self.device = accelerator.device
         self.sampler = EpochBatches(
             len(inputs),
-            recipe.batch_size,
+            batch_size,
             order=inputs.order,
-            accumulation=recipe.accumulation,
+            accumulation=accumulation,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
-        workers = reading_processes(recipe.workers)
+        workers = reading_processes(workers)
         self.loader = DataLoader(
             inputs,
             batch_sampler=self.sampler,
@@ -85,7 +86,8 @@ class BatchStream:
             collate_fn=collate,
             persistent_workers=workers > 0,
             pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # its iterators draw a seed, which from torch's own would shift the draws of the loop
+            # Its iterators draw a seed, which from torch's own would shift the draws of the loop.
+            generator=torch.Generator(),
         )
 
     def start(self, iteration: int) -> Iterator[Any]:

@@ -203,7 +203,7 @@ class _Run:
         )
         self.checkpoints = folder / "checkpoints"
         net = task.net
-        freeze(net, recipe)
+        freeze(net, recipe.freeze)
         if recipe.sync_batch_norm:
             synchronize(net)
         if recipe.mixed_precision != "no":
@@ -215,7 +215,14 @@ class _Run:
         self.model, self.optimizer = accelerator.prepare(self.net, make_optimizer(recipe, self.net))
         self.average = make_average(self.net, recipe.ema_decay)
         self.kept = self.net if self.average is None else self.average.module
-        self.batches = BatchStream(task.inputs, recipe, accelerator, collate=task.collate)
+        self.batches = BatchStream(
+            task.inputs,
+            accelerator,
+            batch_size=recipe.batch_size,
+            accumulation=recipe.accumulation,
+            workers=recipe.workers,
+            collate=task.collate,
+        )
         self.window = RunningMeans(accelerator)
         self.learn = self._learn
         if recipe.cuda_graphs:
@@ -229,7 +236,7 @@ class _Run:
         progress = self.progress
         set_learning_rate(self.optimizer, rate)
         torch.manual_seed(int(item_seeds(self.recipe.seed, progress.iteration, [self.accelerator.process_index])[0]))
-        training_mode(self.net, self.recipe)
+        training_mode(self.net, self.recipe.freeze, freeze_batch_norm=self.recipe.freeze_batch_norm)
         for _ in range(self.recipe.accumulation):
             asked = time.monotonic()
             batch = next(stream)

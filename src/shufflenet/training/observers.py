@@ -11,15 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from shufflenet.training.checkpoint_files import iteration_of, list_checkpoints
 from shufflenet.training.loop import RunProgress
-from shufflenet.training.recipe import Recipe
 
 
 class Terminal:
     """A bar with epoch, figures, images/s and time left; a line above it for each evaluation. Used as a context."""
 
-    def __init__(self, recipe: Recipe, pictures: int, iterations: int, console: Console) -> None:
-        self.batch_size = recipe.batch_size
-        self.epochs = iterations * recipe.batch_size / pictures
+    def __init__(self, batch_size: int, pictures: int, iterations: int, console: Console) -> None:
+        self.batch_size = batch_size
+        self.epochs = iterations * batch_size / pictures
         self.pictures = pictures
         self.iterations = iterations
         self.said_time = False

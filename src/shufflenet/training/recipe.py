@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import msgspec
 import yaml
 
 from shufflenet.data.transforms import MEGVII, PAPER, PAPER_SMALL_NET, SMALL_PICTURES, Augmentation
@@ -48,13 +48,13 @@ class Recipe:
     warmup_iterations: int = 0
     momentum: float = 0.9
     weight_decay: float = 4e-5
-    gradient_clip: float | None = None  # largest norm of all gradients together
+    # Largest norm of all gradients together.
+    gradient_clip: float | None = None
     label_smoothing: float = 0.0
     augmentation: Augmentation = PAPER
     training_side_share: float = 1.0
-    small_network_augmentation: Augmentation | None = (
-        None  # in place of `augmentation`, for networks below 1× (see `for_network`)
-    )
+    # In place of `augmentation`, for networks below 1× (see `for_network`).
+    small_network_augmentation: Augmentation | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
     distillation_temperature: float = 4.0
@@ -64,19 +64,25 @@ class Recipe:
     freeze_batch_norm: bool = False
     bn_reestimation_iterations: int = 0
 
-    sync_batch_norm: bool = False  # BN's statistics over the batches of all processes
+    # BN's statistics over the batches of all processes.
+    sync_batch_norm: bool = False
     mixed_precision: MixedPrecision = "no"
     channels_last: bool = True
-    compile: bool = False  # torch.compile
+    # Torch.compile.
+    compile: bool = False
     grouped_convolutions: GroupedConvolutions = "convolutions"
     cuda_graphs: bool = False
-    workers: int = 4  # processes that read pictures, for each training process; at most one a processor
-    max_broken_share: float = 0.01  # of the data set, past which broken pictures stop the run
+    # Processes that read pictures, for each training process; at most one a processor.
+    workers: int = 4
+    # Of the data set, past which broken pictures stop the run.
+    max_broken_share: float = 0.01
 
     seed: int = 0
     log_iterations: int = 20
-    evaluate_epochs: float = 1.0  # how often to evaluate; at the end in any case
-    checkpoint_iterations: int = 1000  # how often to write a checkpoint; after each evaluation in any case
+    # How often to evaluate; at the end in any case.
+    evaluate_epochs: float = 1.0
+    # How often to write a checkpoint; after each evaluation in any case.
+    checkpoint_iterations: int = 1000
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
@@ -259,35 +265,17 @@ def _override(record: Any, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _converted(value: Any, annotation: Any, name: str) -> Any:
-    """`value`, from YAML or Python, as a field of this type."""
+    """`value`, from YAML or Python, as a field of this type; a number may be text, since YAML takes 1e-3 for one."""
     choices = get_args(annotation)
     if get_origin(annotation) is Literal:
         # YAML reads a bare `no` as false.
         value = "no" if value is False and "no" in choices else value
-        if value in choices:
-            return value
-        raise UserError(f"{name} is {value!r}; it is one of {', '.join(choices)}")
-    if get_origin(annotation) is tuple and isinstance(value, list | tuple):
-        if choices[-1] is Ellipsis:
-            return tuple(_converted(item, choices[0], name) for item in value)
-        if len(value) == len(choices):
-            return tuple(_converted(item, choice, name) for item, choice in zip(value, choices, strict=True))
-    options = choices if choices and get_origin(annotation) is not tuple else (annotation,)
-    if value is None and NoneType in options:
-        return None
-    for option in options:
-        if option is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-            try:
-                return float(value)  # YAML takes 1e-3 for a string
-            except ValueError:
-                continue
-        if isinstance(option, type) and isinstance(value, option) and isinstance(value, bool) == (option is bool):
-            return value
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", NoneType: "null"}
-    wanted = " or ".join(
-        kinds.get(option, "a list of numbers or names") for option in options if option is not Augmentation
-    )
-    raise UserError(f"{name} is {value!r}; it must be {wanted or 'a list of `field: value`'}")
+        if value not in choices:
+            raise UserError(f"{name} is {value!r}; it is one of {', '.join(choices)}")
+    try:
+        return msgspec.convert(value, annotation, strict=isinstance(value, bool))
+    except msgspec.ValidationError as error:
+        raise UserError(f"{name} is {value!r}: {error}") from error
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def train(
         if console and accelerator.is_main_process:
             _say_what_will_happen(net, recipe, len(training_set), iterations, accelerator, console)
             _say_learning_rate(recipe, console)
-            watching.append(stack.enter_context(Terminal(recipe, len(training_set), iterations, console)))
+            watching.append(stack.enter_context(Terminal(recipe.batch_size, len(training_set), iterations, console)))
         result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
     trained = result.net
     assert isinstance(trained, Network)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 
 from shufflenet.compiler import CompileError
 from shufflenet.compiler.read import load_model
-from shufflenet.deploy.compile import compile_source
+from shufflenet.deploy.compile import _digest, compile_source
 
 from ..networks import Builder
 
@@ -73,6 +74,17 @@ def test_a_name_in_capitals_is_an_onnx_file_too(path):
     capitals = path.with_name("UP.ONNX")
     onnx.save(model, str(capitals), format="protobuf")
     assert compile_source(capitals).source.name == "UP"
+
+
+def test_weights_beyond_what_one_message_holds_are_told_apart(path):
+    """The key of the cache is made of the model's parts: whole, a model above 2 GB cannot be serialized."""
+    model = load_model(path)
+    parts = SimpleNamespace(graph=model.graph, opset_import=model.opset_import, ir_version=model.ir_version)
+    before = _digest(parts)
+    assert before == _digest(load_model(path))
+    weights = model.graph.initializer[-1]
+    weights.raw_data = bytes([weights.raw_data[0] ^ 1]) + weights.raw_data[1:]
+    assert _digest(parts) != before
 
 
 def test_nothing_asks_for_a_home_where_a_cache_is_given(path):

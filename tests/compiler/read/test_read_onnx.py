@@ -131,9 +131,8 @@ def test_activation(name):
     check(model)
     special = np.array([np.nan, -np.inf, -0.0, 0.0, 1.0, -2.0, 7.0, np.inf], np.float32)
     if name in ("clip below", "larger of", "smaller of"):
-        special = special[
-            np.abs(special) != np.inf
-        ]  # ONNX takes a bound left out for the largest float, we for infinity
+        # ONNX takes a bound left out for the largest float, we for infinity.
+        special = special[np.abs(special) != np.inf]
     special = np.resize(special, (1, 6, 9, 7))
     check(model, {"x": special})
 

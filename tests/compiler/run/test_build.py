@@ -13,7 +13,7 @@ import shufflenet
 from shufflenet.cli.compile import compile as compile_verb
 from shufflenet.compiler import CompileError, build, compile_onnx
 from shufflenet.compiler.c.emit import main_program
-from shufflenet.compiler.run.build import TARGETS, cache_folder, compile_command, find_compiler, machine_target
+from shufflenet.compiler.run.build import TARGETS, compile_command, find_compiler, machine_target
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
@@ -209,14 +209,6 @@ def test_the_target_is_the_best_that_the_processor_has(left_out, expected, monke
 
 def test_every_target_is_named_by_the_help():
     assert all(f" {target}" in compile_verb.__annotations__["build"].__metadata__[0].help for target in TARGETS)
-
-
-def test_the_cache_follows_the_environment(monkeypatch):
-    monkeypatch.setenv("SHUFFLENET_CACHE", "/somewhere")
-    assert str(cache_folder()) == "/somewhere"
-    monkeypatch.delenv("SHUFFLENET_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert str(cache_folder()) == "/cache/shufflenet"
 
 
 def test_a_name_that_c_cannot_have_is_refused(net):

@@ -14,6 +14,7 @@ from shufflenet.checkpoints.converters.megvii import MEGVII
 from shufflenet.checkpoints.converters.mmpretrain import MMPRETRAIN
 from shufflenet.checkpoints.converters.pytorchcv import PYTORCHCV
 from shufflenet.checkpoints.converters.tensorpack import TENSORPACK
+from shufflenet.checkpoints.imagenet import imagenet_classes
 from shufflenet.checkpoints.metadata import Metadata, usual_preprocessing
 from shufflenet.errors import UserError
 from shufflenet.nets import ShuffleNet, VariantError, create, variants
@@ -55,13 +56,6 @@ def convert(
         {"source": f"{source} {variant}", "license": origin.license, **(training or {})},
     )
     return net.eval()
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """ImageNet's class names, in the order that all these sources use (by WordNet id)."""
-    from torchvision.models import ResNet18_Weights  # not above: it is slow to import, and few convert
-
-    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def _network(foreign: Mapping[str, Tensor], source: Implementation, width: Width) -> ShuffleNet:

@@ -36,9 +36,8 @@ class Definitions:
 
     def __init__(self) -> None:
         self._tables: dict[tuple[str, tuple], str] = {}
-        self._tiles: dict[str, dict[str, None]] = {
-            unit.condition: {} for unit in UNITS[FLOAT32.name]
-        }  # dicts as ordered sets
+        # Dicts as ordered sets.
+        self._tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[FLOAT32.name]}
         self._integer_tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[U8.name]}
         self._multiplications: dict[str, str] = {}
         self._matrices: dict[str, list[str]] = {}

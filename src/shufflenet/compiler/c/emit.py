@@ -28,7 +28,7 @@ _ON_CODES = (
     integer_steps.CopyBytes,
 )
 
-_FROM_PIXELS = ("run_rgb8", "run_rgb8_on")
+_FROM_PIXELS = ("run_rgb8", "run_rgb8_on", "run_gray8", "run_gray8_on")
 
 # Kernel files in the order in which they build on each other, and the steps that need them.
 _KERNELS: dict[str, tuple[type[Step], ...]] = {
@@ -87,9 +87,11 @@ def emit(
 
 
 def main_program(source: CSource) -> str:
-    """A program that classifies a PPM picture with a source that has NAME_run_rgb8; with -DTHREADS=2 on two threads."""
-    program = re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
-    return program.replace(" */", f"\n   {source.quantized} */", 1) if source.quantized else program
+    """A program that classifies a PPM picture with NAME_run_rgb8, a PGM picture with NAME_run_gray8; with -DTHREADS=2 on two threads."""
+    text = re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
+    if source.signature.run_pixels == "run_gray8":
+        text = text.replace("run_rgb8", "run_gray8").replace("P6", "P5").replace(".ppm", ".pgm")
+    return text.replace(" */", f"\n   {source.quantized} */", 1) if source.quantized else text
 
 
 def threads_header() -> str:
@@ -105,7 +107,7 @@ class _Emitter:
         self.parts = {"run": whole(plan)}
         if apart:
             self.parts = {f"run_{plan.inputs[part.inputs[0]].name}": part for part in parts(plan)}
-        kinds = ("run_on", "run_rgb8_on") if pixels else ("run_on",)
+        kinds = ("run_on", f"{signature.run_pixels}_on") if pixels else ("run_on",)
         self.on_threads = () if apart else kinds
         self.signature = signature
         self.name, self.macro = signature.name, signature.name.upper()
@@ -116,7 +118,7 @@ class _Emitter:
         functions = [self.functions.function(f"step_{i}", step) for i, step in enumerate(self.plan.steps)]
         runs = [self._run(kind, part) for kind, part in self.parts.items()]
         if self.signature.takes_pixels:
-            runs.append(self._run("run_rgb8", whole(self.plan)))
+            runs.append(self._run(self.signature.run_pixels, whole(self.plan)))
         if self.on_threads:
             runs += task_functions(self.plan, self.functions, lambda step: self._operands(step, "task"))
         runs += [self._run(kind, whole(self.plan)) for kind in self.on_threads]
@@ -143,6 +145,8 @@ class _Emitter:
     def _kernels(self) -> Iterator[str]:
         for file, users in _KERNELS.items():
             if any(isinstance(member, users) for step in self.plan.steps for member in step.members):
+                if file == "pixels":
+                    yield f"enum {{ PIXEL_BYTES = {self.functions.pixels.bytes if self.functions.pixels else 3} }};\n"
                 yield _kernel(file)
 
     # What people read.
@@ -189,10 +193,11 @@ class _Emitter:
         )
         lines += [f"{self._prototype(kind, part)};" for kind, part in self.parts.items()]
         if self.signature.takes_pixels:
+            colours = "grey" if self.signature.run_pixels == "run_gray8" else "RGB"
             lines.append(
-                "/* 8-bit RGB pixels, rows `row_stride` bytes apart, normalised as the network was trained. */"
+                f"/* 8-bit {colours} pixels, rows `row_stride` bytes apart, normalised as the network was trained. */"
             )
-            lines.append(f"{self._prototype('run_rgb8', whole(self.plan))};")
+            lines.append(f"{self._prototype(self.signature.run_pixels, whole(self.plan))};")
         if self.on_threads:
             lines += self._threads()
         if self.signature.timed_steps:

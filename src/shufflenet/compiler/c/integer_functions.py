@@ -225,7 +225,7 @@ def pixel_codes(
         made = f"{at(step.output)} + {step.output.starts[place]}"
         yield f"for (int y = 0; y < {height}; y++)"
         yield f"  for (int x = 0; x < {width}; x++)"
-        yield f"    ({made})[y * {width} + x] = {table}[pixels[y * row_stride + 3 * x + {pixels.order[channel]}]];"
+        yield f"    ({made})[y * {width} + x] = {table}[pixels[y * row_stride + {pixels.bytes} * x + {pixels.order[channel]}]];"
 
 
 def byte_codes(pixels: Pixels, channel: int, to: Quantization) -> list[int]:

@@ -8,11 +8,16 @@ from shufflenet.compiler.graph.ir import Batch, Shape
 
 @dataclass(frozen=True)
 class Pixels:
-    """How 8-bit RGB becomes a network's input: channel c is byte order[c] of a pixel · scale[c] + shift[c]."""
+    """How 8-bit RGB or grey becomes a network's input: channel c is byte order[c] of a pixel · scale[c] + shift[c]."""
 
     order: tuple[int, ...]
     scale: tuple[float, ...]
     shift: tuple[float, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of a pixel."""
+        return len(self.order)
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,7 @@ class Signature:
     """How NAME_run is called, and what it costs. Inputs' shapes leave the batch of one out, outputs' are the graph's.
 
     `embedded`: the weights are in the source; else they are NAME.bin, and NAME_run's first argument. `takes_pixels`: there is
-    NAME_run_rgb8. `arena_bytes`: on one thread; each other
-    one takes `worker_bytes` more. `timed_steps`: how many times NAME_run_timed writes; 0 where there is no such function.
+    NAME_run_rgb8, or NAME_run_gray8. `arena_bytes`: on one thread; each other one takes `worker_bytes` more. `timed_steps`: how many times NAME_run_timed writes; 0 where there is no such function.
     """
 
     name: str
@@ -43,6 +47,11 @@ class Signature:
     embedded: bool
     takes_pixels: bool
     timed_steps: int
+
+    @property
+    def run_pixels(self) -> str:
+        """What the function that takes 8-bit pixels is called behind NAME_: one byte a pixel is grey."""
+        return "run_gray8" if self.input_shapes[0][0] == 1 else "run_rgb8"
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON's types: `Signature.from_json` gives back an equal Signature."""

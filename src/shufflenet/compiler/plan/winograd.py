@@ -31,9 +31,8 @@ TRANSFORM = 16.0  # of each vector of tiles made of the input, or read for the o
 WEIGHT = 0.1  # of each weight, which comes from far
 LANES = 16
 
-TILE_BYTES = (
-    512 << 10
-)  # of transformed input that all blocks of weights meet before the next: part of a second-level cache
+# Of transformed input that all blocks of weights meet before the next: part of a second-level cache.
+TILE_BYTES = 512 << 10
 FEWEST_TILES = 48  # of a chunk, all the same: with fewer, each weight that is read is used too seldom
 LARGEST_WEIGHT = 2.0**64  # far from what could overflow once it is transformed
 

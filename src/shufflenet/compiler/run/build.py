@@ -1,5 +1,6 @@
 """C source → shared library. Libraries are kept by content, so the second time costs nothing."""
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -12,9 +13,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from shufflenet import cache
 from shufflenet.compiler.c.source import CSource, Signature
 from shufflenet.compiler.errors import CompileError
 
@@ -77,23 +78,11 @@ def machine_target() -> str:
     return "native"
 
 
-def cache_folder() -> Path:
-    """Where built libraries are kept: $SHUFFLENET_CACHE, or the platform's place for such things."""
-    chosen = os.environ.get("SHUFFLENET_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "shufflenet"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "shufflenet" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shufflenet"
-
-
 def compiler_environment() -> dict[str, str]:
     """The environment of a C compiler: zig keeps its own files beside ours where a place for these was chosen, not in a home."""
-    if not os.environ.get("SHUFFLENET_CACHE"):
+    if not os.environ.get(cache.VARIABLE):
         return dict(os.environ)
-    zig = str(cache_folder().absolute() / "zig")
+    zig = str(cache.cache_folder() / "zig")
     return {"ZIG_GLOBAL_CACHE_DIR": zig, "ZIG_LOCAL_CACHE_DIR": zig, **os.environ}
 
 
@@ -124,7 +113,7 @@ def compile_command(target: str, compiler: tuple[str, ...] | None = None) -> lis
     return [*compiler, *flags, *FLAGS]
 
 
-@cache
+@functools.cache
 def compiler_version(compiler: tuple[str, ...]) -> str:
     done = subprocess.run(
         [*compiler, "--version"], capture_output=True, text=True, check=False, env=compiler_environment()
@@ -152,7 +141,7 @@ def build_once(
     target = target or machine_target()
     compiler = find_compiler()
     command = compile_command(target, compiler)
-    folder = cache_folder() / digest(*content, *command, compiler_version(compiler))[:32]
+    folder = cache.cache_folder() / digest(*content, *command, compiler_version(compiler))[:32]
     library = folder / f"{name}{_suffix(target)}"
     if not _is_whole(library):
         _build(make_source(), command, library)
@@ -185,7 +174,7 @@ def _suffix(target: str) -> str:
 
 
 def _build(source: CSource, command: list[str], library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True)
+    cache.made_folder(library.parent.name)
     exports = [f"-Wl,--export={name}" for name in re.findall(r"^(?:void|int|size_t) (\w+)\(", source.h, re.MULTILINE)]
     kind = exports if library.suffix == ".wasm" else ["-shared", "-fPIC"]
     with tempfile.TemporaryDirectory(dir=library.parent.parent) as scratch:

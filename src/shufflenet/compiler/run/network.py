@@ -52,7 +52,7 @@ class CompiledNetwork:
         self.multiply_adds = signature.multiply_adds
         dynamic = ctypes.CDLL(str(library))
         self._run = dynamic[f"{signature.name}_run"]
-        self._run_rgb8 = dynamic[f"{signature.name}_run_rgb8"] if signature.takes_pixels else None
+        self._run_pixels = dynamic[f"{signature.name}_{signature.run_pixels}"] if signature.takes_pixels else None
         self._run_timed = dynamic[f"{signature.name}_run_timed"] if signature.timed_steps else None
         self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
         self._weights = tuple(map(_address, self._mapped))
@@ -88,17 +88,27 @@ class CompiledNetwork:
 
     def run_rgb8(self, pixels: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """The output for one picture: uint8 (height, width, 3), RGB, of the network's size; its rows may lie apart."""
-        if self._run_rgb8 is None:
+        return self._of_pixels(pixels, 3)
+
+    def run_gray8(self, pixels: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """The output for one grey picture: uint8 (height, width), of the network's size; its rows may lie apart."""
+        return self._of_pixels(pixels[..., None], 1)
+
+    def _of_pixels(self, pixels: np.ndarray, channels: int) -> np.ndarray | tuple[np.ndarray, ...]:
+        """`pixels`: (height, width, channels)."""
+        if self._run_pixels is None:
             raise ValueError("the network was compiled without preprocessing; give compile_onnx its `pixels`")
-        height, width = self.signature.input_shapes[0][1:]
-        if pixels.dtype != np.uint8 or pixels.shape != (height, width, 3) or pixels.strides[1:] != (3, 1):
-            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {(height, width, 3)}")
+        expected, height, width = self.signature.input_shapes[0]
+        shape = (height, width, expected)
+        close = pixels.strides[1] == channels and (channels == 1 or pixels.strides[2] == 1)
+        if expected != channels or pixels.dtype != np.uint8 or pixels.shape != shape or not close:
+            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {shape}")
         outputs = self._outputs(1)
         arguments = (
             *self._weights, _address(pixels), ctypes.c_ssize_t(pixels.strides[0]), *map(_address, outputs),
         )  # fmt: skip
-        if self._team is None or not self._team.run_rgb8(arguments):
-            self._run_rgb8(*arguments, _address(self._arena()))
+        if self._team is None or not self._team.run_pixels(arguments):
+            self._run_pixels(*arguments, _address(self._arena()))
         results = tuple(
             _put_together(y, output.batch) for y, output in zip(outputs, self.signature.outputs, strict=True)
         )
@@ -143,7 +153,7 @@ class _Team:
         name = signature.name
         self._run = ctypes.cast(library[f"{name}_run"], ctypes.c_void_p)
         self._run_on = library[f"{name}_run_on"]
-        self._run_rgb8_on = library[f"{name}_run_rgb8_on"] if signature.takes_pixels else None
+        self._run_pixels_on = library[f"{name}_{signature.run_pixels}_on"] if signature.takes_pixels else None
         # An arena for each of them, where each has a picture of its own; one that all share needs less.
         self._own_bytes = signature.arena_bytes + -signature.arena_bytes % 64
         self._arenas = np.empty(threads * max(self._own_bytes, signature.worker_bytes), np.uint8)
@@ -186,12 +196,12 @@ class _Team:
             picture = (_address(array[i : i + 1]) for array in arrays)
             self._run_on(*weights, *picture, _address(self._arenas), *self._threads.parallel_for)
 
-    def run_rgb8(self, arguments: tuple[ctypes.c_void_p | ctypes.c_ssize_t, ...]) -> bool:
-        """NAME_run_rgb8_on with these arguments; False if the threads are another caller's."""
-        assert self._run_rgb8_on
+    def run_pixels(self, arguments: tuple[ctypes.c_void_p | ctypes.c_ssize_t, ...]) -> bool:
+        """NAME_run_rgb8_on or NAME_run_gray8_on with these arguments; False if the threads are another caller's."""
+        assert self._run_pixels_on
         with self._free() as mine:
             if mine:
-                self._run_rgb8_on(*arguments, _address(self._arenas), *self._threads.parallel_for)
+                self._run_pixels_on(*arguments, _address(self._arenas), *self._threads.parallel_for)
         return mine
 
 

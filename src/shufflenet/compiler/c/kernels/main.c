@@ -11,7 +11,7 @@ static struct threads threads;
 #define THREADS 1
 #endif
 
-static uint8_t pixels[NAME_INPUT_HEIGHT * NAME_INPUT_WIDTH * 3];
+static uint8_t pixels[NAME_INPUT_HEIGHT * NAME_INPUT_WIDTH * NAME_INPUT_CHANNELS];
 static float output[NAME_OUTPUT_FLOATS];
 #ifdef NAME_WEIGHTS_FILE
 static _Alignas(64) float weights[NAME_WEIGHTS_BYTES / sizeof(float)];
@@ -41,10 +41,10 @@ int main(int count, char **arguments) {
   if (!arena) return 1;
 #ifdef SHUFFLENET_THREADS_H
   threads_start(&threads, THREADS);
-  NAME_run_rgb8_on(WEIGHTS pixels, 3 * NAME_INPUT_WIDTH, output, arena, threads_for, &threads);
+  NAME_run_rgb8_on(WEIGHTS pixels, NAME_INPUT_CHANNELS * NAME_INPUT_WIDTH, output, arena, threads_for, &threads);
   threads_stop(&threads);
 #else
-  NAME_run_rgb8(WEIGHTS pixels, 3 * NAME_INPUT_WIDTH, output, arena);
+  NAME_run_rgb8(WEIGHTS pixels, NAME_INPUT_CHANNELS * NAME_INPUT_WIDTH, output, arena);
 #endif
   free(arena);
   for (int rank = 0; rank < 5 && rank < NAME_OUTPUT_FLOATS; rank++) {

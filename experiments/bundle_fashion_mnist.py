@@ -1,4 +1,4 @@
-"""Makes the bundled sheets from the full set: python -m shufflenet.data.make_bundled
+"""Makes the pictures that the package brings from the full set: python experiments/bundle_fashion_mnist.py
 
 Draws 600 training and 100 test pictures of each class, with a fixed seed, from the full set's training and test pictures, and writes
 each part as one grey PNG, 100 pictures a row. Picture i is of class i mod 10, so each column holds one class and no labels are
