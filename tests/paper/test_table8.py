@@ -4,7 +4,7 @@ import pytest
 
 from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.paper import published, table8
-from shufflenet.paper.measured_tables import COMPILED_ALEXNET, milliseconds
+from shufflenet.paper.measured_tables import COMPILED_ALEXNET, gain, measured_times, printed_times
 from shufflenet.paper.results import Results
 from shufflenet.paper.tables import table
 
@@ -23,25 +23,27 @@ PROPORTIONAL = record(lambda work, size: work * size[0] * size[1] / 1e6)
 
 
 def test_time_in_proportion_to_work_gains_what_theory_says():
-    assert table8.time_factor(table8.measured_times(PROPORTIONAL), (480, 640)) == pytest.approx(4)
+    assert table8.time_factor(measured_times(PROPORTIONAL), (480, 640)) == pytest.approx(4)
     half = record(lambda work, size: math.sqrt(work))
-    assert table8.time_factor(table8.measured_times(half), (224, 224)) == pytest.approx(2)
-    gains = table8.gain_rows(PROPORTIONAL)
-    assert gains[1][1:3] == ["18.9×", "18.9× (12.1×)"]  # the paper: 18× in theory, 13× in fact
-    assert gains[4][1:] == ["1.0×", "1.0× (1.0×)", "1.0× (1.0×)", "1.0× (1.0×)"]
+    assert table8.time_factor(measured_times(half), (224, 224)) == pytest.approx(2)
+    # The paper: 18× in theory, 13× in fact.
+    assert gain(measured_times(PROPORTIONAL), "shufflenet_x0_5_g3", (224, 224)) == pytest.approx(720 / 38)
+    assert gain(printed_times(), "shufflenet_x0_5_g3", (224, 224)) == pytest.approx(184.0 / 15.2)
+    assert {gain(printed_times(), "alexnet", size) for size in published.SIZES} == {1.0}
+    assert gain({}, "alexnet", (224, 224)) is None
 
 
 def test_the_printed_figures_give_about_the_printed_factor():
     for size in published.SIZES:
-        assert table8.time_factor(table8.printed_times(), size) == pytest.approx(2.6, abs=0.3)
+        assert table8.time_factor(printed_times(), size) == pytest.approx(2.6, abs=0.3)
 
 
 def test_measured_and_printed_times_stand_side_by_side():
-    rows = table8.time_rows(PROPORTIONAL)
-    assert rows[0][-3:] == ["224×224", "480×640", "720×1280"]
-    assert rows[2][0] == "ShuffleNet 1× (g = 3)"
-    assert rows[2][-1] == "129 (684.5)"
-    assert any("a machine" in line for line in table8.scaling_lines(PROPORTIONAL))
+    small, _, large = table(8, Results(speed=PROPORTIONAL)).written()
+    assert small[0] == ["ShuffleNet 0.5× (g = 3)", "224×224", "43.2", "38M", "15.2", "1.91", "18.9×", "12.1×", "18.9×"]
+    assert large[1][:2] == ["ShuffleNet 1× (g = 3)", "720×1280"]
+    assert large[1][4:6] == ["684.5", "129.02"]
+    assert len(table8.scaling_lines(PROPORTIONAL)) == 4
 
 
 def test_the_record_is_what_paper_table_8_reads(monkeypatch):
@@ -52,7 +54,7 @@ def test_the_record_is_what_paper_table_8_reads(monkeypatch):
     assert len(measured["rows"]) == 4
     for row in small:
         for size in published.SIZES:
-            assert milliseconds(measured, row.variant, size) > 0
+            assert measured_times(measured)[row.variant, size] > 0
     assert measured["runtime"].startswith("ONNX Runtime 1.")
     assert measured["host"]
 

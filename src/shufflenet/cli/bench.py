@@ -157,13 +157,17 @@ def _random(src: str) -> tuple[dict[str, bool], list[str]]:
 def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress) -> Result:
     from functools import partial
 
+    from shufflenet.cli.terminal import blocks_table
     from shufflenet.deploy.bench import select
     from shufflenet.paper import table8
+    from shufflenet.paper.measured_tables import speed
+    from shufflenet.paper.results import Results
 
     runtime = select("compiled" if runtimes == "all" else runtimes)[0]
     record = table8.measure(runtime, threads=threads, rounds=rounds, progress=progress)
-    grids = [_grid(rows) for rows in (table8.time_rows(record), table8.gain_rows(record))]
-    return Result(record, [*grids, *table8.scaling_lines(record)], partial(table8.plot, record))
+    view = speed(Results(speed=record))
+    table = blocks_table(view.title, [heading.text for heading in view.headings], view.written())
+    return Result(record, [table, *table8.scaling_lines(record), *view.notes], partial(table8.plot, record))
 
 
 def _table(done: "Bench") -> "Table":
@@ -223,15 +227,4 @@ def _layer_table(done: "Layers") -> "Table":
     table.add_column("step", footer="all", overflow="fold")
     for step in done.steps:
         table.add_row(*cells(step), step.comment)
-    return table
-
-
-def _grid(rows: list[list[str]]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for index, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if index else "left", vertical="bottom", no_wrap=True)
-    for row in rows[1:]:
-        table.add_row(*row)
     return table

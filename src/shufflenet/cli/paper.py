@@ -25,9 +25,7 @@ def table(
 
       shufflenet paper table 8 --json
     """
-    from rich.table import Table
-
-    from shufflenet.cli.terminal import print_json, print_whole, say
+    from shufflenet.cli.terminal import blocks_table, print_json, print_whole, say
     from shufflenet.paper.results import read_results
     from shufflenet.paper.tables import table as make_table
 
@@ -35,14 +33,7 @@ def table(
     if json:
         print_json(view.to_json())
         return
-    shown = Table(title=view.title, box=None, header_style="bold", title_justify="left", pad_edge=False)
-    for index, heading in enumerate(view.headings):
-        shown.add_column(heading.text, justify="right" if index else "left", vertical="bottom", no_wrap=not index)
-    for block in view.written():
-        for row in block:
-            shown.add_row(*row)
-        shown.add_section()
-    print_whole(shown)
+    print_whole(blocks_table(view.title, [heading.text for heading in view.headings], view.written()))
     for note in view.notes:
         say(note)
 

@@ -78,6 +78,18 @@ def print_whole(renderable: RenderableType) -> None:
     console(width=width).print(renderable, crop=False, no_wrap=False, soft_wrap=False)
 
 
+def blocks_table(title: str, headings: Sequence[str], blocks: Sequence[Sequence[Sequence[str]]]) -> Table:
+    """A table of the paper: rows in blocks, headings that may wrap."""
+    table = Table(title=title, box=None, header_style="bold", title_justify="left", pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", vertical="bottom", no_wrap=not index)
+    for block in blocks:
+        for row in block:
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Sequence[int], title: str | None) -> Table:
     table = Table(box=None, header_style="bold", title=title, title_justify="left")
     for number in shown:

@@ -8,6 +8,9 @@ from shufflenet.paper.results import Results
 from shufflenet.paper.view import PRINTED_COMPLEXITY, PRINTED_ERROR, Heading, Table, measured, printed
 
 COCO = "coco"
+ALEXNET = "alexnet"
+# Milliseconds by variant and size.
+Times = Mapping[tuple[str, tuple[int, int]], float]
 
 
 def _average_precision(results: Results, dataset: str, variant: str, short_side: int) -> float | None:
@@ -46,12 +49,20 @@ def detection(results: Results) -> Table:
     return Table(7, headings, (coco, others) if others else (coco,))
 
 
-def milliseconds(speed: Mapping[str, Any] | None, variant: str, size: tuple[int, int]) -> float | None:
-    """Median time of a network in the bench's record; None where it was not run."""
-    for row in speed["rows"] if speed else ():
-        if row["variant"] == variant and tuple(row["size"]) == size:
-            return row["median_ms"]
-    return None
+def measured_times(speed: Mapping[str, Any] | None) -> Times:
+    """Median times in the bench's record; empty without one."""
+    return {(row["variant"], tuple(row["size"])): row["median_ms"] for row in (speed["rows"] if speed else ())}
+
+
+def printed_times() -> Times:
+    """The Snapdragon 820's."""
+    return {(row.variant, size): ms for row in published.TABLE8 for size, ms in row.milliseconds.items()}
+
+
+def gain(times: Times, variant: str, size: tuple[int, int]) -> float | None:
+    """How many times faster than AlexNet a network is; None where one of them was not run."""
+    own, alexnet = times.get((variant, size)), times.get((ALEXNET, size))
+    return alexnet / own if own and alexnet else None
 
 
 COMPILED_ALEXNET = (
@@ -73,28 +84,33 @@ def remarks(speed: Mapping[str, Any]) -> tuple[str, ...]:
 
 def speed(results: Results) -> Table:
     """Table 8: the Snapdragon 820's milliseconds, those of the bench's record, and each network's gain over AlexNet."""
-    headings = [Heading("network"), PRINTED_ERROR, PRINTED_COMPLEXITY]
-    for height, width in published.SIZES:
-        headings.append(Heading(f"{height}×{width} ms, printed", printed()))
-        headings.append(Heading(f"{height}×{width} ms, measured", measured(2)))
-    first = published.SIZES[0]
-    headings.append(Heading("gain over AlexNet by multiply-adds", printed("×")))
-    headings.append(Heading("by time, printed", printed("×")))
-    headings.append(Heading("by time, measured", _gain))
-    alexnet = next(row for row in published.TABLE8 if row.variant == "alexnet")
-    alexnet_here = milliseconds(results.speed, "alexnet", first)
-    rows = []
-    for row in published.TABLE8:
-        cells: list[Any] = [row.label, row.error, row.multiply_adds]
-        for size, value in row.milliseconds.items():
-            cells += [value, milliseconds(results.speed, row.variant, size)]
-        here = milliseconds(results.speed, row.variant, first)
-        cells.append(alexnet.multiply_adds / row.multiply_adds)
-        cells.append(alexnet.milliseconds[first] / row.milliseconds[first])
-        cells.append(alexnet_here / here if alexnet_here and here else None)
-        rows.append(tuple(cells))
+    headings = (
+        Heading("network"),
+        Heading("picture"),
+        PRINTED_ERROR,
+        PRINTED_COMPLEXITY,
+        Heading("ms, printed", printed()),
+        Heading("ms, measured", measured(2)),
+        Heading("gain over AlexNet by multiply-adds", printed("×")),
+        Heading("by time, printed", printed("×")),
+        Heading("by time, measured", _gain),
+    )
+    alexnet = next(row for row in published.TABLE8 if row.variant == ALEXNET)
+    phone, here = printed_times(), measured_times(results.speed)
+    blocks = [
+        tuple(
+            (
+                *(row.label, f"{size[0]}×{size[1]}", row.error, row.multiply_adds),
+                *(phone[row.variant, size], here.get((row.variant, size))),
+                alexnet.multiply_adds / row.multiply_adds,
+                *(gain(times, row.variant, size) for times in (phone, here)),
+            )
+            for row in published.TABLE8
+        )
+        for size in published.SIZES
+    ]
     notes = (f"Measured: {origin(results.speed)}.", *remarks(results.speed)) if results.speed else ()
-    return Table(8, tuple(headings), (tuple(rows),), notes)
+    return Table(8, headings, tuple(blocks), notes)
 
 
 def _gain(value: float | None) -> str:

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter
 from shufflenet.nets import ShuffleNetConfig, variants
 from shufflenet.paper import published
 from shufflenet.paper.claims import Judgement
-from shufflenet.paper.measured_tables import milliseconds, origin
+from shufflenet.paper.measured_tables import measured_times, origin
 from shufflenet.paper.results import ExperimentResults, Results
 from shufflenet.paper.tables import counted, errors_of
 
@@ -190,10 +190,11 @@ def speed(results: Results) -> str:
             # ShuffleNet 2× and its rivals lie close together.
             place, side = ((0, -13), "center") if label.startswith("ShuffleNet") else ((7, -2), "left")
             axes.annotate(label, (x, y), textcoords="offset points", xytext=place, fontsize=7, ha=side)
+        times = measured_times(results.speed)
         here = [
             (counted(row.variant) / 1e6, time)
             for row in published.TABLE8
-            if (time := milliseconds(results.speed, row.variant, size)) is not None
+            if (time := times.get((row.variant, size))) is not None
         ]
         if results.speed and here:
             axes.scatter(*zip(*here, strict=True), marker="o", label=f"{origin(results.speed)}, measured")

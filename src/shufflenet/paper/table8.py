@@ -1,4 +1,4 @@
-"""Table 8 on the machine at hand: five networks at three sizes, beside the Snapdragon 820's milliseconds."""
+"""Table 8 on the machine at hand: five networks at three sizes, and what the paper concludes from them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,16 +11,14 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from shufflenet.deploy.bench import bench, provenance, three_digits
+from shufflenet.deploy.bench import bench, provenance
 from shufflenet.deploy.parity import untrained
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.errors import UserError
 from shufflenet.nets import cost, create
 from shufflenet.paper import published
-from shufflenet.paper.measured_tables import origin, remarks
+from shufflenet.paper.measured_tables import ALEXNET, Times, gain, measured_times, origin, printed_times
 
-Times = Mapping[tuple[str, tuple[int, int]], float]  # milliseconds by variant and size
-ALEXNET = "alexnet"
 SHUFFLENETS = tuple(row.variant for row in published.TABLE8 if row.variant.startswith("shufflenet"))
 
 
@@ -55,38 +53,6 @@ def measure(runtime: Runtime, *, threads: int, rounds: int, progress: Callable[[
     }
 
 
-def measured_times(record: Mapping[str, Any]) -> Times:
-    return {(row["variant"], tuple(row["size"])): row["median_ms"] for row in record["rows"]}
-
-
-def printed_times() -> Times:
-    return {(row.variant, size): ms for row in published.TABLE8 for size, ms in row.milliseconds.items()}
-
-
-def time_rows(record: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a network: measured milliseconds, and the paper's in brackets."""
-    here = measured_times(record)
-    rows = [["ms\n(Snapdragon 820)", "error\n%", "multiply-\nadds", *(f"{h}×{w}" for h, w in published.SIZES)]]
-    for row in published.TABLE8:
-        times = [f"{three_digits(here[row.variant, size])} ({ms:g})" for size, ms in row.milliseconds.items()]
-        rows.append([row.label, f"{row.error:g}", f"{row.multiply_adds}M", *times])
-    return rows
-
-
-def gain_rows(record: Mapping[str, Any]) -> list[list[str]]:
-    """Headings, then a row a network: how many times less work than AlexNet, and how many times less time, here and printed."""
-    here, printed = measured_times(record), printed_times()
-    rows = [["gain over AlexNet\n(Snapdragon 820)", "in theory", *(f"{h}×{w}" for h, w in published.SIZES)]]
-    work = {row.variant: row.multiply_adds for row in published.TABLE8}
-    for row in published.TABLE8:
-        gains = [
-            f"{here[ALEXNET, size] / here[row.variant, size]:.1f}× ({printed[ALEXNET, size] / printed[row.variant, size]:.1f}×)"
-            for size in published.SIZES
-        ]
-        rows.append([row.label, f"{work[ALEXNET] / work[row.variant]:.1f}×", *gains])
-    return rows
-
-
 def time_factor(times: Times, size: tuple[int, int]) -> float:
     """How much time a ShuffleNet of a quarter of the multiply-adds saves: the mean over Table 8's two steps (2× → 1× → 0.5×).
 
@@ -107,14 +73,14 @@ def scaling_lines(record: Mapping[str, Any]) -> list[str]:
     small, size = published.TABLE8[0].variant, published.SIZES[0]
     lines = [
         f"{published.TABLE8[0].label} against AlexNet at {size[0]}×{size[1]}: "
-        f"{here[ALEXNET, size] / here[small, size]:.1f}× here; the paper says 13×, of 18× in theory"
+        f"{gain(here, small, size):.1f}× here; the paper says 13×, of 18× in theory"
     ]
     lines += [
         f"each 4× less complexity at {size[0]}×{size[1]}: {time_factor(here, size):.2f}× less time here, "
         f"{time_factor(printed, size):.2f}× by the printed figures; the paper says about 2.6×"
         for size in published.SIZES
     ]
-    return [*lines, f"here: {origin(record)}", *remarks(record)]
+    return lines
 
 
 def plot(record: Mapping[str, Any], path: Path) -> None:
