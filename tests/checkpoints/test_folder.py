@@ -121,6 +121,9 @@ def test_what_cannot_be_saved(tmp_path):
     net.metadata = Metadata(GREY, ("a", "b"))
     with pytest.raises(UserError, match="it names 2 classes and its network tells 10 apart"):
         shufflenet.save(net, tmp_path / "folder")
+    net.metadata = Metadata(GREY, ("a", "caf\udce9", *"bcdefghi"))
+    with pytest.raises(UserError, match=r"1 of its class names are not UTF-8, such as b'caf\\xe9'"):
+        shufflenet.save(net, tmp_path / "folder")
     net.metadata = Metadata(IMAGENET)
     with pytest.raises(UserError, match="its preprocessing gives 3 channels and its network takes 1"):
         shufflenet.save(net, tmp_path / "folder")
@@ -195,7 +198,7 @@ class TestDamagedFolders:
         self.edit(folder, lambda config: config["preprocessing"].update(std=[0]))
         self.refused(folder, "every deviation must be above 0")
         self.edit(folder, lambda config: config["preprocessing"].update(std="wide"))
-        self.refused(folder, "wrong type|deviations")
+        self.refused(folder, "wrong value: .*preprocessing.std")
         self.edit(folder, lambda config: config["preprocessing"].pop("mean"))
         self.refused(folder, "missing or unknown fields: mean")
         self.edit(folder, lambda config: config.pop("preprocessing"))

@@ -26,7 +26,7 @@ VERBS = {
     "quantize": ("fashion-mnist-7k", "-o", "OUT"),
 }
 NEED_TRAINED = {"predict", "evaluate", "quantize"}
-TAKE_ONNX = {"compile"}
+TAKE_ONNX = {"compile", "web"}
 # Slow, and tested with networks in files of their own.
 ELSEWHERE = {"evaluate", "web", "quantize"}
 
@@ -103,7 +103,7 @@ def test_a_folder_comes_before_a_variant_of_its_name(run, sources, tmp_path, mon
     assert json.loads(run("compile", VARIANT, "--json").stdout)["random_weights"] is False
 
 
-@pytest.mark.parametrize("verb", ["info", "predict", "export", "bench", "web"])
+@pytest.mark.parametrize("verb", ["info", "predict", "evaluate", "export", "bench", "quantize"])
 def test_a_detector_is_told_apart(verb, run, tmp_path):
     folder = tmp_path / "detector"
     folder.mkdir()

@@ -94,16 +94,3 @@ def first_that_differs(graph: Graph, inputs: dict[str, np.ndarray], folder: Path
         if apart > tolerance:
             return f"{type(operation).__name__} {operation.name!r} {expected.shape} is off by {apart:.1e}"
     return "no operation, where every result is kept: look at what shares memory"
-
-
-# A program for WebAssembly in Node, with its arguments.
-RUN_IN_NODE = """
-import fs from "node:fs";
-import { setFlagsFromString } from "node:v8";
-import { WASI } from "node:wasi";
-if (parseInt(process.versions.node) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
-const [, , program, picture] = process.argv;
-const wasi = new WASI({ version: "preview1", args: [program, picture], preopens: { "/": process.cwd() } });
-const module = await WebAssembly.compile(fs.readFileSync(program));
-wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
-"""

@@ -37,13 +37,3 @@ def quantized(
     finally:
         logging.disable(logging.NOTSET)
     return onnx.load(after)
-
-
-def pictures(model: onnx.ModelProto, count: int, first: int = 0) -> list[dict[str, np.ndarray]]:
-    """Inputs at random; a batch that is left open is 1."""
-    (info,) = model.graph.input
-    shape = [max(dim.dim_value, 1) for dim in info.type.tensor_type.shape.dim]
-    return [
-        {info.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
-        for seed in range(first, first + count)
-    ]

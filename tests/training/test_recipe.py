@@ -48,10 +48,10 @@ def test_a_file_changes_fields_of_the_recipe_it_names_and_settings_change_them_l
     [
         ("learning_rte=1", "no field 'learning_rte'; did you mean learning_rate"),
         ("augmentation.flp=1", r"no field 'augmentation.flp'; did you mean flip"),
-        ("batch_size=many", "batch_size is 'many'; it must be a whole number"),
-        ("batch_size=1.5", "batch_size is 1.5; it must be a whole number"),
+        ("batch_size=many", "batch_size is 'many'; it must be `int`"),
+        ("batch_size=1.5", "batch_size is 1.5; it must be `int`"),
         ("batch_size=0", "batch_size is 0; it must be above 0"),
-        ("channels_last=1", "channels_last is 1; it must be true or false"),
+        ("channels_last=1", "channels_last is 1; it must be `bool`"),
         ("schedule=step", "schedule is 'step'; it is one of linear, cosine, constant"),
         ("augmentation.area=[0.1]", r"augmentation.area is \[0.1\]; it must be"),
         ("augmentation.flip=2", "augmentation flip is 2.0; it is a probability"),

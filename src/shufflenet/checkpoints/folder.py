@@ -17,6 +17,7 @@ from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
 from shufflenet.nets.network import Network
 from shufflenet.nets.quantized import QuantizedNetwork, empty
+from shufflenet.text_files import is_unicode, read_text
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -33,6 +34,10 @@ def metadata_of(net: Network) -> Metadata:
 def _checked(metadata: Metadata, spec: Mapping[str, Any]) -> Metadata:
     if metadata.classes and len(metadata.classes) != spec["num_classes"]:
         raise UserError(f"it names {len(metadata.classes)} classes and its network tells {spec['num_classes']} apart")
+    if strange := [name for name in metadata.classes if not is_unicode(name)]:
+        raise UserError(
+            f"{len(strange)} of its class names are not UTF-8, such as {os.fsencode(strange[0])!r}; rename them"
+        )
     if metadata.preprocessing.channels != spec["in_channels"]:
         raise UserError(
             f"its preprocessing gives {metadata.preprocessing.channels} channels and its network takes {spec['in_channels']}"
@@ -116,10 +121,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a checkpoint's folder. Raises UserError if it is missing or no JSON object."""
     path = folder / CONFIG_NAME
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise UserError(f"{folder} has no {CONFIG_NAME}; it is not a checkpoint that shufflenet saved") from error
-    except (ValueError, OSError) as error:
+    except (json.JSONDecodeError, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} names no architecture; it is not a checkpoint that shufflenet saved")

@@ -11,6 +11,7 @@ from pathlib import Path
 from shufflenet.data.datasets import FileDataset, Split
 from shufflenet.data.pictures import HEIC_HINT, HEIC_SUFFIXES, SUFFIXES, shown, unreadable_files
 from shufflenet.errors import UserError
+from shufflenet.text_files import is_unicode
 
 # "val" comes before "test": where there are both (ImageNet), the labels of the test set are often nobody's but the organisers'.
 SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {
@@ -112,7 +113,7 @@ def class_folders(root: Path) -> dict[str, list[str]]:
         raise UserError(
             f"{root} has no class folders; put the pictures of each class in a folder with the class's name"
         )
-    if strange := [name for name in names if not _is_unicode(name)]:
+    if strange := [name for name in names if not is_unicode(name)]:
         raise UserError(
             f"the names of {len(strange)} class folders in {root} are not UTF-8, such as {os.fsencode(strange[0])!r}; rename them"
         )
@@ -182,14 +183,6 @@ def listed(names: Sequence[str]) -> str:
     """Some names for a person: the first few, and how many more there are."""
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(map(shown, names[:NAMES_SHOWN])) + more
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def split_has_parts(folder: Path) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 from shufflenet.data.classes import SYNSET
 from shufflenet.data.datasets import FileDataset
 from shufflenet.data.folders import is_picture_name, refuse_unreadable
-from shufflenet.data.text_files import read_text
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_text
 
 DEVKIT = Path("ILSVRC2012_devkit_t12", "data")
 DEVKIT_LABELS = "ILSVRC2012_validation_ground_truth.txt"

@@ -20,8 +20,8 @@ from PIL.Image import Image
 from shufflenet.data.datasets import PictureDataset
 from shufflenet.data.folders import is_hidden
 from shufflenet.data.pictures import SUFFIXES, BrokenPictureError, open_picture
-from shufflenet.data.text_files import read_names
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_names
 
 # Shards.
 SHUFFLED_TOGETHER = 16

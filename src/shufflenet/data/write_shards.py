@@ -10,8 +10,8 @@ import numpy as np
 from shufflenet import atomic
 from shufflenet.data.datasets import FileDataset, PictureDataset
 from shufflenet.data.shards import CLASSES_NAME, ShardIndex, expand, index_path, make_index
-from shufflenet.data.text_files import read_names
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_names
 
 SHARD_BYTES = 256 * 2**20  # sequential enough for disks, and enough of them to deal out: ImageNet becomes about 560
 

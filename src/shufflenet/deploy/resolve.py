@@ -60,7 +60,7 @@ def resolve_checkpoint(what: str | Path) -> Network:
     name = str(what)
     if is_onnx(what):
         raise UserError(
-            f"{what} is an ONNX file, which `shufflenet compile` and `shufflenet bench --layers` take; "
+            f"{what} is an ONNX file, which `shufflenet compile`, `web` and `bench --layers` take; "
             "give a folder, a variant, a shipped name or a Hub id"
         )
     if "/" not in name and not Path(name).expanduser().exists():

@@ -13,6 +13,7 @@ from shufflenet.data.datasets import Split
 from shufflenet.data.folders import refuse_unreadable
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_text
 
 COCO_CATEGORIES = 80
 # A few of the pictures may be missing where the folder is the right one.
@@ -66,10 +67,10 @@ class AnnotationFile:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     missing = [
         key for key in ("images", "annotations", "categories") if not isinstance(record, dict) or key not in record

@@ -11,6 +11,7 @@ import yaml
 
 from shufflenet.data.transforms import MEGVII, PAPER, PAPER_SMALL_NET, SMALL_PICTURES, Augmentation
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_text
 
 Schedule = Literal["linear", "cosine", "constant"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
@@ -198,10 +199,10 @@ def read_recipe(
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"there is no recipe {str(name_or_file)!r}; take {', '.join(recipes)} or a YAML file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(read_text(path)) or {}
     except OSError as error:
         raise UserError(f"recipe {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise UserError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"recipe {path} holds a {type(values).__name__}; it is a list of `field: value` lines")
@@ -273,9 +274,9 @@ def _converted(value: Any, annotation: Any, name: str) -> Any:
         if value not in choices:
             raise UserError(f"{name} is {value!r}; it is one of {', '.join(choices)}")
     try:
-        return msgspec.convert(value, annotation, strict=isinstance(value, bool))
+        return msgspec.convert(value, annotation, strict=isinstance(value, bool | int | float))
     except msgspec.ValidationError as error:
-        raise UserError(f"{name} is {value!r}: {error}") from error
+        raise UserError(f"{name} is {value!r}; {str(error).replace('Expected', 'it must be')}") from error
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

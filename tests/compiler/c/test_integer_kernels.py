@@ -10,7 +10,8 @@ import pytest
 
 from shufflenet.compiler.run.build import FLAGS
 
-from ..native import RUN_IN_NODE, STRICT
+from ..native import STRICT
+from ..run.test_targets import RUN_IN_NODE
 
 HARNESS = Path(__file__).with_name("integer_kernels.c")
 KERNELS = str(resources.files("shufflenet.compiler.c.kernels"))

@@ -19,10 +19,10 @@ from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
-from ..kernels import WIDTHS, Net, check_numbers, check_what_is_not_finite, check_writes, random_inputs
-from ..memory import check_memory
 from ..native import run_sanitized
 from ..networks import difference
+from ..plan.test_random_plans import check_memory
+from .test_kernels import WIDTHS, Net, check_numbers, check_what_is_not_finite, check_writes, random_inputs
 
 WINDOW = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 

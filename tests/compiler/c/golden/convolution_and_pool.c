@@ -20,8 +20,6 @@
 
 /* kernels/panels.c */
 
-enum { PIXEL_BYTES = 3 };
-
 /* kernels/pixels.c */
 
 /* kernels/pool.c */

@@ -22,8 +22,6 @@
 
 /* kernels/panels.c */
 
-enum { PIXEL_BYTES = 3 };
-
 /* kernels/pixels.c */
 
 /* kernels/planes.c */

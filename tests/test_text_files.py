@@ -1,8 +1,13 @@
+import json
+
 import pytest
 
+from shufflenet.checkpoints.folder import read_config
 from shufflenet.data.imagenet import open_flat_validation
-from shufflenet.data.text_files import read_names, read_text
+from shufflenet.detection.coco import AnnotationFile, read_annotations
 from shufflenet.errors import UserError
+from shufflenet.text_files import read_names, read_text
+from shufflenet.training import read_recipe
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -49,3 +54,32 @@ def test_a_table_with_other_columns(tmp_path, write_pictures):
     (tmp_path / "LOC_val_solution.csv").write_text("file,label\na,n01440764\n")
     with pytest.raises(UserError, match="does not begin with the columns"):
         open_flat_validation(tmp_path / "val", tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_recipes_configs_and_annotations_may_have_a_mark_too(encoding, tmp_path, picture_file):
+    (tmp_path / "mine.yaml").write_text("epochs: 3  # été\n", encoding=encoding)
+    assert read_recipe(tmp_path / "mine.yaml").epochs == 3
+    (tmp_path / "config.json").write_text('{"classes": ["été"]}', encoding=encoding)
+    assert read_config(tmp_path) == {"classes": ["été"]}
+    images = [{"id": 1, "file_name": picture_file.name, "width": 4, "height": 3}]
+    record = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "été"}]}
+    (tmp_path / "data.json").write_text(json.dumps(record, ensure_ascii=False), encoding=encoding)
+    assert read_annotations(AnnotationFile(tmp_path / "data.json")).categories[0].name == "été"
+
+
+def test_recipes_configs_and_annotations_of_another_encoding_are_named(tmp_path):
+    for name, read in (
+        ("mine.yaml", lambda: read_recipe(tmp_path / "mine.yaml")),
+        ("config.json", lambda: read_config(tmp_path)),
+        ("data.json", lambda: read_annotations(AnnotationFile(tmp_path / "data.json"))),
+    ):
+        (tmp_path / name).write_bytes('{"classes": "été"}'.encode("latin-1"))
+        with pytest.raises(UserError, match=rf"^[^ ]*{name} is not UTF-8: line 1 has the byte 0xE9"):
+            read()
+
+
+@pytest.fixture
+def picture_file(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"not looked at")
+    return tmp_path / "a.png"

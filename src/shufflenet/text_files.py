@@ -1,4 +1,4 @@
-"""Text files that people write: label lists in the encodings that their programs save."""
+"""Text files that people write, in the encodings that their programs save: label lists, recipes, configs, annotations."""
 
 import codecs
 from pathlib import Path
@@ -40,3 +40,12 @@ def read_names(path: Path) -> list[str]:
     if "" in names:
         raise UserError(f"{path} has an empty line {names.index('') + 1}; each line names a class")
     return names
+
+
+def is_unicode(name: str) -> bool:
+    """Whether a name, such as the file system gave it, can be written as UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
