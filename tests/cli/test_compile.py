@@ -120,11 +120,8 @@ def test_an_onnx_file_of_another_size(net, tmp_path):
     record = json.loads(
         run(tmp_path / "model.onnx", "-o", tmp_path / "c", "--dump", tmp_path / "stages", "--json").stdout
     )
-    assert {Path(path).name for path in record["files"]} == {
-        "model.c",
-        "model.h",
-        "threads.h",
-    }  # without preprocessing, no main.c
+    # Without preprocessing, no main.c.
+    assert {Path(path).name for path in record["files"]} == {"model.c", "model.h", "threads.h"}
     assert "#define MODEL_INPUT_WIDTH 41" in (tmp_path / "c" / "model.h").read_text()
     assert len(list((tmp_path / "stages").iterdir())) > 3
 

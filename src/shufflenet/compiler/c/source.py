@@ -34,7 +34,8 @@ class Signature:
     """How NAME_run is called, and what it costs. Inputs' shapes leave the batch of one out, outputs' are the graph's.
 
     `embedded`: the weights are in the source; else they are NAME.bin, and NAME_run's first argument. `takes_pixels`: there is
-    NAME_run_rgb8, or NAME_run_gray8. `arena_bytes`: on one thread; each other one takes `worker_bytes` more. `timed_steps`: how many times NAME_run_timed writes; 0 where there is no such function.
+    NAME_run_rgb8, or NAME_run_gray8. `arena_bytes`: on one thread; each other one takes `worker_bytes` more. `timed_steps`: how
+    many times NAME_run_timed writes; 0 where there is no such function.
     """
 
     name: str

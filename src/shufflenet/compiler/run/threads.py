@@ -10,9 +10,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from shufflenet.cache import cache_folder, made_folder
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.run.build import (
-    cache_folder,
     compile_command,
     compiler_environment,
     compiler_version,
@@ -79,7 +79,7 @@ def _build() -> Path:
     command = compile_command(machine_target(), compiler)
     library = cache_folder() / digest(*texts.values(), *command, compiler_version(compiler))[:32] / "threads.so"
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(library.parent.name)
         with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
             for name, text in texts.items():
                 (Path(scratch) / name).write_text(text, encoding="utf-8")

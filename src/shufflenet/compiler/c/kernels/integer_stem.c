@@ -115,7 +115,7 @@ KERNEL void stem_codes(const struct integer_picture p, int channels, ptrdiff_t p
     to[0] = to[p.width + 1] = (uint8_t)(p.zero ^ OFFSET);
     if (p.pixels) {
       const uint8_t *const from = p.pixels + y * p.row_stride + p.order[channel], *const table = p.tables + 256 * channel;
-      for (int x = 0; x < p.width; x++) to[1 + x] = table[from[3 * x]] ^ OFFSET;
+      for (int x = 0; x < p.width; x++) to[1 + x] = table[from[PIXEL_BYTES * x]] ^ OFFSET;
     } else quantize_row(p.width, p.input + p.from[channel] + (ptrdiff_t)y * p.width, p.inverse, p.zero, OFFSET, to + 1);
   }
 }
