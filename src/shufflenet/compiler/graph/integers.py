@@ -24,7 +24,8 @@ from shufflenet.compiler.graph.ir import (
 LARGEST_CODE = 255
 LARGEST_FACTOR = 32767  # int16
 LEAST_FACTOR = (
-    255  # rounded to a whole number, it is wrong by half a code of the addend at most, where that is 255 codes from 0
+    # Rounded to a whole number, it is wrong by half a code of the addend at most, where that is 255 codes from 0.
+    255
 )
 _LARGEST_SHIFT = 22  # a code shifted by so much, and all products with factors, fit int32
 

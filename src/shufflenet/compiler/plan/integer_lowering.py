@@ -44,7 +44,8 @@ from shufflenet.compiler.plan.weights import Weights
 
 BLOCK_PIXELS = 64  # the most of a kernel's block
 BLOCK_BYTES = (
-    512  # of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes
+    # Of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes.
+    512
 )
 PANEL_BYTES = 32 << 10  # of packed pixels that all rows meet before the next
 PADDED_BYTES = 8 << 10  # of a plane's rows between zero points
@@ -52,7 +53,8 @@ MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
 LARGEST_BLOCK = 64  # rows whose weights lie together: their lines are not so far apart that they share cache sets
 VECTORS = 4  # of sums that a block of pixels is
 LARGE = 2.0**30  # a sum times its scale beyond this is kept within 32 bits
-WIDE_BYTES = max(  # of a tile's weights of four channels, where they are made wider before they are multiplied
+# Of a tile's weights of four channels, where they are made wider before they are multiplied.
+WIDE_BYTES = max(
     rows * 4 * 4 // unit.depth
     for unit in UNITS[U8.name]
     for rows in range(1, MOST_ROWS + 1)
