@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shufflenet.cli.detect.options import Data, DetectorFolder, Engine, Json, PicturesFolder, finder
+from shufflenet.cli.detect.options import Data, DetectorFolder, EngineOption, Json, PicturesFolder, finder
 
 
 def evaluate(
@@ -20,7 +20,7 @@ def evaluate(
         int, typer.Option(min=1, help="Pictures at a time; more than one pads different sizes together.")
     ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
-    engine: Engine = "torch",
+    engine: EngineOption = "torch",
     json: Json = False,
 ) -> None:
     """Measure a detector as COCO does: mAP[.5:.95], AP50, AP75, and by size of the object.

@@ -15,7 +15,7 @@ PicturesFolder = Annotated[
     Path | None, typer.Option(help="The folder of the pictures, where it is not beside the annotations.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Engine = Annotated[
+EngineOption = Annotated[
     Literal["torch", "compiled"],
     typer.Option(help="Compute with torch, or with the detector compiled to C (ssdlite, fpn)."),
 ]

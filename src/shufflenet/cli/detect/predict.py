@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shufflenet.cli.detect.options import DetectorFolder, Engine, Json, finder
+from shufflenet.cli.detect.options import DetectorFolder, EngineOption, Json, finder
 
 
 def predict(
@@ -18,7 +18,7 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier run left in the folder.")
     ] = False,
-    engine: Engine = "torch",
+    engine: EngineOption = "torch",
     json: Json = False,
 ) -> None:
     """Find objects in pictures: print them, and with -o draw them and write predictions.json.

@@ -20,6 +20,8 @@
 
 /* kernels/panels.c */
 
+enum { PIXEL_BYTES = 3 };
+
 /* kernels/pixels.c */
 
 /* kernels/pool.c */

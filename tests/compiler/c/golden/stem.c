@@ -22,6 +22,8 @@
 
 /* kernels/panels.c */
 
+enum { PIXEL_BYTES = 3 };
+
 /* kernels/pixels.c */
 
 /* kernels/stem.c */

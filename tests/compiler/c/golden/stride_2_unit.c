@@ -24,6 +24,8 @@
 
 /* kernels/depthwise_any.c */
 
+enum { PIXEL_BYTES = 3 };
+
 /* kernels/pixels.c */
 
 /* kernels/planes.c */
