@@ -14,8 +14,12 @@ def cache_folder() -> Path:
     """$SHUFFLENET_CACHE, or the platform's place for such things. Raises UserError for a user without a home."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).absolute()
-    found = platformdirs.user_cache_path("shufflenet", appauthor=False)
-    # What a user without a home folder gets is "~", as it is.
+    try:
+        found = platformdirs.user_cache_path("shufflenet", appauthor=False)
+    # Newer releases raise for a user without a home folder.
+    except RuntimeError:
+        found = Path("~")
+    # Older ones give "~", as it is.
     if found.parts[0].startswith("~"):
         raise UserError(
             f"this user has no home folder to keep a cache in; set {VARIABLE} to a folder that may be written"
