@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -56,7 +57,7 @@ def _from_timm(name: str) -> TeacherNetwork:
             f"the teacher timm/{name} is timm's, which is not installed; pip install 'shufflenet[timm]'"
         ) from error
     _check_name("timm", name, timm.list_models(pretrained=True))
-    net = _fetched("timm", name, lambda: timm.create_model(name, pretrained=True))
+    net: Any = _fetched("timm", name, lambda: timm.create_model(name, pretrained=True))
     described = net.pretrained_cfg
     classes = described.get("label_names") or (imagenet_synsets() if described["num_classes"] == 1000 else ())
     preprocessing = Preprocessing(mean=tuple(described["mean"]), std=tuple(described["std"]))

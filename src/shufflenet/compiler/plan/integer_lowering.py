@@ -137,7 +137,7 @@ class IntegerLowering:
         largest = np.abs(bias) + 255 * np.abs(weight).sum(axis=(1, 2, 3))
         packed = np.zeros((channels, 3, filters, 4), np.int64)
         packed[..., :3] = weight.transpose(1, 2, 0, 3)
-        usual = self._convolution(operation) | {"input": self.from_port(read)}
+        usual: dict[str, Any] = self._convolution(operation) | {"input": self.from_port(read)}
         what = f"int8 3×3 convolution, {channels} → {filters} channels"
         if pool:
             what += f", and max pool, {'×'.join(map(str, graph.shape(pool.output)[1:]))}"
@@ -404,10 +404,10 @@ def _wrapped(sums: np.ndarray) -> np.ndarray:
     return (sums + 2**31) % 2**32 - 2**31
 
 
-def _channel_order(read: View, written: View) -> list[int]:
+def _channel_order(read: View, written: View) -> tuple[int, ...]:
     """Which channel of a view as written each channel of a view that reads it is."""
     place = {plane: channel for channel, plane in enumerate(written.planes)}
-    return [place[plane] for plane in read.planes]
+    return tuple(place[plane] for plane in read.planes)
 
 
 def works_on_codes(graph: Graph, operation: Operation) -> bool:
