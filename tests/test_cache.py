@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -24,18 +26,23 @@ def test_a_place_that_cannot_be_written_is_named(monkeypatch):
         made_folder("built")
 
 
+@pytest.fixture
+def everyones_folder():
+    """A folder that anybody may write to; pytest's own lie below one that is the user's alone."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root becomes a user whom nobody knows")
 @pytest.mark.parametrize("cache", [True, False])
-def test_a_user_whom_nobody_knows(cache, tmp_path):
+def test_a_user_whom_nobody_knows(cache, everyones_folder):
     """No HOME, no line in /etc/passwd, as in a container with --user 12345."""
-    # pytest's folders above are the user's own.
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
     environment = {
         name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")
     }
     if cache:
-        environment["SHUFFLENET_CACHE"] = str(tmp_path / "cache")
+        environment["SHUFFLENET_CACHE"] = str(everyones_folder / "cache")
     program = (
         "import os, platformdirs.unix\n"
         "from shufflenet.cache import made_folder\n"
@@ -44,10 +51,15 @@ def test_a_user_whom_nobody_knows(cache, tmp_path):
         "print(made_folder('built'), compiler_environment()['ZIG_GLOBAL_CACHE_DIR'])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=everyones_folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if cache:
-        assert done.stdout.split() == [str(tmp_path / "cache" / part) for part in ("built", "zig")], done.stderr
+        assert done.stdout.split() == [str(everyones_folder / "cache" / part) for part in ("built", "zig")], done.stderr
     else:
         assert "this user has no home folder to keep a cache in; set SHUFFLENET_CACHE" in done.stderr
-        assert not list(tmp_path.iterdir())
+        assert not list(everyones_folder.iterdir())

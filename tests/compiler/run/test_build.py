@@ -165,7 +165,9 @@ def test_the_source_asks_for_nothing(compiled, tmp_path):
     )
     kinds = {line.split()[-1]: line.split()[-2] for line in symbols if line}
     assert {name for name, kind in kinds.items() if kind == "U"} <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
-    assert {name for name, kind in kinds.items() if kind == "T"} == {f"{source.name}_run", f"{source.name}_run_rgb8"}
+    assert {name for name, kind in kinds.items() if kind == "T"} == {
+        f"{source.name}_{function}" for function in ("run", "run_on", "run_rgb8", "run_rgb8_on")
+    }
     assert not {name for name, kind in kinds.items() if kind in "dDbBC"}
 
 
