@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef PIXEL_BYTES
+enum { PIXEL_BYTES = 3 }; /* as the emitter writes it; 1 for grey pixels */
+#endif
+
 #include "vectors.c"
 #include "activation.c"
 #include "panels.c"
@@ -156,20 +160,20 @@ static void stem(int channels, int height, int width, int pooled, int of_pixels)
   const int rows = (height - 1) / 2 + 1, columns = (width - 1) / 2 + 1, output_width = pooled ? (columns + 1) / 2 : columns;
   const int output_height = pooled ? (rows + 1) / 2 : rows, size = output_height * output_width, vectors = (columns + 2 * LANES - 1) / (2 * LANES);
   float *numbers = room(4 * (size_t)(channels * height * width));
-  uint8_t *pixels = room((size_t)(3 * height * width)), *codes = room((size_t)(channels * height * width)), *tables = room(256 * (size_t)channels);
+  uint8_t *pixels = room((size_t)(PIXEL_BYTES * height * width)), *codes = room((size_t)(channels * height * width)), *tables = room(256 * (size_t)channels);
   uint8_t *y = room((size_t)(FILTERS * size));
   int8_t w[4 * 3 * FILTERS * 4] = {0};
-  int32_t bias[FILTERS], folded[FILTERS + LANES], sums[FILTERS] = {0}, to[FILTERS], from[4], order[] = {2, 0, 1, 1};
+  int32_t bias[FILTERS], folded[FILTERS + LANES], sums[FILTERS] = {0}, to[FILTERS], from[4], order[] = {2 % PIXEL_BYTES, 0, 1 % PIXEL_BYTES, 1 % PIXEL_BYTES};
   float scale[FILTERS];
   const int zero = draw(256);
-  for (int i = 0; i < 3 * height * width; i++) pixels[i] = (uint8_t)draw(256);
+  for (int i = 0; i < PIXEL_BYTES * height * width; i++) pixels[i] = (uint8_t)draw(256);
   for (int i = 0; i < 256 * channels; i++) tables[i] = (uint8_t)draw(256);
   for (int c = 0; c < channels; c++) {
     from[c] = (channels - 1 - c) * height * width;
     for (int i = 0; i < height * width; i++) {
       const int code = draw(256);
       numbers[from[c] + i] = (float)(code - zero) * 0.5f, codes[c * height * width + i] = (uint8_t)code;
-      if (of_pixels) codes[c * height * width + i] = tables[256 * c + pixels[3 * i + order[c]]];
+      if (of_pixels) codes[c * height * width + i] = tables[256 * c + pixels[PIXEL_BYTES * i + order[c]]];
     }
   }
   for (int f = 0; f < FILTERS; f++) {
@@ -178,7 +182,7 @@ static void stem(int channels, int height, int width, int pooled, int of_pixels)
       for (int x = 0; x < 3; x++) w[(k * FILTERS + f) * 4 + x] = (int8_t)(draw(256) - 128), sums[f] += w[(k * FILTERS + f) * 4 + x];
     folded[f] = bias[f] - zero * sums[f];
   }
-  struct integer_picture picture = {height, width, zero, 2.0f, numbers, from, NULL, 3 * width, tables, order};
+  struct integer_picture picture = {height, width, zero, 2.0f, numbers, from, NULL, PIXEL_BYTES * width, tables, order};
   if (of_pixels) picture.pixels = pixels;
   struct integer_stem s = {.weights = w, .bias = folded, .weight_sums = sums, .scale = scale, .channels = channels, .filters = FILTERS};
   s.columns = columns, s.line = vectors * LANES, s.pitch = (vectors + 1) * BYTES, s.output = y, s.to = to, s.output_width = output_width, s.output_size = size;
