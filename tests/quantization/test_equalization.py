@@ -15,8 +15,8 @@ def inputs(pictures):
     return torch.randn(pictures, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 
 
-# Shuffles, a gate, pools that are concatenated; sums of branches; concatenations alone; local response normalization.
-@pytest.mark.parametrize("name", ["shufflenet_x0_25_g3_se", "resnet_like_13m", "squeezenet", "alexnet"])
+# Shuffles, a gate, pools that are concatenated; sums of branches; concatenations alone; local response normalization; scales and shifts.
+@pytest.mark.parametrize("name", ["shufflenet_x0_25_g3_se", "resnet_like_13m", "squeezenet", "alexnet", "pvanet"])
 def test_the_float32_network_stays_what_it_was(name):
     size = (224, 224) if name == "alexnet" else SIZE
     net = QuantizedNetwork(untrained(name, size)).eval()

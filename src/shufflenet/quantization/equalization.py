@@ -90,6 +90,10 @@ def channels_of(net: QuantizedNetwork) -> Channels:
     channels: dict[fx.Node, Tensor] = {}
     for node in net.net.graph.nodes:
         module = net.net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if node.op == "get_attr":  # a number of its own for each channel, which no scale is folded into
+            parameter = operator.attrgetter(str(node.target))(net.net)
+            channels[node] = torch.full((parameter.numel(),), FIXED)
+            continue
         sources = [channels[source] for source in node.all_input_nodes]
         if not sources:
             channels[node] = torch.full((net.spec["in_channels"],), FIXED)
