@@ -224,10 +224,10 @@ class _Run:
             collate=task.collate,
         )
         self.window = RunningMeans(accelerator)
-        self.learn = self._learn
+        self.learn = _learning_step(task, recipe, accelerator, self.model, self.optimizer)
         if recipe.cuda_graphs:
             check_capturable(recipe, accelerator, same_shapes=task.collate is None)
-            self.learn = CapturedStep(self._learn)
+            self.learn = CapturedStep(self.learn)
         self.progress = RunProgress(batch_size=recipe.batch_size)
         self.looked = time.monotonic()
 
@@ -247,18 +247,6 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.net)
         progress.iteration += 1
-
-    def _learn(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """Gradients of a part of a batch, and the optimizer's step where it is the last part."""
-        accelerator = self.accelerator
-        with accelerator.autocast():
-            loss, figures = self.task.loss(self.model, batch)
-        accelerator.backward(loss)
-        if self.recipe.gradient_clip and accelerator.sync_gradients:
-            accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss.detach(), figures
 
     def look(self, rate: float, iterations: int) -> None:
         """Fetch the figures of the iterations since the last look. Raises UserError if a loss is not finite."""
@@ -351,6 +339,27 @@ class _Run:
                 "sums are rounded in another order, and without sync_batch_norm BN sees parts of another size, so the weights "
                 "will not be bit for bit those of a run that kept its processes"
             )
+
+
+def _learning_step(
+    task: Task, recipe: Recipe, accelerator: Accelerator, model: nn.Module, optimizer: Any
+) -> Callable[[Any], tuple[Tensor, dict[str, Tensor]]]:
+    """Gradients of a part of a batch, and the optimizer's step where it is the last part.
+
+    Not a method: a run that held one of its own would be in a circle, and its reading processes would outlive it.
+    """
+
+    def learn(batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        with accelerator.autocast():
+            loss, figures = task.loss(model, batch)
+        accelerator.backward(loss)
+        if recipe.gradient_clip and accelerator.sync_gradients:
+            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach(), figures
+
+    return learn
 
 
 def _refuse_nan(window: RunningMeans, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:
