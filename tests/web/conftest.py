@@ -108,7 +108,7 @@ def browser(playwright):
 def page(browser, site):
     """A page whose console stayed empty and which asked only its own origin, as is asserted at the end."""
     page = browser.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     messages, requests = [], []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
