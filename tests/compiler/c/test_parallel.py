@@ -17,9 +17,20 @@ from shufflenet.compiler.plan import make_plan, steps, strips, tasks
 from shufflenet.compiler.plan.steps import Strips, WinogradProduct
 from shufflenet.compiler.run.build import write_source
 
+from ..kernels import (
+    GRAPHS,
+    WIDTHS,
+    Net,
+    convolutions,
+    depthwise,
+    pools,
+    products,
+    random_inputs,
+    stems,
+    units,
+    vectors,
+)
 from ..native import KERNELS, gcc
-from .test_kernels import GRAPHS, WIDTHS, Net, convolutions, depthwise, pools, products, random_inputs, stems, vectors
-from .test_strips import units
 
 TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int)
 PARALLEL_FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, TASK, ctypes.c_void_p)

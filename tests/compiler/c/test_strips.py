@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shufflenet import nets
 from shufflenet.compiler.c.emit import emit
-from shufflenet.compiler.graph.ir import RELU, Activation, Convolution, Graph, Pool, Port, View
+from shufflenet.compiler.graph.ir import Convolution
 from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.plan import make_plan, strips
 from shufflenet.compiler.plan.steps import Chunks, Strips, Window
@@ -19,12 +19,10 @@ from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
+from ..kernels import WIDTHS, WINDOW, Net, check_numbers, check_what_is_not_finite, check_writes, random_inputs, units
 from ..native import run_sanitized
 from ..networks import difference
 from ..plan.test_random_plans import check_memory
-from .test_kernels import WIDTHS, Net, check_numbers, check_what_is_not_finite, check_writes, random_inputs
-
-WINDOW = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 
 
 @pytest.fixture
@@ -32,35 +30,6 @@ def small(monkeypatch):
     """Units of these tests count as large, and their strips are a few rows."""
     monkeypatch.setattr(strips, "UNIT_BYTES", 0)
     monkeypatch.setattr(strips, "STRIP_BYTES", 12_000)
-
-
-def units() -> Graph:
-    """Residual units, and units of stride 2 beside their pool. All strips are alike, or the last one is lower, even a single row."""
-    net, ends = Net(), []
-    for height, width in ((9, 16), (13, 48), (10, 8), (6, 5)):
-        x = net.input(12, height, width)
-        y = net.convolution(x, 6, groups=3, activation=RELU).select([0, 2, 4, 1, 3, 5])
-        z = net.convolution(y, 6, groups=6, **WINDOW).select([5, 4, 3, 2, 1, 0])
-        ends.append(net.add(Convolution, (12, height, width), input=z, weight=net.constant(12, 2, 1, 1), groups=3,
-                            bias=net.constant(12), addend=x, activation=RELU))  # fmt: skip
-    for height, width in ((15, 32), (14, 31), (8, 64)):
-        x = net.input(10, height, width)
-        half = (height + 1) // 2, (width + 1) // 2
-        target = net.tensor(17, *half)
-        y = net.convolution(x, 4, activation=Activation("clip", alpha=0, beta=6))
-        z = net.convolution(y, 4, groups=4, stride=(2, 2), **WINDOW)
-        net.add(
-            Convolution,
-            (7, *half),
-            input=z,
-            weight=net.constant(7, 4, 1, 1),
-            output=View(target.tensor, tuple(range(10, 17))),
-        )
-        net.add(Pool, (10, *half), kind="average", input=x, stride=(2, 2), counts_padding=True, activation=RELU,
-                output=View(target.tensor, tuple(range(10))), **WINDOW)  # fmt: skip
-        ends.append(target)
-    outputs = tuple(Port(f"out{i}", view, (1, *net.graph.shape(view))) for i, view in enumerate(ends))
-    return replace(net.graph, outputs=outputs)
 
 
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))

@@ -15,10 +15,10 @@ from shufflenet.compiler.plan import lowering, make_plan, winograd
 from shufflenet.compiler.plan.steps import PanelProduct, Plan, WinogradProduct
 from shufflenet.compiler.plan.winograd import TRANSFORMS, Transform, choose_transform, largest_input
 
+from ..kernels import WIDTHS, Net, check_writes, run
+from ..kernels import random_inputs as inputs_of
 from ..native import load_native, run_sanitized
 from ..networks import Builder, difference, random_inputs, run_onnxruntime
-from .test_kernels import WIDTHS, Net, check_writes, run
-from .test_kernels import random_inputs as inputs_of
 
 
 def winograd_steps(plan: Plan) -> list[WinogradProduct]:
