@@ -33,7 +33,7 @@ from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.plan import make_plan, memory
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES
 from shufflenet.compiler.plan.arena import Lifetime
-from shufflenet.compiler.plan.steps import Buffer
+from shufflenet.compiler.plan.operands import Buffer
 
 WIDTHS = {
     "scalar": ["-DLANES=1"],

@@ -13,7 +13,8 @@ from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import Convolution
 from shufflenet.compiler.graph.reference import interpret
 from shufflenet.compiler.plan import make_plan, strips
-from shufflenet.compiler.plan.steps import Chunks, Strips, Window
+from shufflenet.compiler.plan.operands import Chunks, Window
+from shufflenet.compiler.plan.steps import Strips
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable

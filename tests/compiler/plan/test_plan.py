@@ -10,7 +10,7 @@ from shufflenet import nets
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place
 from shufflenet.compiler.plan.machines import UNITS
-from shufflenet.compiler.plan.steps import Buffer
+from shufflenet.compiler.plan.operands import Buffer
 from shufflenet.compiler.plan.tiles import choose_block, choose_tiling, fits
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify

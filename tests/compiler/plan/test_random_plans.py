@@ -7,7 +7,8 @@ import pytest
 
 from shufflenet.compiler.graph.ir import Graph
 from shufflenet.compiler.plan import make_plan
-from shufflenet.compiler.plan.steps import Plan, Planes, Stem
+from shufflenet.compiler.plan.operands import Planes
+from shufflenet.compiler.plan.steps import Plan, Stem
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 

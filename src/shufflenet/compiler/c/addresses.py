@@ -4,7 +4,8 @@ Scratch of a step that is dealt to threads is each thread's own, `float *s`.
 """
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
-from shufflenet.compiler.plan.steps import Planes, Step, Window
+from shufflenet.compiler.plan.operands import Planes, Window
+from shufflenet.compiler.plan.steps import Step
 
 
 def at(planes: Planes, first: int = 0) -> str:

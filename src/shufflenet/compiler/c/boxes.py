@@ -13,7 +13,7 @@ import numpy as np
 from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES, aligned
 from shufflenet.compiler.plan.arena import Lifetime, place
-from shufflenet.compiler.plan.steps import Buffer
+from shufflenet.compiler.plan.operands import Buffer
 
 BOX_BYTES = 24
 MOST_LEVELS = 8

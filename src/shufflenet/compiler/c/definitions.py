@@ -8,7 +8,7 @@ import numpy as np
 from shufflenet.compiler.graph.elements import FLOAT32, U8, Element
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan.machines import UNITS, VectorUnit
-from shufflenet.compiler.plan.steps import Block, Planes
+from shufflenet.compiler.plan.operands import Block, Planes
 from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Transform
 

@@ -13,7 +13,7 @@ from shufflenet.compiler.c.parallel import dealt_step, task_functions
 from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
 from shufflenet.compiler.c.units import takes_scratch
 from shufflenet.compiler.graph.elements import FLOAT32
-from shufflenet.compiler.plan import integer_steps, steps
+from shufflenet.compiler.plan import integer_steps, plane_steps, steps
 from shufflenet.compiler.plan.parts import Part, parts, whole
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 
@@ -36,22 +36,22 @@ _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "activation": (Step,),
     "product": (steps.Product, steps.PanelProduct, steps.VectorProduct, steps.Stem),
     "vector": (steps.VectorProduct,),
-    "panels": (steps.PanelProduct, steps.VectorProduct, steps.Depthwise, steps.PoolPlanes, *_ON_CODES),
+    "panels": (steps.PanelProduct, steps.VectorProduct, steps.Depthwise, plane_steps.PoolPlanes, *_ON_CODES),
     "winograd": (steps.WinogradProduct,),
     "depthwise": (steps.Depthwise,),
     "depthwise_any": (steps.Depthwise,),
     "pixels": (Step,),
     "stem": (steps.Stem,),
-    "pool": (steps.PoolPlanes,),
+    "pool": (plane_steps.PoolPlanes,),
     "planes": (Step,),
-    "resample": (steps.ResamplePlanes, steps.RepeatPlanes),
+    "resample": (plane_steps.ResamplePlanes, plane_steps.RepeatPlanes),
     "integer_vectors": _ON_CODES,
     "integer_product": (integer_steps.IntegerProduct, integer_steps.IntegerDepthwise),
     "integer_depthwise": (integer_steps.IntegerDepthwise,),
     "integer_planes": _ON_CODES,
     "integer_stem": (integer_steps.IntegerStem,),
     "integer_windows": _ON_CODES,
-    "channels": (steps.LocalResponse, steps.SoftmaxPlanes),
+    "channels": (plane_steps.LocalResponse, plane_steps.SoftmaxPlanes),
 }
 
 

@@ -9,14 +9,16 @@ from functools import singledispatchmethod
 
 import numpy as np
 
-from shufflenet.compiler.c import integer_functions
+from shufflenet.compiler.c import integer_functions, plane_functions
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
+from shufflenet.compiler.c.calls import limits, planes
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.c.units import count_planes, each_chunk, from_begin, takes_scratch
 from shufflenet.compiler.graph.ir import Activation
-from shufflenet.compiler.plan import integer_steps, steps
-from shufflenet.compiler.plan.steps import Block, Chunks, Planes, PlannedPort, Step
+from shufflenet.compiler.plan import integer_steps, plane_steps, steps
+from shufflenet.compiler.plan.operands import Block, Chunks
+from shufflenet.compiler.plan.steps import PlannedPort, Step
 
 
 def input_port(step: Step) -> str | None:
@@ -236,10 +238,10 @@ class StepFunctions:
     @body.register
     def _(self, step: steps.WinogradProduct) -> Iterator[str]:
         transform, layout, matrix = step.transform, step.layout, self.definitions.input_matrix(step.transform)
-        rows, channels = (len(planes.planes) // step.groups for planes in (step.output, step.input))
+        rows, channels = (len(operand.planes) // step.groups for operand in (step.output, step.input))
         pixels = step.window.height * step.window.width
-        planes = f"{len(step.input.planes)}, {self._planes(step.input)}"
-        yield f"if (!all_within({number(step.largest_input)}, {pixels}, {planes})) {{"
+        operand = f"{len(step.input.planes)}, {planes(step.input, self.definitions)}"
+        yield f"if (!all_within({number(step.largest_input)}, {pixels}, {operand})) {{"
         if step.tasks:
             yield "  if (begin > 0) return; /* who has the first unit does all */"
         yield from (f"  {line}" for line in self._panel_product(step, shared=False))
@@ -279,9 +281,9 @@ class StepFunctions:
         yield "    weights = p.weights;"
         yield "  }"
         matrix, kind = self.definitions.output_matrix(step.transform), activation_kind(step.activation)
-        addend = f"{self._planes(step.addend)} + row" if step.addend else "NULL, NULL"
+        addend = f"{planes(step.addend, self.definitions)} + row" if step.addend else "NULL, NULL"
         yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {weights(step.bias)} + row,"
-        yield f"                  {self._planes(step.output)} + row, {addend}, {_limits(step)}, lines);"
+        yield f"                  {planes(step.output, self.definitions)} + row, {addend}, {limits(step)}, lines);"
         yield "}"
 
     @body.register
@@ -331,7 +333,7 @@ class StepFunctions:
             source = f"pixels, row_stride, {', '.join(self._normalization(self.pixels, step.input.planes))}"
         places = (layout.odd, layout.even, layout.split, layout.slot, layout.row, layout.rows, layout.buffer)
         sizes = (*step.size, step.channels, step.convolution_size[1], *places)
-        yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {self._planes(step.input)}, {source}}};"
+        yield f"const struct picture picture = {{{', '.join(map(str, sizes))}, {planes(step.input, self.definitions)}, {source}}};"
         rows = ("begin", "end") if step.tasks else ("0", str(step.units))
         kernel, sizes = "stem_rows", (step.filters, *rows, int(step.in_place))
         if step.pooled_size:
@@ -339,7 +341,7 @@ class StepFunctions:
         how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
         yield f"{kernel}({how}, {output}, {scratch(step)}, {at(step.output)});"
 
-    # Other work on planes.
+    # Depthwise layers, and copies that may read pixels.
 
     @body.register
     def _(self, step: steps.Depthwise) -> Iterator[str]:
@@ -352,11 +354,13 @@ class StepFunctions:
                 yield from self._depthwise_rows(step, "0", w.output_height)
             return
         how = f"{window(step.window, 0, 0)}, {step.window.output_height}"
-        operands = ", ".join(self._planes(planes, step) for planes in (step.input, step.output, step.addend))
+        operands = ", ".join(
+            planes(operand, self.definitions, step) for operand in (step.input, step.output, step.addend)
+        )
         taps = step.window.kernel[0] * step.window.kernel[1]
         yield f"depthwise_any({how}, {activation_kind(step.activation)}, {count_planes(step)},"
         numbers = f"{from_begin(step, weights(step.weights), taps)}, {from_begin(step, weights(step.bias))}"
-        yield f"              {numbers}, {operands}, {_limits(step)});"
+        yield f"              {numbers}, {operands}, {limits(step)});"
 
     def _depthwise_rows(
         self, step: steps.Depthwise, first: str, rows: int | str, read: str = "", made: str = ""
@@ -368,63 +372,11 @@ class StepFunctions:
         operands += (f"{at(step.output)}{made}", from_begin(step, self.definitions.starts(step.output)))
         numbers = f"{from_begin(step, weights(step.weights), 9)}, {from_begin(step, weights(step.bias))}"
         yield f"depthwise_planes({how},"
-        yield f"                 {numbers}, {', '.join(operands)}, {_limits(step)});"
+        yield f"                 {numbers}, {', '.join(operands)}, {limits(step)});"
 
     @body.register
-    def _(self, step: steps.PoolPlanes) -> Iterator[str]:
-        w, kind = step.window, activation_kind(step.activation)
-        scales = "NULL, NULL"
-        if not step.largest:
-            scales = f"{self.definitions.table('float', step.row_scale)}, {self.definitions.table('float', step.column_scale)}"
-        operands = f"{self._planes(step.input, step)}, {self._planes(step.output, step)}, {scales}, {_limits(step)}, {scratch(step)}"
-        yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {count_planes(step)},"
-        yield f"            {operands});"
-
-    @body.register
-    def _(self, step: steps.Reduce) -> Iterator[str]:
-        kind = activation_kind(step.activation)
-        yield f"reduce_planes({int(step.largest)}, {step.size}, {kind}, {self._through(step, step.input)}, {_limits(step)});"
-
-    @body.register
-    def _(self, step: steps.ResamplePlanes) -> Iterator[str]:
-        bands = self.definitions.table("int32_t", step.bands)
-        sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}, {bands}"
-        yield f"resample_planes({sizes}, {weights(step.weights)}, {self._through(step, step.input)});"
-
-    @body.register
-    def _(self, step: steps.RepeatPlanes) -> Iterator[str]:
-        sizes = f"{step.rows}, {step.columns}, {step.down}, {step.across}"
-        yield f"repeat_planes({sizes}, {self._through(step, step.input)});"
-
-    @body.register
-    def _(self, step: steps.Combine) -> Iterator[str]:
-        how = f"{int(step.multiply)}, {int(step.right_is_number)}, {step.size}, {activation_kind(step.activation)}"
-        operands = ", ".join(self._planes(p, step) for p in (step.left, step.right, step.addend, step.output))
-        yield f"combine_planes({how}, {count_planes(step)},"
-        yield f"               {operands}, {_limits(step)});"
-
-    @body.register
-    def _(self, step: steps.ActivatePlanes) -> Iterator[str]:
-        kind = activation_kind(step.activation)
-        yield f"activate_planes({step.size}, {kind}, {self._through(step, step.input)}, {_limits(step)});"
-
-    @body.register
-    def _(self, step: steps.LocalResponse) -> Iterator[str]:
-        numbers = ", ".join(map(number, (step.scale, step.beta, step.bias)))
-        yield f"local_response({step.before}, {step.after}, {step.size}, {numbers}, {self._through(step, step.input)});"
-
-    @body.register
-    def _(self, step: steps.SoftmaxPlanes) -> Iterator[str]:
-        yield f"softmax({step.size}, {self._through(step, step.input)});"
-
-    @body.register
-    def _(self, step: steps.PadPlanes) -> Iterator[str]:
-        sizes = ", ".join(map(str, (*step.size, *step.padding)))
-        yield f"pad_planes({sizes}, {number(step.value)}, {self._through(step, step.input)});"
-
-    @body.register
-    def _(self, step: steps.CopyPlanes) -> Iterator[str]:
-        copy = f"copy_planes({step.size}, {self._through(step, step.input)});"
+    def _(self, step: plane_steps.CopyPlanes) -> Iterator[str]:
+        (copy,) = plane_functions.body(step, self.definitions)
         if step.input.buffer.place != "port" or not self.pixels:
             yield copy
             return
@@ -437,19 +389,6 @@ class StepFunctions:
         yield f"  for (int y = 0; y < {height}; y++)"
         yield f"    unpack_row(pixels + y * row_stride, {width}, {order}[c], {scale}[c], {shift}[c], {row});"
 
-    # Arguments that many kernels take.
-
-    def _planes(self, planes: Planes | None, step: Step | None = None) -> str:
-        """Memory, and where in it each plane starts; from the first plane on that a call of `step` makes."""
-        if planes is None:
-            return "NULL, NULL"
-        memory = at(planes) if planes.buffer.place != "port" else "input"
-        return f"{memory}, {from_begin(step, self.definitions.starts(planes))}"
-
-    def _through(self, step: Step, source: Planes) -> str:
-        """How many planes, from where, to where."""
-        return f"{count_planes(step)}, {self._planes(source, step)}, {self._planes(step.output, step)}"
-
     def _normalization(self, pixels: Pixels, channels: Sequence[int]) -> tuple[str, str, str]:
         """Tables of the channels' scales, shifts and bytes."""
         scale, shift, order = ([values[c] for c in channels] for values in (pixels.scale, pixels.shift, pixels.order))
@@ -461,12 +400,6 @@ def _ends(step: steps.Product | steps.PanelProduct, part: int, count: int) -> tu
     """How the product of a part of inner begins and ends: the first takes the addend in, which the output may lie over."""
     flags = ("RESUME",) if part else ("ADD",) if step.addend else ()
     return flags, step.activation if part + count == step.inner else None
-
-
-def _limits(step: Step) -> str:
-    """alpha and beta of the activation."""
-    alpha, beta = (step.activation.alpha, step.activation.beta) if step.activation else (0, 0)
-    return f"{number(alpha)}, {number(beta)}"
 
 
 def _activation_fields(activation: Activation | None) -> dict[str, str]:

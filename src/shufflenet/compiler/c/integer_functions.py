@@ -1,11 +1,11 @@
 """Steps on codes as C: the calls of kernels/integer_*.c, every number a constant."""
 
 from collections.abc import Iterator
-from functools import singledispatch
 
 import numpy as np
 
 from shufflenet.compiler.c.addresses import at, scratch, weights, window
+from shufflenet.compiler.c.calls import body, planes, through
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.c.units import count_planes, from_begin
@@ -13,23 +13,7 @@ from shufflenet.compiler.graph.elements import FLOAT32, INT32, S8, U8
 from shufflenet.compiler.graph.integers import inverse, quantize
 from shufflenet.compiler.graph.ir import Quantization
 from shufflenet.compiler.plan import integer_steps as steps
-from shufflenet.compiler.plan.steps import Planes, PlannedPort, Step
-
-
-@singledispatch
-def body(step: Step, definitions: Definitions) -> Iterator[str]:
-    """The statements of a step's function."""
-    raise TypeError(f"{type(step).__name__} has no C")
-
-
-def _planes(planes: Planes | None, definitions: Definitions) -> str:
-    if planes is None:
-        return "NULL, NULL"
-    return f"{at(planes) if planes.buffer.place != 'port' else 'input'}, {definitions.starts(planes)}"
-
-
-def _through(step: Step, source: Planes, definitions: Definitions) -> str:
-    return f"{len(step.output.planes)}, {_planes(source, definitions)}, {_planes(step.output, definitions)}"
+from shufflenet.compiler.plan.steps import PlannedPort
 
 
 def _bounds(step: steps.IntegerStep) -> str:
@@ -148,8 +132,8 @@ def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
     yield f"integer_patches({window(w, 0, 1)}, {pixels}, {step.groups}, {rows}, {step.inner},"
     yield f"                {step.input_zero}, {activation_kind(step.activation)},"
     numbers = f"{weights(step.weights, S8)}, {weights(step.bias, INT32)}, {weights(step.scale)}"
-    yield f"                {_planes(step.input, definitions)}, {numbers},"
-    yield f"                {_planes(step.addend, definitions)}, {factors}, {shifts}, {output}, {definitions.starts(step.output)},"
+    yield f"                {planes(step.input, definitions)}, {numbers},"
+    yield f"                {planes(step.addend, definitions)}, {factors}, {shifts}, {output}, {definitions.starts(step.output)},"
     yield f"                {_bounds(step)}, {number(alpha)}, {number(beta)}, {scratch(step, U8)});"
 
 
@@ -157,20 +141,21 @@ def _(step: steps.IntegerPatches, definitions: Definitions) -> Iterator[str]:
 def _(step: steps.IntegerPool, definitions: Definitions) -> Iterator[str]:
     scales = "NULL" if step.largest else weights(step.scales)
     yield f"integer_pool({int(step.largest)}, {window(step.window, 0, 0)}, {step.window.output_height}, {step.input_zero},"
-    yield f"             {_through(step, step.input, definitions)}, {scales}, {_bounds(step)}, {scratch(step, INT32)});"
+    yield f"             {through(step, step.input, definitions)}, {scales}, {_bounds(step)}, {scratch(step, INT32)});"
 
 
 @body.register
 def _(step: steps.IntegerReduce, definitions: Definitions) -> Iterator[str]:
-    planes = f"{len(step.output.planes)}, {_planes(step.input, definitions)}, {step.input_zero}, {_planes(step.output, definitions)}"
+    operands = f"{len(step.output.planes)}, {planes(step.input, definitions)}, {step.input_zero}"
+    operands += f", {planes(step.output, definitions)}"
     numbers = f"{number(step.scale)}, {_bounds(step)}"
-    yield f"reduce_code_planes({int(step.largest)}, {step.size}, {planes}, {numbers});"
+    yield f"reduce_code_planes({int(step.largest)}, {step.size}, {operands}, {numbers});"
 
 
 @body.register
 def _(step: steps.IntegerAdd, definitions: Definitions) -> Iterator[str]:
     operands = (
-        f"{_planes(step.left, definitions)}, {_planes(step.right, definitions)}, {_planes(step.output, definitions)}"
+        f"{planes(step.left, definitions)}, {planes(step.right, definitions)}, {planes(step.output, definitions)}"
     )
     numbers = f"{step.left_factor}, {step.right_factor}, {step.offset}, {step.shift}, {step.low}, {step.high}"
     how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
@@ -179,39 +164,39 @@ def _(step: steps.IntegerAdd, definitions: Definitions) -> Iterator[str]:
 
 @body.register
 def _(step: steps.IntegerMultiply, definitions: Definitions) -> Iterator[str]:
-    left, right = _planes(step.left, definitions), _planes(step.right, definitions)
-    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {_planes(step.output, definitions)}"
+    left, right = planes(step.left, definitions), planes(step.right, definitions)
+    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {planes(step.output, definitions)}"
     how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
     yield f"multiply_code_planes({how}, {operands}, {number(step.scale)}, {_bounds(step)});"
 
 
 @body.register
 def _(step: steps.LookupPlanes, definitions: Definitions) -> Iterator[str]:
-    yield f"look_up_planes({step.size}, {_through(step, step.input, definitions)}, {weights(step.table, U8)});"
+    yield f"look_up_planes({step.size}, {through(step, step.input, definitions)}, {weights(step.table, U8)});"
 
 
 @body.register
 def _(step: steps.QuantizePlanes, definitions: Definitions) -> Iterator[str]:
-    through = _through(step, step.input, definitions)
+    operands = through(step, step.input, definitions)
     by = number(float(inverse(Quantization(step.scale, step.zero_point))))
-    yield f"quantize_planes({step.size}, {through}, {by}, {step.zero_point});"
+    yield f"quantize_planes({step.size}, {operands}, {by}, {step.zero_point});"
 
 
 @body.register
 def _(step: steps.DequantizePlanes, definitions: Definitions) -> Iterator[str]:
-    through = _through(step, step.input, definitions)
-    yield f"dequantize_planes({step.size}, {through}, {number(step.scale)}, {step.zero_point});"
+    operands = through(step, step.input, definitions)
+    yield f"dequantize_planes({step.size}, {operands}, {number(step.scale)}, {step.zero_point});"
 
 
 @body.register
 def _(step: steps.PadBytes, definitions: Definitions) -> Iterator[str]:
     sizes = ", ".join(map(str, (*step.size, *step.padding)))
-    yield f"pad_bytes({sizes}, {step.value}, {_through(step, step.input, definitions)});"
+    yield f"pad_bytes({sizes}, {step.value}, {through(step, step.input, definitions)});"
 
 
 @body.register
 def _(step: steps.CopyBytes, definitions: Definitions) -> Iterator[str]:
-    yield f"copy_bytes({step.size}, {_through(step, step.input, definitions)});"
+    yield f"copy_bytes({step.size}, {through(step, step.input, definitions)});"
 
 
 def pixel_codes(
@@ -264,7 +249,7 @@ def stem(step: steps.IntegerStem, pixels: Pixels | None, definitions: Definition
         table = definitions.table("uint8_t", [code for c in channels for code in byte_codes(pixels, c, codes)])
         source = f"pixels, row_stride, {table}, {definitions.table('int32_t', [pixels.order[c] for c in channels])}"
     sizes = f"{', '.join(map(str, step.size))}, {step.input_zero}, {number(float(inverse(codes)))}"
-    yield f"const struct integer_picture picture = {{{sizes}, {_planes(step.input, definitions)}, {source}}};"
+    yield f"const struct integer_picture picture = {{{sizes}, {planes(step.input, definitions)}, {source}}};"
     yield f"const struct integer_stem s = {{{', '.join(f'.{key} = {value}' for key, value in values.items())}}};"
     flags = tuple(name for name, holds in (("POOLED", step.pooled), ("LARGE_STEM", step.large)) if holds)
     tiles = definitions.integer_stem(step.rows, flags)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from shufflenet.compiler.plan.steps import Chunks, Step
+from shufflenet.compiler.plan.operands import Chunks
+from shufflenet.compiler.plan.steps import Step
 
 
 def takes_scratch(step: Step) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shufflenet.compiler.plan.steps import Buffer
+from shufflenet.compiler.plan.operands import Buffer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Pair
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.machines import UNITS
-from shufflenet.compiler.plan.steps import Block, Chunks
+from shufflenet.compiler.plan.operands import Block, Chunks
 from shufflenet.compiler.plan.tiles import choose_block, choose_tiling
 from shufflenet.compiler.plan.winograd import LANES, Transform, WinogradLayout, chunk_rows, lay_out
 

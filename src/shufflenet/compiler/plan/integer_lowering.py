@@ -37,8 +37,9 @@ from shufflenet.compiler.graph.ir import (
 from shufflenet.compiler.plan import integer_steps as steps
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, aligned
 from shufflenet.compiler.plan.machines import UNITS
+from shufflenet.compiler.plan.operands import Block, Planes, Window
 from shufflenet.compiler.plan.stems import FoundStem, lay_out_integer_stem
-from shufflenet.compiler.plan.steps import Block, Planes, Step, Window
+from shufflenet.compiler.plan.steps import Step
 from shufflenet.compiler.plan.tiles import fits, row_tiles
 from shufflenet.compiler.plan.weights import Weights
 

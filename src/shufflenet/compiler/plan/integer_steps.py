@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from shufflenet.compiler.plan.operands import Block, Planes, Window
 from shufflenet.compiler.plan.stems import IntegerStemLayout
-from shufflenet.compiler.plan.steps import Block, OneInput, Planes, Step, Window
+from shufflenet.compiler.plan.steps import OneInput, Step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from shufflenet.compiler.graph.ir import (
     Softmax,
     View,
 )
-from shufflenet.compiler.plan import steps
+from shufflenet.compiler.plan import plane_steps, steps
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, plane_stride, whole_lines
 from shufflenet.compiler.plan.blocking import (
     chunk_pixels,
@@ -35,9 +35,10 @@ from shufflenet.compiler.plan.blocking import (
     pack_weights,
 )
 from shufflenet.compiler.plan.integer_lowering import IntegerLowering, works_on_codes
+from shufflenet.compiler.plan.operands import Buffer, Planes, Window
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
-from shufflenet.compiler.plan.steps import Buffer, PanelProduct, Planes, Step, Window
+from shufflenet.compiler.plan.steps import PanelProduct, Step
 from shufflenet.compiler.plan.tasks import cut_product, worth
 from shufflenet.compiler.plan.weights import Weights
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
@@ -248,7 +249,7 @@ class Lowering:
         )  # fmt: skip
         overhang = FLOAT32.count(OVERHANG_BYTES)
         reach = (output_width + overhang + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
-        yield steps.PoolPlanes(
+        yield plane_steps.PoolPlanes(
             name=operation.name,
             comment=comment,
             output=self.planes(operation.output),
@@ -264,7 +265,7 @@ class Lowering:
     @plan.register
     def _(self, operation: GlobalPool) -> Iterator[Step]:
         channels, height, width = self.graph.shape(operation.input)
-        yield steps.Reduce(
+        yield plane_steps.Reduce(
             name=operation.name,
             comment=f"{operation.kind} of each of {channels} planes, {height}×{width}",
             output=self.planes(operation.output),
@@ -283,7 +284,7 @@ class Lowering:
         weight = self.graph.constants[operation.weight]
         times = _times(weight if from_left else weight.T)
         if times:
-            yield steps.RepeatPlanes(
+            yield plane_steps.RepeatPlanes(
                 name=operation.name,
                 comment=f"{operation.axis} {times} times, {channels} channels, {output_height}×{output_width}",
                 output=self.planes(operation.output),
@@ -294,7 +295,7 @@ class Lowering:
                 across=1 if from_left else times,
             )
             return
-        yield steps.ResamplePlanes(
+        yield plane_steps.ResamplePlanes(
             name=operation.name,
             comment=f"weighted sums of {operation.axis}, {channels} channels, {output_height}×{output_width}",
             output=self.planes(operation.output),
@@ -311,7 +312,7 @@ class Lowering:
     @plan.register
     def _(self, operation: Elementwise) -> Iterator[Step]:
         left, right = self.graph.shape(operation.left), self.graph.shape(operation.right)
-        yield steps.Combine(
+        yield plane_steps.Combine(
             name=operation.name,
             comment=f"{operation.kind}, {left[0]} channels, {left[1]}×{left[2]}",
             output=self.planes(operation.output),
@@ -326,13 +327,13 @@ class Lowering:
 
     @plan.register
     def _(self, operation: Activate) -> Iterator[Step]:
-        yield steps.ActivatePlanes(
+        yield plane_steps.ActivatePlanes(
             activation=operation.activation, **self._plain(operation, operation.input, str(operation.activation))
         )
 
     @plan.register
     def _(self, operation: LocalResponseNormalization) -> Iterator[Step]:
-        yield steps.LocalResponse(
+        yield plane_steps.LocalResponse(
             **self._plain(operation, operation.input, "local response normalization"),
             before=(operation.size - 1) // 2,
             after=operation.size // 2,
@@ -343,12 +344,12 @@ class Lowering:
 
     @plan.register
     def _(self, operation: Softmax) -> Iterator[Step]:
-        yield steps.SoftmaxPlanes(**self._plain(operation, operation.input, "softmax"))
+        yield plane_steps.SoftmaxPlanes(**self._plain(operation, operation.input, "softmax"))
 
     @plan.register
     def _(self, operation: Pad) -> Iterator[Step]:
         channels, height, width = self.graph.shape(operation.input)
-        yield steps.PadPlanes(
+        yield plane_steps.PadPlanes(
             name=operation.name,
             comment=f"padding of {operation.value:g}, {channels} channels",
             output=self.planes(operation.output),
@@ -368,7 +369,7 @@ class Lowering:
 
     def _copy(self, name: str, source: Planes, to: View) -> Step:
         channels, height, width = self.graph.shape(to)
-        return steps.CopyPlanes(
+        return plane_steps.CopyPlanes(
             name=name, comment=f"copy of {channels} planes", output=self.planes(to), input=source, size=height * width
         )
 

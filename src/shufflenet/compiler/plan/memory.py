@@ -10,7 +10,8 @@ from shufflenet.compiler.graph.ir import Graph, View
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES, aligned, plane_stride
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place, spans
 from shufflenet.compiler.plan.lowering import Lowering
-from shufflenet.compiler.plan.steps import Buffer, Plan, Planes, PlannedPort, Step
+from shufflenet.compiler.plan.operands import Buffer, Planes
+from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
 from shufflenet.compiler.plan.tasks import deal
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.plan.steps import Buffer, Plan
+from shufflenet.compiler.plan.operands import Buffer
+from shufflenet.compiler.plan.steps import Plan
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from shufflenet.compiler.graph.integers import holds_codes
 from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Quantize
 from shufflenet.compiler.plan.arena import Lifetime, alive, lower_bound, spans
+from shufflenet.compiler.plan.operands import Buffer
 from shufflenet.compiler.plan.stems import FoundStem
-from shufflenet.compiler.plan.steps import Buffer
 
 
 def spare_bytes(graph: Graph, stems: dict[str, FoundStem]) -> dict[str, int]:

@@ -2,107 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
-from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
+from shufflenet.compiler.plan.operands import Block, Buffer, Chunks, Planes, Window
 from shufflenet.compiler.plan.stems import StemLayout
 from shufflenet.compiler.plan.tasks import Tasks
-from shufflenet.compiler.plan.tiles import Tiling
 from shufflenet.compiler.plan.winograd import Transform, WinogradLayout
-
-
-class Buffer(NamedTuple):
-    """Memory that lives as one: a tensor in the arena, the scratch of a step, or a network input, which is the caller's."""
-
-    name: str  # of the tensor, or of the step
-    place: Literal["arena", "scratch", "port"] = "arena"
-
-
-@dataclass(frozen=True)
-class Planes:
-    """An operand in memory: planes of a buffer by number, `stride` numbers from one to the next, from the number `first` on."""
-
-    buffer: Buffer
-    planes: tuple[int, ...]
-    stride: int
-    element: Element = FLOAT32
-    first: int = 0
-    offset: int = 0  # of the buffer in the arena, in bytes; known once all lifetimes are
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """Where in the buffer each plane starts."""
-        return tuple(self.first + plane * self.stride for plane in self.planes)
-
-    @property
-    def spacing(self) -> int | None:
-        """Numbers from each of these planes to the next; 0 for a single one, None where it is not always the same."""
-        spacings = {self.stride * (b - a) for a, b in pairwise(self.planes)} or {0}
-        return spacings.pop() if len(spacings) == 1 else None
-
-    @property
-    def bytes(self) -> int:
-        """All that these planes take."""
-        return len(self.planes) * self.stride * self.element.bytes
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a convolution or pool moves over a plane; kernels/panels.c's `struct window`."""
-
-    height: int
-    width: int
-    output_height: int
-    output_width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]  # top, left
-    dilation: tuple[int, int]
-
-    @property
-    def shared_rows(self) -> int:
-        """Rows of the input that a row of output has in common with the one above."""
-        return self.kernel[0] - self.stride[0]
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether kernels/depthwise.c serves: 3×3 with padding 1 on all sides, at stride 1 or 2."""
-        stride = self.stride[0]
-        return (
-            (self.kernel, self.dilation, self.padding) == ((3, 3), (1, 1), (1, 1))
-            and self.stride in ((1, 1), (2, 2))
-            and self.output_height == (self.height - 1) // stride + 1
-            and self.output_width == (self.width - 1) // stride + 1
-        )
-
-
-@dataclass(frozen=True)
-class Block:
-    """`count` blocks of `rows` rows, one after the other, and how they are tiled on each of the element's vector units."""
-
-    count: int
-    rows: int
-    tilings: tuple[Tiling, ...]
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """Output pixels, or rows of Winograd's tiles, [first, end), `count` of them at a time, and how the product of so many is tiled."""
-
-    first: int
-    end: int
-    count: int
-    blocks: tuple[Block, ...]
-
-    @property
-    def pieces(self) -> int:
-        """How many chunks these are."""
-        return (self.end - self.first) // self.count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,122 +319,6 @@ class Stem(Weighted):
     def in_place(self) -> bool:
         """Whether convolution rows are made where they are to be: whole vectors, of any machine, do not overhang the last one."""
         return self.pooled_size is None and self.convolution_size[1] % self.output.element.count(VECTOR_BYTES) == 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolPlanes(OneInput):
-    """A pool; a mean is the sum times row_scale[y] times column_scale[x]."""
-
-    by_planes = True
-    largest: bool
-    window: Window
-    row_scale: tuple[float, ...]
-    column_scale: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reduce(OneInput):
-    """The largest or mean number of every plane of `size` numbers."""
-
-    by_planes = True
-    largest: bool
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResamplePlanes(OneInput):
-    """Every plane as a product of matrices: weights × plane (`from_left`) or plane × weights; (rows, inner) × (inner, columns).
-
-    `bands`: first and end of what is not 0 in each row of the weights.
-    """
-
-    by_planes = True
-    bands: tuple[int, ...]
-    from_left: bool
-    rows: int
-    inner: int
-    columns: int
-    weights: int
-
-    @property
-    def takes_weights(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepeatPlanes(OneInput):
-    """Every row of every plane `down` times, and every number of it `across` times: nearest neighbours by whole factors."""
-
-    rows: int
-    columns: int
-    down: int
-    across: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Combine(Step):
-    """left + right or left × right, plus addend."""
-
-    by_planes = True
-    multiply: bool
-    left: Planes
-    right: Planes
-    right_is_number: bool
-    addend: Planes | None
-    size: int
-
-    @property
-    def reads(self) -> tuple[Planes, ...]:
-        return (self.left, self.right, self.addend) if self.addend else (self.left, self.right)
-
-    @property
-    def overwrites(self) -> Planes | None:
-        return self.addend
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActivatePlanes(OneInput):
-    """An activation alone."""
-
-    by_planes = True
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalResponse(OneInput):
-    """input / (bias + scale · Σ input²) ** beta, over `before` channels before and `after` after."""
-
-    size: int
-    before: int
-    after: int
-    scale: float
-    beta: float
-    bias: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoftmaxPlanes(OneInput):
-    """Softmax over the channels."""
-
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PadPlanes(OneInput):
-    """A border (top, left, bottom, right) of `value`."""
-
-    by_planes = True
-    size: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CopyPlanes(OneInput):
-    """Planes of `size` numbers, from the arena or a network input."""
-
-    by_planes = True
-    size: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from itertools import groupby
 from shufflenet.compiler.graph.elements import Element
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines, whole_lines
 from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
-from shufflenet.compiler.plan.steps import Buffer, Chunks, Depthwise, Planes, Product, Run, Step, Strips, Window
+from shufflenet.compiler.plan.operands import Buffer, Chunks, Planes, Window
+from shufflenet.compiler.plan.steps import Depthwise, Product, Run, Step, Strips
 from shufflenet.compiler.plan.tasks import Tasks
 
 UNIT_BYTES = 8 << 20  # a unit whose planes are more finds little of them in a last-level cache
