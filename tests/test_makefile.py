@@ -29,5 +29,7 @@ def test_no_verb_is_taken_for_a_file():
 
 
 def test_help_shows_every_verb():
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert [line.split()[0] for line in done.stdout.splitlines()] == VERBS

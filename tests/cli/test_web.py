@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import onnx
@@ -83,9 +84,17 @@ def test_a_source_that_is_none(tmp_path):
 
 def test_it_serves_on_this_machine_until_it_is_interrupted(checkpoint, tmp_path):
     command = [sys.executable, "-m", "shufflenet", "web", checkpoint, "-o", tmp_path / "site", "--serve"]
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with ExitStack() as stack:
+        # What a shell starts in the background ignores SIGINT, and so do all its children.
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        stack.enter_context(process)
+        stack.callback(process.kill)
         assert process.stdout
         lines = [process.stdout.readline(), process.stdout.readline()]
         address = re.match(r"(http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)", lines[1])
