@@ -37,7 +37,7 @@ from shufflenet.compiler.graph.ir import (
 from shufflenet.compiler.plan import integer_steps as steps
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, aligned
 from shufflenet.compiler.plan.machines import UNITS
-from shufflenet.compiler.plan.operands import Block, Planes, Window
+from shufflenet.compiler.plan.operands import Block, Planes, Window, window_of
 from shufflenet.compiler.plan.stems import FoundStem, lay_out_integer_stem
 from shufflenet.compiler.plan.steps import Step
 from shufflenet.compiler.plan.tiles import fits, row_tiles
@@ -81,13 +81,10 @@ class IntegerLowering:
     @plan.register
     def _(self, operation: Convolution) -> Iterator[Step]:
         graph = self.graph
-        channels, height, width = graph.shape(operation.input)
+        channels, _, _ = graph.shape(operation.input)
         out, output_height, output_width = graph.shape(operation.output)
         weight = graph.constants[operation.weight]
-        window = Window(
-            height, width, output_height, output_width, (weight.shape[2], weight.shape[3]), operation.stride,
-            operation.padding[:2], operation.dilation,
-        )  # fmt: skip
+        window = window_of(graph, operation)
         matrix = weight.reshape(out, -1).astype(np.int64)
         zero = quantization(graph, operation.input).zero_point
         bias = -zero * matrix.sum(axis=1)
@@ -237,12 +234,8 @@ class IntegerLowering:
 
     @plan.register
     def _(self, operation: Pool) -> Iterator[Step]:
-        _, height, width = self.graph.shape(operation.input)
         channels, output_height, output_width = self.graph.shape(operation.output)
-        window = Window(
-            height, width, output_height, output_width, operation.kernel, operation.stride, operation.padding[:2],
-            operation.dilation,
-        )  # fmt: skip
+        window = window_of(self.graph, operation)
         largest = operation.kind == "max"
         comment = f"int8 {operation.kind} pool {'×'.join(map(str, window.kernel))}, {channels} channels, {output_height}×{output_width}"
         common: dict[str, Any] = {
@@ -270,7 +263,7 @@ class IntegerLowering:
         scales = 0 if scale is None else self.weights.add(np.broadcast_to(scale, (output_height, output_width)))
         yield steps.IntegerPool(
             **common, largest=largest, window=window, input_zero=zero, scales=scales,
-            scratch_bytes=max(4 * (width + output_width), 3 * (width + OVERHANG_BYTES)) + OVERHANG_BYTES,
+            scratch_bytes=max(4 * (window.width + output_width), 3 * (window.width + OVERHANG_BYTES)) + OVERHANG_BYTES,
         )  # fmt: skip
 
     @plan.register

@@ -35,7 +35,7 @@ from shufflenet.compiler.plan.blocking import (
     pack_weights,
 )
 from shufflenet.compiler.plan.integer_lowering import IntegerLowering, works_on_codes
-from shufflenet.compiler.plan.operands import Buffer, Planes, Window
+from shufflenet.compiler.plan.operands import Buffer, Planes, Window, window_of
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
 from shufflenet.compiler.plan.steps import PanelProduct, Step
@@ -95,13 +95,10 @@ class Lowering:
 
     @plan.register
     def _(self, operation: Convolution) -> Iterator[Step]:
-        channels, height, width = self.graph.shape(operation.input)
+        channels, _, _ = self.graph.shape(operation.input)
         out, output_height, output_width = self.graph.shape(operation.output)
         weight = self.graph.constants[operation.weight]
-        window = Window(
-            height, width, output_height, output_width, (weight.shape[2], weight.shape[3]),
-            operation.stride, operation.padding[:2], operation.dilation,
-        )  # fmt: skip
+        window = window_of(self.graph, operation)
         one_number = output_height * output_width == 1
         pointwise = (window.kernel, window.stride, operation.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))
         if operation.groups == channels == out and (not one_number or weight[0].size == 1):
@@ -225,12 +222,8 @@ class Lowering:
 
     @plan.register
     def _(self, operation: Pool) -> Iterator[Step]:
-        _, height, width = self.graph.shape(operation.input)
         channels, output_height, output_width = self.graph.shape(operation.output)
-        window = Window(
-            height, width, output_height, output_width, operation.kernel, operation.stride, operation.padding[:2],
-            operation.dilation,
-        )  # fmt: skip
+        window = window_of(self.graph, operation)
         comment = f"{operation.kind} pool {'×'.join(map(str, window.kernel))}, {channels} channels, {output_height}×{output_width}"
         largest = operation.kind == "max"
         if not largest and operation.counts_padding and operation.padding == (1, 1, 1, 1) and window.is_direct:
@@ -245,7 +238,7 @@ class Lowering:
         rows, columns = (
             _counts(size, out, operation.kernel[a], operation.stride[a], operation.padding[a], operation.padding[a + 2],
                     operation.dilation[a], operation.counts_padding)
-            for a, (size, out) in enumerate(((height, output_height), (width, output_width)))
+            for a, (size, out) in enumerate(((window.height, output_height), (window.width, output_width)))
         )  # fmt: skip
         overhang = FLOAT32.count(OVERHANG_BYTES)
         reach = (output_width + overhang + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
@@ -259,7 +252,7 @@ class Lowering:
             window=window,
             row_scale=tuple(1 / n for n in rows),
             column_scale=(*(1 / n for n in columns), *(0.0,) * overhang),
-            scratch_bytes=FLOAT32.bytes * (window.padding[1] + max(reach, width + 2 * overhang)),
+            scratch_bytes=FLOAT32.bytes * (window.padding[1] + max(reach, window.width + 2 * overhang)),
         )
 
     @plan.register

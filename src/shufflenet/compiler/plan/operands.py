@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from shufflenet.compiler.graph.elements import FLOAT32, Element
+from shufflenet.compiler.graph.ir import Convolution, Graph, Pool
 from shufflenet.compiler.plan.tiles import Tiling
 
 
@@ -95,3 +96,17 @@ class Chunks:
     def pieces(self) -> int:
         """How many chunks these are."""
         return (self.end - self.first) // self.count
+
+
+def window_of(graph: Graph, operation: Convolution | Pool) -> Window:
+    """How a convolution or pool moves over the planes of its input."""
+    if isinstance(operation, Pool):
+        kernel = operation.kernel
+    else:
+        _, _, *sides = graph.constants[operation.weight].shape
+        kernel = sides[0], sides[1]
+    _, height, width = graph.shape(operation.input)
+    _, output_height, output_width = graph.shape(operation.output)
+    return Window(
+        height, width, output_height, output_width, kernel, operation.stride, operation.padding[:2], operation.dilation
+    )
