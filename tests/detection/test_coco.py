@@ -144,6 +144,13 @@ def test_pictures_that_are_missing_are_said_at_the_start(write_coco, box, tmp_pa
         open_split(path, "train")
 
 
+def test_a_path_from_the_folder_that_one_is_in(write_coco, box, tmp_path, monkeypatch):
+    write_coco([box()])
+    monkeypatch.chdir(tmp_path)
+    (picture,) = open_split("data.json", "train").pictures
+    assert picture.path == "images/a.png"
+
+
 class TestFolders:
     """COCO's layouts, each made of four pictures."""
 

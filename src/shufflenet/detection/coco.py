@@ -1,6 +1,7 @@
 """Annotations in COCO's format: reading and checking them, and the layouts of folders that hold them."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -281,5 +282,6 @@ def open_split(path: str | Path, split: Split, pictures: str | Path | None = Non
     if not path.exists():
         raise UserError(f"there is no {path}; give a folder in COCO's layout, or an annotation file")
     annotations = merge([read_annotations(source) for source in find_annotation_files(path, split, pictures)])
-    refuse_unreadable(path, [picture.path for picture in annotations.pictures])
+    # Absolute, since the paths begin with the folder already.
+    refuse_unreadable(path, [os.path.abspath(picture.path) for picture in annotations.pictures])
     return annotations
