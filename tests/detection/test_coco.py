@@ -44,6 +44,8 @@ def test_area_and_iscrowd_may_be_left_out(read, box):
         ({"bbox": [1, 2, float("nan"), 4]}, "none infinite"),
         ({"bbox": None}, "has bbox None"),
         ({"area": "big"}, "has area 'big'"),
+        ({"area": None}, "has area None; it is a number of pixels, and may be left out"),
+        ({"iscrowd": "0"}, "annotation 1 of .* has iscrowd '0'; it is 0 or 1"),
     ],
 )
 def test_a_broken_annotation_is_named(read, box, fields, complaint):
@@ -77,7 +79,15 @@ def test_a_broken_image_is_named(write_coco, image, complaint):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("{", "is not JSON"), ("[]", "has no 'images'"), ('{"images": [], "categories": []}', "has no 'annotations'")],
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no 'images'"),
+        ('{"images": [], "categories": []}', "has no 'annotations'"),
+        ('{"images": {"id": 1}, "annotations": [], "categories": []}', "images of .* is {'id': 1}; it is a list"),
+        ('{"images": ["a.png"], "annotations": [], "categories": []}', "image number 0 of .* is 'a.png'; it is an obj"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 4}]}', "category 4 of .* has name None; correct it"),
+        ('{"images": [], "annotations": [], "categories": [{"name": "a"}]}', "category number 0 of .* has id None"),
+    ],
 )
 def test_a_file_of_something_else(tmp_path, text, complaint):
     (tmp_path / "a.json").write_text(text)
@@ -227,3 +237,12 @@ def test_boxes_are_float64(read, box):
     (picture,) = read([box(bbox=[0.1, 0.2, 0.3, 0.4])]).pictures
     assert picture.boxes.dtype == np.float64
     assert picture.boxes.tolist() == [[0.1, 0.2, 0.3, 0.4]]
+
+
+@pytest.mark.parametrize("only", [True, False])
+def test_a_file_that_selects_is_checked_too(write_coco, tmp_path, only):
+    whole = write_coco([])
+    (tmp_path / "some.json").write_text('{"images": [{"id": "1"}], "annotations": [], "categories": []}')
+    selecting = {"only" if only else "without": tmp_path / "some.json"}
+    with pytest.raises(UserError, match=r"some.json has id '1'"):
+        read_annotations(AnnotationFile(whole, **selecting))

@@ -1,10 +1,8 @@
 """Annotations in COCO's format: reading and checking them, and the layouts of folders that hold them."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ import numpy as np
 
 from shufflenet.data.datasets import Split
 from shufflenet.data.folders import refuse_unreadable
+from shufflenet.detection.coco_json import AnnotationRecord, ImageRecord, read_coco_json
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
-from shufflenet.text_files import read_text
 
 COCO_CATEGORIES = 80
 # A few of the pictures may be missing where the folder is the right one.
@@ -66,30 +64,6 @@ class AnnotationFile:
     without: Path | None = None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(read_text(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    missing = [
-        key for key in ("images", "annotations", "categories") if not isinstance(record, dict) or key not in record
-    ]
-    if missing:
-        raise UserError(
-            f"{path} has no {missing[0]!r}; annotations in COCO's format have images, annotations, categories"
-        )
-    return record
-
-
-def _field(record: Any, key: str, kind: type | tuple[type, ...], what: str, path: Path) -> Any:
-    value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise UserError(f"{what} of {path} has {key} {value!r}; correct it, or take it out of the file")
-    return value
-
-
 def _pictures_folder(source: AnnotationFile, files: Sequence[str]) -> Path:
     beside = source.annotations.parent
     candidates = (
@@ -104,58 +78,33 @@ def _pictures_folder(source: AnnotationFile, files: Sequence[str]) -> Path:
     )
 
 
-def _box(annotation: Mapping[str, Any], what: str, path: Path) -> tuple[float, ...]:
-    box = annotation.get("bbox")
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(isinstance(value, int | float) and isfinite(value) for value in box)
-        or min(box[2:]) < 0
-    ):
-        raise UserError(
-            f"{what} of {path} has bbox {box!r}; it is [x, y, width, height] in pixels, none infinite, no negative size"
-        )
-    return tuple(box)
-
-
 def _objects(
-    record: Mapping[str, Any], path: Path, image_ids: set[int], category_ids: set[int]
-) -> dict[int, list[tuple]]:
-    """For each image id its objects: (box, category id, area, crowd, annotation id). Raises UserError for a broken one."""
-    objects: dict[int, list[tuple]] = {image_id: [] for image_id in image_ids}
-    for number, annotation in enumerate(record["annotations"]):
-        identity = annotation.get("id", f"number {number}") if isinstance(annotation, dict) else f"number {number}"
-        what = f"annotation {identity}"
-        image_id = _field(annotation, "image_id", int, what, path)
-        category_id = _field(annotation, "category_id", int, what, path)
-        if image_id not in image_ids:
-            raise UserError(f"{what} of {path} belongs to image {image_id}, which the file does not list; take it out")
-        if category_id not in category_ids:
-            raise UserError(f"{what} of {path} has category {category_id}, which the file does not list; correct it")
-        box = _box(annotation, what, path)
-        area = annotation.get("area", box[2] * box[3])
-        if isinstance(area, bool) or not isinstance(area, int | float) or not isfinite(area):
-            raise UserError(f"{what} of {path} has area {area!r}; it is a number of pixels, and may be left out")
-        objects[image_id].append((box, category_id, area, bool(annotation.get("iscrowd", 0)), identity))
+    records: Sequence[AnnotationRecord], path: Path, image_ids: Set[int], category_ids: Set[int]
+) -> dict[int, list[AnnotationRecord]]:
+    """For each image id its objects. Raises UserError for one of an image or a category that the file does not list."""
+    objects: dict[int, list[AnnotationRecord]] = {image_id: [] for image_id in image_ids}
+    for number, record in enumerate(records):
+        record = record if record.id is not None else replace(record, id=f"number {number}")
+        what = f"annotation {record.id} of {path}"
+        if record.image_id not in image_ids:
+            raise UserError(f"{what} belongs to image {record.image_id}, which the file does not list; take it out")
+        if record.category_id not in category_ids:
+            raise UserError(f"{what} has category {record.category_id}, which the file does not list; correct it")
+        objects[record.image_id].append(record)
     return objects
 
 
-def _category(record: Any, what: str, path: Path) -> Category:
-    return Category(_field(record, "id", int, what, path), _field(record, "name", str, what, path))
-
-
-def _picture(image: Mapping[str, Any], objects: list[tuple], folder: Path) -> Picture:
-    boxes, category_ids, areas, crowd, identities = zip(*objects, strict=True) if objects else ((), (), (), (), ())
+def _picture(image: ImageRecord, objects: Sequence[AnnotationRecord], folder: Path) -> Picture:
     return Picture(
-        id=image["id"],
-        path=str(folder / image["file_name"]),
-        width=image["width"],
-        height=image["height"],
-        boxes=np.array(boxes, dtype=float).reshape(-1, 4),
-        category_ids=np.array(category_ids, dtype=np.int64),
-        areas=np.array(areas, dtype=float),
-        crowd=np.array(crowd, dtype=bool),
-        annotation_ids=identities,
+        id=image.id,
+        path=str(folder / image.file_name),
+        width=image.width,
+        height=image.height,
+        boxes=np.array([record.bbox for record in objects], dtype=float).reshape(-1, 4),
+        category_ids=np.array([record.category_id for record in objects], dtype=np.int64),
+        areas=np.array([record.area_pixels for record in objects], dtype=float),
+        crowd=np.array([bool(record.iscrowd) for record in objects], dtype=bool),
+        annotation_ids=tuple(record.id for record in objects),
     )
 
 
@@ -170,7 +119,7 @@ def _notes(pictures: tuple[Picture, ...], path: Path) -> Iterator[str]:
 
 
 def _image_ids(path: Path) -> set[int]:
-    return {image["id"] for image in _read_json(path)["images"]}
+    return {image.id for image in read_coco_json(path).images}
 
 
 def read_annotations(source: AnnotationFile) -> Annotations:
@@ -181,35 +130,24 @@ def read_annotations(source: AnnotationFile) -> Annotations:
     are noted; COCO itself has two.
     """
     path = source.annotations
-    record = _read_json(path)
-    categories = [
-        _category(category, f"category number {number}", path) for number, category in enumerate(record["categories"])
-    ]
-    images: dict[int, Mapping[str, Any]] = {}
-    for number, image in enumerate(record["images"]):
-        what = f"image number {number}"
-        image_id = _field(image, "id", int, what, path)
-        _field(image, "file_name", str, f"image {image_id}", path)
-        for side in ("width", "height"):
-            if _field(image, side, int, f"image {image_id}", path) < 1:
-                raise UserError(f"image {image_id} of {path} has {side} {image[side]}; it is at least 1 pixel")
-        if image_id in images:
-            raise UserError(f"{path} lists image {image_id} twice; give one of them another id")
-        images[image_id] = image
+    record = read_coco_json(path)
+    images: dict[int, ImageRecord] = {}
+    for image in record.images:
+        if image.id in images:
+            raise UserError(f"{path} lists image {image.id} twice; give one of them another id")
+        images[image.id] = image
     if not images:
         raise UserError(f"{path} lists no images; a data set needs at least one")
-    objects = _objects(record, path, set(images), {category.id for category in categories})
-    folder = _pictures_folder(source, [image["file_name"] for image in images.values()])
+    objects = _objects(record.annotations, path, images.keys(), {category.id for category in record.categories})
+    folder = _pictures_folder(source, [image.file_name for image in record.images])
     chosen = images.keys()
     if source.only:
         chosen = chosen & _image_ids(source.only)
     if source.without:
         chosen = chosen - _image_ids(source.without)
-    pictures = tuple(
-        _picture(image, objects[image_id], folder) for image_id, image in images.items() if image_id in chosen
-    )
-    ordered = tuple(sorted(categories, key=lambda category: category.id))
-    return Annotations(path, ordered, pictures, tuple(_notes(pictures, path)))
+    pictures = tuple(_picture(image, objects[image.id], folder) for image in record.images if image.id in chosen)
+    categories = tuple(sorted(record.categories, key=lambda category: category.id))
+    return Annotations(path, categories, pictures, tuple(_notes(pictures, path)))
 
 
 def merge(parts: list[Annotations]) -> Annotations:
