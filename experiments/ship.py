@@ -25,8 +25,7 @@ import yaml
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from shufflenet import checkpoints
-from shufflenet.checkpoints.hub import SHIPPED
+from shufflenet import checkpoints, pretrained
 from shufflenet.data import open_dataset, prepare
 from shufflenet.nets import Network
 from shufflenet.quantization import quantize
@@ -80,7 +79,7 @@ def main(run: str, name: str, note: str = "", place: str = "") -> None:
         "license": "mit",
     }
     net.metadata = replace(net.metadata, training=training)
-    folder = checkpoints.save(net, SHIPPED / name, overwrite=True, dtype="float16")
+    folder = checkpoints.save(net, pretrained.FOLDER / name, overwrite=True, dtype="float16")
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size} bytes")
     if size > LARGEST_BYTES:
@@ -98,7 +97,7 @@ def ship_integers(name: str) -> None:
         sys.exit("that costs too much: fine-tune it (shufflenet quantize --qat)")
     errors = {"top1_error": found.top1_error, "top5_error": found.top5_error, "loss": found.loss}
     quantized.metadata = replace(net.metadata, training={**net.metadata.training, **errors, "top1_error_float": before})
-    folder = checkpoints.save(quantized, SHIPPED / f"{name}_int8", overwrite=True)
+    folder = checkpoints.save(quantized, pretrained.FOLDER / f"{name}_int8", overwrite=True)
     print(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir())} bytes")
 
 

@@ -18,13 +18,14 @@ SOURCE = Path(shufflenet.__file__).parent
 LEAVES = {"errors", "atomic", "cache", "text_files"}
 ALLOWED = {
     "nets": set(),
+    "pretrained": set(),
     "compiler": set(),
-    "checkpoints": {"nets"},
+    "checkpoints": {"nets", "pretrained"},
     "data": {"nets", "checkpoints"},
     "training": {"nets", "checkpoints", "data"},
     "quantization": {"nets", "checkpoints", "data", "training"},
     "detection": {"nets", "checkpoints", "data", "training"},
-    "deploy": {"nets", "checkpoints", "data", "detection", "compiler"},
+    "deploy": {"nets", "pretrained", "checkpoints", "data", "detection", "compiler"},
     "web": {"nets", "checkpoints", "data", "detection", "deploy", "compiler"},
     "paper": {"nets", "checkpoints", "data", "training", "quantization", "detection", "deploy", "compiler"},
 }

@@ -106,11 +106,17 @@ def test_existing_folders_are_not_overwritten_without_a_word(tmp_path):
         shufflenet.save(small_net(), folder / "log.txt")
 
 
+def test_the_weights_are_readable_by_whom_other_files_are(tmp_path):
+    folder = shufflenet.save(small_net(), tmp_path / "folder")
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1
+
+
 def test_failed_save_leaves_nothing(tmp_path, monkeypatch):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shufflenet.checkpoints.folder.save_file", full_disk)
+    monkeypatch.setattr("shufflenet.checkpoints.folder.safetensors_bytes", full_disk)
     with pytest.raises(UserError, match="folder cannot be written: No space left on device"):
         shufflenet.save(small_net(), tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 import shufflenet
-from shufflenet import push_to_hub
+from shufflenet import pretrained, push_to_hub
 from shufflenet.checkpoints import Metadata, hub
 from shufflenet.errors import UserError
 
@@ -162,16 +162,16 @@ def test_names_that_cannot_be(tmp_path):
 def test_checkpoints_that_ship_load_without_a_network(tmp_path, randomize, monkeypatch):
     net = trained(randomize)
     shufflenet.save(net, tmp_path / "pretrained" / "pets" / "shufflenet_x0_25_g8", dtype="float16")
-    monkeypatch.setattr(hub, "SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "pretrained")
     monkeypatch.setattr(socket, "socket", None)
     monkeypatch.chdir(tmp_path)
-    assert hub.shipped() == ["pets/shufflenet_x0_25_g8"]
+    assert pretrained.names() == ["pets/shufflenet_x0_25_g8"]
     assert shufflenet.load("pets/shufflenet_x0_25_g8").metadata == net.metadata
     with pytest.raises(UserError, match="or one of pets/shufflenet_x0_25_g8"):
         shufflenet.load("nowhere")
 
 
 def test_all_that_ships_loads():
-    for name in hub.shipped():
-        assert os.path.getsize(hub.SHIPPED / name / "model.safetensors") <= 2e6
+    for name in pretrained.names():
+        assert os.path.getsize(pretrained.FOLDER / name / "model.safetensors") <= 2e6
         assert shufflenet.load(name).metadata.training["top1_error"] < 20

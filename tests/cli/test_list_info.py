@@ -44,6 +44,15 @@ def test_list_shows_what_matches():
     assert "xception_like_38m" in run("list", "xception").output
 
 
+def test_list_shows_the_trained_networks_that_ship():
+    (row,) = json.loads(run("list", "x0_25_g8", "--json").output)[:1]
+    assert next(trained["name"] for trained in row["trained"]) == "fashion-mnist/shufflenet_x0_25_g8"
+    assert "fashion-mnist/shufflenet_x0_5_g3" in run("list").output
+    assert "flowers/shufflenet_x0_5_g3" in run("list", "flowers").output
+    with pytest.raises(UserError, match="no network's name contains 'x9'"):
+        run("list", "x9")
+
+
 @pytest.mark.parametrize(("text", "size"), [("224", (224, 224)), ("480x640", (480, 640)), ("97×131", (97, 131))])
 def test_sizes_are_height_first(text, size):
     assert parse_size(text) == size

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from shufflenet import atomic
@@ -17,9 +18,9 @@ from shufflenet.errors import UserError
 from shufflenet.nets import VariantError, create
 from shufflenet.nets.network import Network
 from shufflenet.nets.quantized import QuantizedNetwork, empty
+from shufflenet.pretrained import CONFIG_NAME
 from shufflenet.text_files import is_unicode, read_text
 
-CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 # What config.json says under "format".
 CLASSIFIER, DETECTOR = "shufflenet", "shufflenet-detector"
@@ -103,7 +104,8 @@ def write_folder(folder: Path, config: Mapping[str, Any], weights: dict[str, Ten
 
     def write(target: Path) -> None:
         with atomic.writing(target / WEIGHTS_NAME) as path:
-            save_file(weights, path, metadata={"format": "pt"})
+            # Its save_file leaves a file that only its owner can read.
+            path.write_bytes(safetensors_bytes(weights, {"format": "pt"}))
         atomic.write_text(target / CONFIG_NAME, text)
 
     try:

@@ -8,12 +8,11 @@ from huggingface_hub import ModelCard, ModelHubMixin, get_hf_file_metadata, hf_h
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
+from shufflenet import pretrained
 from shufflenet.checkpoints.card import model_card
 from shufflenet.checkpoints.folder import CONFIG_NAME, WEIGHTS_NAME, load_folder, save
 from shufflenet.errors import UserError
 from shufflenet.nets.network import Network
-
-SHIPPED = Path(__file__).parent / "pretrained"
 
 
 class HubCheckpoint(ModelHubMixin):
@@ -36,16 +35,11 @@ class HubCheckpoint(ModelHubMixin):
         return cls(load_folder(Path(folder)))
 
 
-def shipped() -> list[str]:
-    """Names of the checkpoints inside this package, each good for `load` without a network."""
-    return sorted(path.parent.relative_to(SHIPPED).as_posix() for path in SHIPPED.glob(f"*/*/{CONFIG_NAME}"))
-
-
 def load(folder_or_hub_id: str | os.PathLike[str], **download: Any) -> Network:
     """A trained network in eval mode, with what is known of it as `.metadata`.
 
-    `folder_or_hub_id` is a folder that `save` wrote, the name of a checkpoint that ships with the package (`shipped()` lists
-    them), or a Hub repository, "user/repo"; they are tried in this order. `download` goes to huggingface_hub (`revision`, `token`,
+    `folder_or_hub_id` is a folder that `save` wrote, the name of a checkpoint that ships with the package (`pretrained.names()`
+    lists them), or a Hub repository, "user/repo"; they are tried in this order. `download` goes to huggingface_hub (`revision`, `token`,
     `cache_dir`, `local_files_only`, ...). Raises UserError for what is missing, damaged or of another kind.
     """
     name = os.fspath(folder_or_hub_id)
@@ -56,8 +50,8 @@ def load(folder_or_hub_id: str | os.PathLike[str], **download: Any) -> Network:
         raise UserError(
             f"{name} is a file; give the folder that holds {CONFIG_NAME} and {WEIGHTS_NAME}, or `convert` it"
         )
-    if name in shipped():
-        return load_folder(SHIPPED / name)
+    if name in pretrained.names():
+        return load_folder(pretrained.FOLDER / name)
     if name.count("/") != 1:
         raise UserError(
             f"there is no folder {name}; give a checkpoint's folder, a Hub id (user/repo), {_shipped_names()}"
@@ -88,7 +82,7 @@ def _hub_answers(repo_id: str, token: str | bool | None) -> bool:
 
 
 def _shipped_names() -> str:
-    names = shipped()
+    names = pretrained.names()
     return f"or one of {', '.join(names)}" if names else "or save one first"
 
 

@@ -3,9 +3,9 @@
 from difflib import get_close_matches
 from pathlib import Path
 
+from shufflenet import pretrained
 from shufflenet.checkpoints import load
 from shufflenet.checkpoints.folder import metadata_of
-from shufflenet.checkpoints.hub import shipped
 from shufflenet.deploy.parity import untrained
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, variants
@@ -64,7 +64,7 @@ def resolve_checkpoint(what: str | Path) -> Network:
             "give a folder, a variant, a shipped name or a Hub id"
         )
     if "/" not in name and not Path(name).expanduser().exists():
-        near = get_close_matches(name, [*variants(), *shipped()], n=3, cutoff=0.6)
+        near = get_close_matches(name, [*variants(), *pretrained.names()], n=3, cutoff=0.6)
         hint = (
             f"did you mean {' or '.join(near)}?" if near else f"`shufflenet list` shows the variants, and {_shipped()}"
         )
@@ -73,5 +73,5 @@ def resolve_checkpoint(what: str | Path) -> Network:
 
 
 def _shipped() -> str:
-    names = shipped()
+    names = pretrained.names()
     return f"{', '.join(names)} {'ships' if len(names) == 1 else 'ship'} with the package"
