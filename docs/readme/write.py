@@ -12,8 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from shufflenet.checkpoints import load
-from shufflenet.checkpoints.hub import shipped
+from shufflenet import pretrained
 from shufflenet.paper.counted import counted
 from shufflenet.paper.published import printed
 
@@ -55,12 +54,13 @@ def _speedup(rows: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def _formats() -> dict[str, Any]:
-    errors = {name.partition("/")[2]: load(name).metadata.training["top1_error"] for name in shipped()}
+    errors = {name: pretrained.config(name)["training"]["top1_error"] for name in pretrained.names()}
     return {
         "millions": lambda name: f"{counted()[name].multiply_adds / 1e6:.1f}M",
         "parameters": lambda name: f"{counted()[name].parameters:,}",
         "printed": lambda name: f"{printed(name).error:.1f}%",
-        "shipped": lambda name: f"{errors[name]:.1f}%" if name in errors else "–",
+        "clothes": lambda name: f"{errors[name]:.1f}%" if (name := f"fashion-mnist/{name}") in errors else "–",
+        "accuracy": lambda name: f"{100 - errors[name]:.1f}%",
         "ms": lambda milliseconds: f"{milliseconds:.2f}",
         "ratio": lambda theirs, ours: f"{theirs / ours:.2f}",
         "english": _english,
