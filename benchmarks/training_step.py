@@ -30,7 +30,7 @@ from shufflenet.training.environment import environment
 from shufflenet.training.freezing import training_mode
 from shufflenet.training.grouped_products import use_grouped_products
 from shufflenet.training.mixed_precision import keep_strided_depthwise
-from shufflenet.training.optimizer import make_optimizer, set_learning_rate
+from shufflenet.training.optimizer import make_optimizer
 from shufflenet.training.recipe import RECIPES, Recipe
 
 CLASSES = 1000
@@ -66,8 +66,10 @@ def our_step(net: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> 
     if recipe.mixed_precision != "no":
         keep_strided_depthwise(net)
     use_grouped_products(net, recipe.grouped_convolutions == "matrix_products")
-    model, optimizer = accelerator.prepare(net, make_optimizer(recipe, net))
-    set_learning_rate(optimizer, 0.01)
+    ours = make_optimizer(
+        net, 0.01, momentum=recipe.momentum, weight_decay=recipe.weight_decay, recorded=recipe.cuda_graphs
+    )
+    model, optimizer = accelerator.prepare(net, ours)
 
     def learn(batch: tuple[Tensor, Tensor]) -> Tensor:
         with accelerator.autocast():

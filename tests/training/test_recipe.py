@@ -5,7 +5,7 @@ import torch
 
 from shufflenet.errors import UserError
 from shufflenet.training import RECIPES, Recipe, read_recipe
-from shufflenet.training.optimizer import learning_rate, make_optimizer, scaled_learning_rate
+from shufflenet.training.optimizer import LearningRate, make_optimizer
 from shufflenet.training.recipe import for_network, merge, override, parse_setting, to_dict
 
 
@@ -13,8 +13,8 @@ def test_the_paper_s_recipe():
     paper = read_recipe("paper")
     assert paper == Recipe(small_network_augmentation=paper.small_network_augmentation)
     assert (paper.iterations, paper.batch_size, paper.momentum, paper.weight_decay) == (300_000, 1024, 0.9, 4e-5)
-    rates = [learning_rate(paper, iteration, 300_000) for iteration in (0, 150_000, 299_999)]
-    assert rates == pytest.approx([0.5, 0.25, 0.5 / 300_000])
+    rate = LearningRate(paper.peak_learning_rate, paper.schedule, paper.warmup_iterations, 300_000)
+    assert [rate.at(iteration) for iteration in (0, 150_000, 299_999)] == pytest.approx([0.5, 0.25, 0.5 / 300_000])
 
 
 def test_small_networks_get_less_aggressive_crops():
@@ -88,21 +88,21 @@ def test_epochs_and_iterations_exclude_each_other():
 
 
 def test_the_learning_rate_scales_with_the_batch_unless_told_otherwise():
-    assert scaled_learning_rate(read_recipe("paper", {"batch_size": 256})) == 0.125
-    assert scaled_learning_rate(read_recipe("paper", {"batch_size": 256, "learning_rate_batch_size": None})) == 0.5
+    assert read_recipe("paper", {"batch_size": 256}).peak_learning_rate == 0.125
+    assert read_recipe("paper", {"batch_size": 256, "learning_rate_batch_size": None}).peak_learning_rate == 0.5
 
 
 def test_warm_up_rises_and_cosine_falls():
-    recipe = read_recipe("finetune", {"warmup_iterations": 4, "learning_rate": 1.0})
-    rates = [learning_rate(recipe, iteration, 104) for iteration in range(104)]
+    rate = LearningRate(1.0, "cosine", warmup_iterations=4, iterations=104)
+    rates = [rate.at(iteration) for iteration in range(104)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[54] == pytest.approx(0.5)
     assert rates == [*sorted(rates[:5]), *sorted(rates[5:], reverse=True)]
 
 
-def test_weight_decay_spares_biases_and_bn(make_net, make_recipe):
+def test_weight_decay_spares_biases_and_bn(make_net):
     net = make_net()
-    decayed, spared = make_optimizer(make_recipe(weight_decay=0.1), net).param_groups
+    decayed, spared = make_optimizer(net, 0.1, momentum=0.9, weight_decay=0.1).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
     assert decayed["nesterov"]
     names = {id(parameter): name for name, parameter in net.named_parameters()}

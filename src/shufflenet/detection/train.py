@@ -132,7 +132,14 @@ def train_detector(
     iterations = count_iterations(recipe, len(training_set.pictures), accelerator.num_processes)
     settings = {"detector": detector.config.to_json(), **to_dict(recipe)}
     if accelerator.is_main_process:
-        open_run(folder, detector, settings, recipe, resume=resume)
+        open_run(
+            folder,
+            detector,
+            settings,
+            resume=resume,
+            kept=recipe.keep_checkpoints,
+            averaged=recipe.ema_decay is not None,
+        )
     accelerator.wait_for_everyone()
     task = DetectionTask(detector, recipe, training_set, test_set)
     with ExitStack() as stack:

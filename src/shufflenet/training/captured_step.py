@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from shufflenet.errors import UserError
-from shufflenet.training.recipe import Recipe
 
 # What torch asks for before a capture: libraries choose their algorithms, the optimizer makes its state.
 WARM_UP_STEPS = 3
@@ -19,17 +18,19 @@ LearningStep = Callable[[Any], Any]
 Capture = Callable[[Callable[[], Any]], Callable[[], Any]]
 
 
-def check_capturable(recipe: Recipe, accelerator: Accelerator, same_shapes: bool) -> None:
+def check_capturable(
+    accelerator: Accelerator, *, gradient_clip: float | None, compiled: bool, same_shapes: bool
+) -> None:
     """Raises UserError, saying what stands in the way, if a step of this run cannot be one graph."""
     obstacles = {
         f"the run is on {accelerator.device.type}, and graphs are CUDA's": accelerator.device.type != "cuda",
-        f"accumulation is {recipe.accumulation}": recipe.accumulation > 1,
+        f"accumulation is {accelerator.gradient_accumulation_steps}": accelerator.gradient_accumulation_steps > 1,
         f"there are {accelerator.num_processes} processes": accelerator.num_processes > 1,
-        "gradient_clip is set": recipe.gradient_clip is not None,
+        "gradient_clip is set": gradient_clip is not None,
         "mixed_precision is fp16, whose loss scale is looked at each step (bf16 has none)": (
-            recipe.mixed_precision == "fp16"
+            accelerator.mixed_precision == "fp16"
         ),
-        "compile is true, which makes graphs of its own": recipe.compile,
+        "compile is true, which makes graphs of its own": compiled,
         "a batch's boxes are of another number each time": not same_shapes,
     }
     found = [text for text, holds in obstacles.items() if holds]

@@ -48,7 +48,7 @@ class Classification:
             max_broken_share=recipe.max_broken_share,
         )
         self.test_inputs = prepare(test_set, preprocessing, max_broken_share=recipe.max_broken_share)
-        self.mix = mixing(recipe, net.spec["num_classes"])
+        self.mix = mixing(recipe.mixup, recipe.cutmix, net.spec["num_classes"])
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.evaluation: Evaluation | None = None
 
@@ -91,11 +91,11 @@ def for_training(preprocessing: Preprocessing, side_share: float) -> Preprocessi
     return replace(preprocessing, size=(height, width))
 
 
-def mixing(recipe: Recipe, classes: int) -> Callable[[Tensor, Tensor], Any]:
-    """mixup and cutmix of a batch: (images, labels) → (images, labels or, if mixed, a distribution over the classes for each image)."""
+def mixing(mixup: float, cutmix: float, classes: int) -> Callable[[Tensor, Tensor], Any]:
+    """mixup and cutmix of a batch, by their alphas (0: off): (images, labels) → (images, labels or, if mixed, distributions)."""
     kinds: list[Callable[..., Any]] = []
-    if recipe.mixup:
-        kinds.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
-    if recipe.cutmix:
-        kinds.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
+    if mixup:
+        kinds.append(v2.MixUp(alpha=mixup, num_classes=classes))
+    if cutmix:
+        kinds.append(v2.CutMix(alpha=cutmix, num_classes=classes))
     return v2.RandomChoice(kinds) if kinds else lambda images, labels: (images, labels)

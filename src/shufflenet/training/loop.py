@@ -22,7 +22,7 @@ from shufflenet.training.freezing import freeze, training_mode
 from shufflenet.training.grouped_products import use_grouped_products
 from shufflenet.training.metrics import RunningMeans
 from shufflenet.training.mixed_precision import keep_strided_depthwise
-from shufflenet.training.optimizer import learning_rate, make_optimizer, restore_optimizer, set_learning_rate
+from shufflenet.training.optimizer import LearningRate, make_optimizer, restore_optimizer, set_learning_rate
 from shufflenet.training.recipe import Recipe
 from shufflenet.training.stopping import Interrupted, StopRequest
 from shufflenet.training.sync_batch_norm import synchronize
@@ -148,7 +148,8 @@ def fit(
     Raises UserError for a batch that cannot be made, a loss that is not finite, or a disk that is full.
     """
     iterations = count_iterations(recipe, len(task.inputs), accelerator.num_processes)
-    run = _Run(task, recipe, folder, accelerator, observers)
+    rates = LearningRate(recipe.peak_learning_rate, recipe.schedule, recipe.warmup_iterations, iterations)
+    run = _Run(task, recipe, rates, folder, accelerator, observers)
     if resume:
         run.restore()
     progress = run.progress
@@ -158,8 +159,7 @@ def fit(
         stream = run.batches.start(progress.iteration)
         evaluated = not run.owes_evaluation(evaluate_every, iterations) or run.evaluate(stop)
         while evaluated and progress.iteration < iterations:
-            rate = learning_rate(recipe, progress.iteration, iterations)
-            run.step(stream, rate)
+            run.step(stream)
             last = progress.iteration == iterations
             evaluating = last or progress.iteration % evaluate_every == 0
             # Processes get the signal at different moments; they ask each other only now and then, for it takes a round trip.
@@ -167,7 +167,7 @@ def fit(
             stopping = (logging or accelerator.num_processes == 1) and _any_process(stop.requested, accelerator)
             writing = evaluating or stopping or progress.iteration % recipe.checkpoint_iterations == 0
             if logging or writing:  # what is written has been looked at: no checkpoint holds a NaN
-                run.look(rate, iterations)
+                run.look()
             if last:
                 run.reestimate_batch_norm()
             if writing:
@@ -190,17 +190,18 @@ class _Run:
     """The state of a run, and what can be done with it."""
 
     def __init__(
-        self, task: Task, recipe: Recipe, folder: Path, accelerator: Accelerator, observers: tuple[Observer, ...]
+        self,
+        task: Task,
+        recipe: Recipe,
+        rates: LearningRate,
+        folder: Path,
+        accelerator: Accelerator,
+        observers: tuple[Observer, ...],
     ) -> None:
         # Where BN has silenced a channel, its weights' momentum lingers among the denormals, at ten times the cost of a step.
         torch.set_flush_denormal(True)
-        self.task, self.recipe, self.folder, self.accelerator, self.observers = (
-            task,
-            recipe,
-            folder,
-            accelerator,
-            observers,
-        )
+        self.task, self.recipe, self.rates = task, recipe, rates
+        self.folder, self.accelerator, self.observers = folder, accelerator, observers
         self.checkpoints = folder / "checkpoints"
         net = task.net
         freeze(net, recipe.freeze)
@@ -212,7 +213,14 @@ class _Run:
             use_grouped_products(net)
         memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.net = net.to(device=accelerator.device).to(memory_format=memory_format)
-        self.model, self.optimizer = accelerator.prepare(self.net, make_optimizer(recipe, self.net))
+        optimizer = make_optimizer(
+            self.net,
+            rates.peak,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            recorded=recipe.cuda_graphs,
+        )
+        self.model, self.optimizer = accelerator.prepare(self.net, optimizer)
         self.average = make_average(self.net, recipe.ema_decay)
         self.kept = self.net if self.average is None else self.average.module
         self.batches = BatchStream(
@@ -224,17 +232,22 @@ class _Run:
             collate=task.collate,
         )
         self.window = RunningMeans(accelerator)
-        self.learn = _learning_step(task, recipe, accelerator, self.model, self.optimizer)
+        self.learn = _learning_step(task, accelerator, self.model, self.optimizer, recipe.gradient_clip)
         if recipe.cuda_graphs:
-            check_capturable(recipe, accelerator, same_shapes=task.collate is None)
+            check_capturable(
+                accelerator,
+                gradient_clip=recipe.gradient_clip,
+                compiled=recipe.compile,
+                same_shapes=task.collate is None,
+            )
             self.learn = CapturedStep(self.learn)
         self.progress = RunProgress(batch_size=recipe.batch_size)
         self.looked = time.monotonic()
 
-    def step(self, stream: Iterator[Any], rate: float) -> None:
+    def step(self, stream: Iterator[Any]) -> None:
         """One iteration: `accumulation` parts of a batch, one step of the optimizer."""
         progress = self.progress
-        set_learning_rate(self.optimizer, rate)
+        set_learning_rate(self.optimizer, self.rates.at(progress.iteration))
         torch.manual_seed(int(item_seeds(self.recipe.seed, progress.iteration, [self.accelerator.process_index])[0]))
         training_mode(self.net, self.recipe.freeze, freeze_batch_norm=self.recipe.freeze_batch_norm)
         for _ in range(self.recipe.accumulation):
@@ -248,13 +261,15 @@ class _Run:
             self.average.update_parameters(self.net)
         progress.iteration += 1
 
-    def look(self, rate: float, iterations: int) -> None:
+    def look(self) -> None:
         """Fetch the figures of the iterations since the last look. Raises UserError if a loss is not finite."""
         self.task.inputs.check()
-        _refuse_nan(self.window, self.recipe, self.progress.iteration, iterations, self.checkpoints)
+        iteration, backwards_ago = self.progress.iteration, self.window.first_not_finite()
+        if backwards_ago is not None:
+            raise self._not_finite("the loss is", iteration - backwards_ago // self.recipe.accumulation)
         figures = self.window.close()
         self.progress.seconds += time.monotonic() - self.looked
-        self.progress.curve.append({"iteration": self.progress.iteration, "learning_rate": rate, **figures})
+        self.progress.curve.append({"iteration": iteration, "learning_rate": self.rates.at(iteration - 1), **figures})
         for observer in self.observers:
             observer.logged(self.progress, figures)
         self.looked = time.monotonic()
@@ -298,9 +313,7 @@ class _Run:
         """Raises UserError for weights that are not finite: a last step can overflow them after a loss that still was."""
         finite = all(tensor.isfinite().all() for tensor in self.net.state_dict().values())
         if _any_process(not finite, self.accelerator):
-            iteration = self.progress.iteration
-            rate = self.progress.curve[-1]["learning_rate"]
-            raise _not_finite("the weights are", iteration, rate, self.checkpoints)
+            raise self._not_finite("the weights are", self.progress.iteration)
         if self.accelerator.is_main_process:
             state = {
                 "net": self.net.state_dict(),
@@ -312,6 +325,14 @@ class _Run:
             }
             write_checkpoint(self.checkpoints, self.progress.iteration, state, keep=self.recipe.keep_checkpoints)
         self.accelerator.wait_for_everyone()
+
+    def _not_finite(self, what: str, iteration: int) -> UserError:
+        good = list_checkpoints(self.checkpoints)
+        return UserError(
+            f"{what} not finite at iteration {iteration}, with learning rate {self.rates.at(iteration - 1):.4g}; "
+            f"the last good checkpoint is {good[-1] if good else 'none yet'}; "
+            "try a lower learning_rate, a longer warm-up or gradient_clip"
+        )
 
     def restore(self) -> None:
         """Take up the last checkpoint; without one the run begins."""
@@ -342,7 +363,7 @@ class _Run:
 
 
 def _learning_step(
-    task: Task, recipe: Recipe, accelerator: Accelerator, model: nn.Module, optimizer: Any
+    task: Task, accelerator: Accelerator, model: nn.Module, optimizer: Any, gradient_clip: float | None
 ) -> Callable[[Any], tuple[Tensor, dict[str, Tensor]]]:
     """Gradients of a part of a batch, and the optimizer's step where it is the last part.
 
@@ -353,29 +374,13 @@ def _learning_step(
         with accelerator.autocast():
             loss, figures = task.loss(model, batch)
         accelerator.backward(loss)
-        if recipe.gradient_clip and accelerator.sync_gradients:
-            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        if gradient_clip and accelerator.sync_gradients:
+            accelerator.clip_grad_norm_(model.parameters(), gradient_clip)
         optimizer.step()
         optimizer.zero_grad()
         return loss.detach(), figures
 
     return learn
-
-
-def _refuse_nan(window: RunningMeans, recipe: Recipe, iteration: int, iterations: int, checkpoints: Path) -> None:
-    backwards_ago = window.first_not_finite()
-    if backwards_ago is None:
-        return
-    bad = iteration - backwards_ago // recipe.accumulation
-    raise _not_finite("the loss is", bad, learning_rate(recipe, bad - 1, iterations), checkpoints)
-
-
-def _not_finite(what: str, iteration: int, rate: float, checkpoints: Path) -> UserError:
-    good = list_checkpoints(checkpoints)
-    return UserError(
-        f"{what} not finite at iteration {iteration}, with learning rate {rate:.4g}; "
-        f"the last good checkpoint is {good[-1] if good else 'none yet'}; try a lower learning_rate, a longer warm-up or gradient_clip"
-    )
 
 
 def _any_process(flag: bool, accelerator: Accelerator) -> bool:

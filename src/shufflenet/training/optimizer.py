@@ -1,49 +1,52 @@
 """The optimizer and its learning rate, a pure function of the iteration."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from shufflenet.training.recipe import Recipe
+from shufflenet.training.recipe import Schedule
 
 
-def scaled_learning_rate(recipe: Recipe) -> float:
-    """The peak learning rate at the recipe's batch: linear in the batch (arXiv 1706.02677), unless told otherwise."""
-    if recipe.learning_rate_batch_size is None:
-        return recipe.learning_rate
-    return recipe.learning_rate * recipe.batch_size / recipe.learning_rate_batch_size
+@dataclass(frozen=True)
+class LearningRate:
+    """The rate of each iteration: it rises to `peak` over `warmup_iterations`, then falls as the schedule says until `iterations`."""
+
+    peak: float
+    schedule: Schedule
+    warmup_iterations: int
+    iterations: int
+
+    def at(self, iteration: int) -> float:
+        """The rate of iteration 0, 1, …. Without warm-up it begins at the peak; past the last it would be 0."""
+        if iteration < self.warmup_iterations:
+            return self.peak * (iteration + 1) / (self.warmup_iterations + 1)
+        progress = (iteration - self.warmup_iterations) / max(1, self.iterations - self.warmup_iterations)
+        match self.schedule:
+            case "linear":
+                return self.peak * (1 - progress)
+            case "cosine":
+                return self.peak * (1 + math.cos(math.pi * progress)) / 2
+            case "constant":
+                return self.peak
 
 
-def learning_rate(recipe: Recipe, iteration: int, iterations: int) -> float:
-    """The learning rate of iteration 0, 1, … of `iterations`. Without warm-up it begins at the peak; past the last it would be 0."""
-    peak = scaled_learning_rate(recipe)
-    if iteration < recipe.warmup_iterations:
-        return peak * (iteration + 1) / (recipe.warmup_iterations + 1)
-    progress = (iteration - recipe.warmup_iterations) / max(1, iterations - recipe.warmup_iterations)
-    match recipe.schedule:
-        case "linear":
-            return peak * (1 - progress)
-        case "cosine":
-            return peak * (1 + math.cos(math.pi * progress)) / 2
-        case "constant":
-            return peak
+def make_optimizer(net: nn.Module, rate: float, *, momentum: float, weight_decay: float, recorded: bool = False) -> SGD:
+    """SGD with Nesterov momentum over what is not frozen; weight decay only where a weight has more than one dimension.
 
-
-def make_optimizer(recipe: Recipe, net: nn.Module) -> SGD:
-    """SGD with Nesterov momentum over what is not frozen; weight decay only where a weight has more than one dimension."""
+    `recorded`: the step is to be recorded by CUDA, and reads its learning rate from the device; only the fused kernels do.
+    """
     learnable = [parameter for parameter in net.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in learnable if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [parameter for parameter in learnable if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in learnable if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    rate = scaled_learning_rate(recipe)
-    # A recorded step reads its learning rate from the device; only the fused kernels do.
-    recorded = {"lr": torch.tensor(rate, device=learnable[0].device), "fused": True}
-    options: dict[str, Any] = recorded if recipe.cuda_graphs else {"lr": rate, "foreach": True}
-    return SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, **options)
+    on_device = {"lr": torch.tensor(rate, device=learnable[0].device), "fused": True}
+    options: dict[str, Any] = on_device if recorded else {"lr": rate, "foreach": True}
+    return SGD(groups, momentum=momentum, nesterov=momentum > 0, **options)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:

@@ -120,6 +120,13 @@ class Recipe:
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it is between 0 and 1")
 
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate at the recipe's own batch: linear in the batch (arXiv 1706.02677), unless told otherwise."""
+        if self.learning_rate_batch_size is None:
+            return self.learning_rate
+        return self.learning_rate * self.batch_size / self.learning_rate_batch_size
+
 
 FINETUNE = Recipe(
     iterations=None,

@@ -30,13 +30,17 @@ UPKEEP = {
 }
 
 
-def open_run(folder: Path, net: nn.Module, settings: Mapping[str, Any], recipe: Recipe, *, resume: bool) -> None:
+def open_run(
+    folder: Path, net: nn.Module, settings: Mapping[str, Any], *, resume: bool, kept: int, averaged: bool
+) -> None:
     """Make the run folder and write `settings`, the recipe's among them, into its recipe.yaml.
+
+    There has to be room for `kept` checkpoints of `net`, each with the running average of its weights if it is `averaged`.
 
     Raises UserError if the folder holds another run, or cannot hold this one.
     """
-    checkpoint_bytes = 4 * sum(tensor.numel() for tensor in net.state_dict().values()) * (3 if recipe.ema_decay else 2)
-    prepare_folder(folder / "checkpoints", needed_bytes=(recipe.keep_checkpoints + 1) * checkpoint_bytes)
+    checkpoint_bytes = 4 * sum(tensor.numel() for tensor in net.state_dict().values()) * (3 if averaged else 2)
+    prepare_folder(folder / "checkpoints", needed_bytes=(kept + 1) * checkpoint_bytes)
     text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
     record = folder / "recipe.yaml"
     if list_checkpoints(folder / "checkpoints"):

@@ -21,7 +21,6 @@ from shufflenet.training.classification import Classification
 from shufflenet.training.evaluate import Evaluation
 from shufflenet.training.loop import Observer, count_iterations, fit, make_accelerator
 from shufflenet.training.observers import Terminal, Trackers
-from shufflenet.training.optimizer import scaled_learning_rate
 from shufflenet.training.recipe import Recipe, for_network, to_dict
 from shufflenet.training.report import report
 from shufflenet.training.run_folder import open_run, run_record, write_json
@@ -79,7 +78,14 @@ def train(
         **to_dict(recipe),
     }
     if accelerator.is_main_process:
-        open_run(folder, net, settings, recipe, resume=resume)
+        open_run(
+            folder,
+            net,
+            settings,
+            resume=resume,
+            kept=recipe.keep_checkpoints,
+            averaged=recipe.ema_decay is not None,
+        )
     accelerator.wait_for_everyone()
     task = Classification(net, recipe, training_set, test_set, taught_by)
     with ExitStack() as stack:
@@ -172,7 +178,7 @@ def _say_what_will_happen(
 
 
 def _say_learning_rate(recipe: Recipe, console: Console) -> None:
-    rate = scaled_learning_rate(recipe)
+    rate = recipe.peak_learning_rate
     if rate != recipe.learning_rate:
         console.print(
             f"learning rate {recipe.learning_rate:g} is for batches of {recipe.learning_rate_batch_size}; at {recipe.batch_size} "
