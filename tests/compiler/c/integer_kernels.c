@@ -52,7 +52,9 @@ INTEGER_TILE(tile_2_add, 2, ADDS | LARGE_SUMS | ANY_CODE)
 INTEGER_TILE(tile_1, 1, 0)
 INTEGER_SINGLES(singles, 0)
 INTEGER_SINGLES(singles_add, ADDS)
-INTEGER_SINGLES(singles_numbers, NUMBERS)
+INTEGER_SINGLES(singles_large, LARGE_SUMS)
+INTEGER_SINGLES(singles_add_large, ADDS | LARGE_SUMS)
+INTEGER_SINGLES(singles_numbers, NUMBERS | LARGE_SUMS)
 
 enum kind { USUAL, EXTREME, PLAIN }; /* EXTREME: weights and pixels at their limits, and huge scales. PLAIN: no zero point, no limits. */
 
@@ -90,7 +92,8 @@ static void product(int rows, int inner, int pixels, int add, enum kind kind) {
       else if (extreme) (add ? tile_2_add : tile_2)(&p, p.first + row, n);
       else (add ? tile_5_add : tile_5)(&p, p.first + row, n);
     }
-    (add ? singles_add : singles)(&p, n);
+    if (extreme) (add ? singles_add_large : singles_large)(&p, n);
+    else (add ? singles_add : singles)(&p, n);
     if (pixels == 1) singles_numbers(&p, n);
   }
   char what[80];

@@ -185,8 +185,8 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
     } else {
       UNROLL for (int j = vectors; j < 4; j++) y[j] = (ints){0};
       const words all = to_bytes(y, zero, low, high, vectors < 4);
-      if (count == vectors * LANES) memcpy(output + to[r], &all, (size_t)(vectors * LANES));
-      else memcpy(output + to[r], &all, (size_t)count);
+      if (vectors == 4 && count == BYTES) store_bytes(output + to[r], all);
+      else store_some(output + to[r], all, count);
     }
   }
 }
@@ -218,6 +218,15 @@ typedef int16_t pairs __attribute__((vector_size(4 * LANES)));
 /* Numbers of `count` rows; 0 for those that are no rows. */
 KERNEL ints load_rows(const int32_t *from, int count) { return load_ints(from) & (count_from(0) < splat_int(count)); }
 
+/* The sums of `count` rows, a lane each, scaled; `addend`: of each of these rows a byte. */
+KERNEL vec scale_rows(const int flags, const struct integer_product *p, int row, int count, ints sum, words addend) {
+  if (flags & SHIFT_SUMS) sum <<= load_rows(p->shifts + row, count);
+  if (flags & ADDEND_BIAS) sum += load_rows(p->addend_bias + row, count);
+  if (flags & ADD_BYTES) sum = dot_pairs(sum, (ints)addend, load_rows(p->addend_weights + row, count));
+  const vec z = to_float(sum) * (vec)load_rows((const int32_t *)p->scale + row, count);
+  return flags & LARGE_SUMS && !(flags & NUMBERS) ? within(z, 1e9f) : z;
+}
+
 /* LANES · `vectors` rows of one pixel, or of four of which `singles` are: a lane is a row. Both operands are four bytes a lane. */
 KERNEL void integer_rows(const int vectors, const int pixels, const int flags, const struct integer_product *p, int row, const uint8_t *x,
                          int singles) {
@@ -247,27 +256,39 @@ KERNEL void integer_rows(const int vectors, const int pixels, const int flags, c
       }
     }
   }
-  UNROLL for (int v = 0; v < vectors; v++, row += LANES) {
-    const int count = end - row < LANES ? end - row : LANES;
-    for (int i = 0; i < singles; i++) {
-      const int pixel = p->pixels - singles + i;
-      ints total = sum[v][i];
-      if (flags & SHIFT_SUMS) total <<= load_rows(p->shifts + row, count);
-      if (flags & ADDEND_BIAS) total += load_rows(p->addend_bias + row, count);
-      if (flags & ADD_BYTES) {
-        int32_t addend[LANES] = {0};
-        for (int r = 0; r < count; r++) addend[r] = p->addend[p->from[row + r] + pixel];
-        total += load_ints(addend) * load_ints(p->addend_weights + row);
-      }
-      const vec z = to_float(total) * load(p->scale + row);
-      if (flags & NUMBERS) {
-        for (int r = 0; r < count; r++) p->numbers[p->to[row + r] + pixel] = z[r];
-        continue;
-      }
-      int32_t codes[LANES];
-      store_ints(codes, to_nearest(limit(z, splat((float)(p->low - p->zero)), splat((float)(p->high - p->zero)))) + p->zero);
-      for (int r = 0; r < count; r++) p->output[p->to[row + r] + pixel] = (uint8_t)codes[r];
+  const int pixel = p->pixels - singles, rows = end - row < vectors * LANES ? end - row : vectors * LANES;
+  const int32_t *const to = p->to + row, *const from = p->from + row;
+  if (pixels == 1) {
+    uint8_t codes[BYTES], addend[BYTES] = {0};
+    ints y[4] = {{0}, {0}, {0}, {0}};
+    if (flags & ADD_BYTES)
+      for (int r = 0; r < rows; r++) addend[r] = p->addend[from[r] + pixel];
+    UNROLL for (int v = 0; v < vectors; v++) {
+      quarter own;
+      memcpy(&own, addend + v * LANES, sizeof own);
+      const vec z = scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][0], __builtin_convertvector(own, words));
+      if (flags & NUMBERS)
+        for (int r = 0; r < LANES && v * LANES + r < rows; r++) p->numbers[to[v * LANES + r] + pixel] = z[r];
+      else y[v] = to_nearest(z);
     }
+    if (flags & NUMBERS) return;
+    store_bytes(codes, to_bytes(y, p->zero, p->low, p->high, 1));
+    for (int r = 0; r < rows; r++) p->output[to[r] + pixel] = codes[r];
+    return;
+  }
+  uint8_t codes[4 * BYTES], addend[4 * BYTES] = {0}; /* four pixels of each row */
+  if (flags & ADD_BYTES)
+    for (int r = 0; r < rows; r++) memcpy(addend + 4 * r, p->addend + from[r] + pixel, 4);
+  UNROLL for (int v = 0; v < vectors; v++) {
+    const words own = load_bytes(addend + v * BYTES);
+    ints y[4] = {{0}, {0}, {0}, {0}};
+    UNROLL for (int i = 0; i < pixels; i++)
+      y[i] = to_nearest(scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][i], own >> 8 * i & 255));
+    store_bytes(codes + v * BYTES, to_bytes(y, p->zero, p->low, p->high, 0));
+  }
+  for (int r = 0; r < rows; r++) {
+    if (singles == 4) memcpy(p->output + to[r] + pixel, codes + 4 * r, 4);
+    else memcpy(p->output + to[r] + pixel, codes + 4 * r, (size_t)(singles & 3));
   }
 }
 

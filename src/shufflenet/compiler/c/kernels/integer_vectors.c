@@ -21,9 +21,26 @@ typedef int32_t ints_anywhere __attribute__((vector_size(4 * LANES), aligned(1),
 
 KERNEL words load_bytes(const uint8_t *from) { return (words) * (const bytes_anywhere *)from; }
 KERNEL void store_bytes(uint8_t *to, words x) { *(bytes_anywhere *)to = (bytes)x; }
-KERNEL void store_quarter(uint8_t *to, quarter x, int count) { /* the first `count` bytes, or all */
+/* The first `count` bytes of one of `most`: in pieces whose sizes are known, since a call would cost every sum its register. */
+KERNEL void store_pieces(const int most, uint8_t *to, const uint8_t *from, int count) {
+  int done = 0;
+  UNROLL for (int size = most / 2; size > 0; size /= 2)
+    if (count & size) memcpy(to + done, from + done, (size_t)size), done += size;
+}
+/* Fewer bytes than a vector has. */
+KERNEL void store_some(uint8_t *to, words x, int count) {
+  uint8_t own[BYTES];
+  store_bytes(own, x);
+  store_pieces(BYTES, to, own, count);
+}
+/* The first `count` bytes, or all. */
+KERNEL void store_quarter(uint8_t *to, quarter x, int count) {
   if (count >= LANES) memcpy(to, &x, sizeof x);
-  else memcpy(to, &x, (size_t)(count & (LANES - 1)));
+  else {
+    uint8_t own[LANES];
+    memcpy(own, &x, sizeof x);
+    store_pieces(LANES, to, own, count);
+  }
 }
 KERNEL ints load_ints(const void *from) { return *(const ints_anywhere *)from; }
 KERNEL void store_ints(void *to, ints x) { *(ints_anywhere *)to = x; }
