@@ -16,9 +16,9 @@ def cards(page):
     )
 
 
-def assert_same_classes(found, net, files, classify=None):
+def assert_same_classes(found, net, files):
     """The classes of `predict` in its order, and its probabilities, within 1e-3; the cards' order is the files'."""
-    wanted = predict(classify or net, net.metadata, files, top=len(net.metadata.classes))
+    wanted = predict(net, net.metadata, files, top=len(net.metadata.classes))
     for (_, rows), prediction in zip(found, wanted, strict=True):
         probability = {entry.index: entry.probability for entry in prediction.classes}
         assert rows[0][0] == prediction.classes[0].index

@@ -14,6 +14,7 @@ from shufflenet.checkpoints import Metadata, Preprocessing
 from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, height_width
+from shufflenet.nets.quantized import QuantizedNetwork
 
 
 class WithPreprocessing(nn.Module):
@@ -93,7 +94,8 @@ class Exportable:
 
     @cached_property
     def module(self) -> nn.Module:
-        module = WithPreprocessing(self.net, self.metadata.preprocessing) if self.with_preprocessing else self.net
+        net = self.net.in_real_numbers if isinstance(self.net, QuantizedNetwork) else self.net
+        module = WithPreprocessing(net, self.metadata.preprocessing) if self.with_preprocessing else net
         return module.eval()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Layers that compute with 8-bit integers, in floating point: the numbers are those that QuantizeLinear and DequantizeLinear of ONNX give.
+"""Layers with 8-bit integers, in real numbers: those that QuantizeLinear and DequantizeLinear of ONNX give. codes.py has the integers' own.
 
 A tensor of activations has one scale and one zero point, and stands for scale · (code − zero_point) with codes of an element (`ELEMENTS`).
 Weights are s8 with a scale for each output channel and no zero point; a bias is int32 at the scale of its layer's sums.

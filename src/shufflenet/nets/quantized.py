@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from shufflenet.nets.codes import IntegerRun
 from shufflenet.nets.errors import VariantError
 from shufflenet.nets.integers import ELEMENTS, IntegerLayer, LearningLayer, Quantizer
 from shufflenet.nets.network import Network
@@ -143,6 +144,10 @@ def _rectifies(node: fx.Node, module: nn.Module | None) -> bool:
 class QuantizedNetwork(Network):
     """[n, in_channels, h, w] → logits [n, num_classes], every layer with integers: in `learning` form with float weights to be trained.
 
+    The two forms compute almost the same. With integers, `forward` is exact in whole numbers, and gives the bytes of the compiled C
+    (codes.py). Learning, it computes `in_real_numbers`, which has a gradient: sums in float32, where a tie may tip, and a branch rounded
+    before its residual is added, where the integers round their sum once. Their errors differ by a few pictures in ten thousand.
+
     `spec` is that of the network it was made of. `net` is the graph; `inputs` names the quantizer that each layer reads from. Raises
     VariantError for an unknown element, and for a network whose forward cannot be traced.
     """
@@ -160,7 +165,15 @@ class QuantizedNetwork(Network):
             self.net.set_submodule(name, wrapper(self.net.get_submodule(name)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        if self.learning:
+            return self.in_real_numbers(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return IntegerRun(self.net).run(x.float())
+
+    @property
+    def in_real_numbers(self) -> nn.Module:
+        """What an exported file says: real numbers, each result rounded to the nearest that its quantizer can say."""
+        return self.net
 
     @property
     def record(self) -> dict[str, str]:

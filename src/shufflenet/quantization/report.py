@@ -74,10 +74,9 @@ def quantize_and_test(
         run = fine_tune(learning, recipe, training_set, test_set, folder, teacher=net, resume=resume, console=console)
         if not run.finished:
             return None
-        assert run.evaluation is not None
         quantized = run.net.integers()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
         record["recipe"] = to_dict(recipe)
-        record["aware"] = _figures(run.evaluation, quantized)  # what it computes learning is what its integers compute
+        record["aware"] = _figures(evaluate(quantized, test_set, workers=workers), quantized)
     record["layers"] = [asdict(row) for row in noise]
     best = record.get("aware", record["post_training"])
     errors = {name: best[name] for name in ("top1_error", "top5_error", "loss")}
