@@ -240,13 +240,22 @@ def test_prelu_with_a_slope_a_channel(shape):
     check(one("PRelu", slopes), {"x": x})
 
 
-def test_nodes_in_any_order():
+@pytest.mark.parametrize("batch", [1, 2, "n"])
+def test_nodes_in_any_order(batch):
     model = built(lambda b: b.node("Relu", b.batch_normalization(b.node("Conv", "x", b.weights(4, 6, 3, 3)), 4)))
     ordered = check(model)
+    first = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if isinstance(batch, str):
+        first.dim_param = batch
+    else:
+        first.dim_value = batch
+    outputs = read_onnx(model).outputs
     nodes = list(model.graph.node)[::-1]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     assert str(read_onnx(model)) == str(ordered)
+    assert read_onnx(model).outputs == outputs
+    assert outputs[0].batch == 0
 
 
 @pytest.mark.parametrize("read", [0, 1, 2])

@@ -120,8 +120,8 @@ def read_onnx(model: onnx.ModelProto | bytes | str | Path, size: int | Pair | No
         reader.values[initializer.name] = _constant(initializer)
     size = (size, size) if isinstance(size, int) else size
     inputs = tuple(_read_input(info, reader, size) for info in proto.graph.input if info.name not in reader.values)
-    reader.several = several_pictures(proto, inputs)
     nodes = needed_nodes(proto.graph, reader.values)
+    reader.several = several_pictures(proto, [node.proto for node in nodes], inputs)
     for node in nodes:
         _read_node(node, reader)
     outputs = tuple(_read_output(info.name, reader) for info in proto.graph.output)

@@ -51,8 +51,8 @@ class Several:
         raise ValueError
 
 
-def several_pictures(proto: onnx.ModelProto, inputs: Sequence[Port]) -> Several:
-    """What the file says of several pictures. Raises CompileError for inputs of different batches."""
+def several_pictures(proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Port]) -> Several:
+    """What the file says of several pictures; `nodes` are those of it that are read, in an order that can run. Raises CompileError for inputs of different batches."""
     dims = {info.name: info.type.tensor_type.shape.dim for info in proto.graph.input}
     found = {port.name: max(dims[port.name][0].dim_value, 0) for port in inputs}
     numbers = set(found.values()) - {0}
@@ -64,9 +64,9 @@ def several_pictures(proto: onnx.ModelProto, inputs: Sequence[Port]) -> Several:
     fixed = max(numbers, default=1)
     pictures = fixed if fixed > 1 else PROBE
     probed = {port.name: (found[port.name] or pictures, *port.shape[1:]) for port in inputs}
-    shapes = _inferred(proto, probed)
+    shapes = _inferred(proto, nodes, probed)
     if any(info.name not in shapes for info in proto.graph.output):
-        shapes |= _computed(proto, probed)
+        shapes |= _computed(proto, nodes, probed)
     return Several(pictures, fixed > 1, shapes)
 
 
@@ -86,7 +86,9 @@ def batch_axis(one: Shape, several: Shape, pictures: int) -> Batch:
     return grown[0] if len(grown) == 1 and several[grown[0]] == pictures * one[grown[0]] else "mixed"
 
 
-def _inferred(proto: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+def _inferred(
+    proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]
+) -> dict[str, Shape]:
     """By ONNX's shape inference, of the graph without its weights: the values whose shapes it finds out."""
     small = [c for c in proto.graph.initializer if _elements(c) <= SMALL and c.data_location != TensorProto.EXTERNAL]
     kept = {constant.name for constant in small}
@@ -97,7 +99,7 @@ def _inferred(proto: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, 
         if constant.name not in kept
     ]
     outputs = [onnx.ValueInfoProto(name=info.name) for info in proto.graph.output]
-    graph = helper.make_graph(proto.graph.node, "probe", entries, outputs, small)
+    graph = helper.make_graph(nodes, "probe", entries, outputs, small)
     probe = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=max(proto.ir_version, 4))
     try:
         inferred = shape_inference.infer_shapes(probe, data_prop=True).graph
@@ -111,14 +113,18 @@ def _inferred(proto: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, 
     return found
 
 
-def _computed(proto: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+def _computed(
+    proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]
+) -> dict[str, Shape]:
     """By ONNX's reference, slowly, where inference does not follow."""
     probe = onnx.ModelProto()
     probe.CopyFrom(proto)
+    del probe.graph.node[:]
+    probe.graph.node.extend(nodes)
     named = {info.name for info in probe.graph.output}
     probe.graph.output.extend(
         onnx.ValueInfoProto(name=name)
-        for node in probe.graph.node
+        for node in nodes
         for name in node.output
         if name and name not in named
     )
