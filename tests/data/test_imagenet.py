@@ -89,7 +89,9 @@ def test_a_picture_without_a_label_is_named(imagenet):
 
 
 def test_no_labels_at_all(imagenet):
-    with pytest.raises(UserError, match=r"no labels for them .* put there"):
+    with pytest.raises(
+        UserError, match=r"holds pictures without class folders; put .* a folder with the class's name .*labels in"
+    ):
         open_dataset(imagenet, "test")
 
 

@@ -1,4 +1,5 @@
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,14 @@ def test_too_many_broken_pictures_end_the_run_with_their_names(folder):
     ) as error:
         list(map(inputs.__getitem__, range(12)))
     assert all(name in str(error.value) for name in ("b/01.jpg", "a/04.jpg", "b/11.jpg"))
+
+
+@pytest.mark.parametrize(("share", "ends"), [(0.01, False), (0.0, True)])
+def test_one_broken_picture_of_a_few_ends_no_run_that_allows_some(folder, share, ends):
+    _break(folder, 4)
+    inputs = augment(open_dataset(folder, "train"), SMALL, PAPER, max_broken_share=share)
+    with pytest.raises(UserError, match="--set max_broken_share") if ends else nullcontext():
+        list(map(inputs.__getitem__, range(12)))
 
 
 def test_workers_take_note_of_broken_pictures(folder, caplog):

@@ -48,8 +48,8 @@ def _synsets(folder: Path, root: Path, names: list[str]) -> list[str]:
             if all(len(line) == 2 and SYNSET.fullmatch(line[1]) for line in lines):
                 return _by_name(names, {os.path.basename(name): synset for name, synset in lines}, path)
     raise UserError(
-        f"{folder} holds pictures without class folders, and no labels for them are in {root}; "
-        f"put there {DEVKIT}, {KAGGLE_LABELS}, or a file like val_synsets.txt with one synset a line"
+        f"{folder} holds pictures without class folders; put the pictures of each class in a folder with the class's name "
+        f"(for ImageNet's pictures, labels in {root} will do: {DEVKIT}, {KAGGLE_LABELS}, or a file with one synset a line)"
     )
 
 

@@ -121,12 +121,15 @@ class PictureInputs(Inputs):
                 self._logged.add(index)
                 instead = "another takes its place" if self.replace else "it is not counted"
                 log.warning("%s; %s (%d of %d are broken)", self._reason(index), instead, len(broken), len(self))
-        if len(broken) > self.max_broken_share * len(self):
+        # One may be broken where the set is so small that the share is less than a picture.
+        allowed = max(1, self.max_broken_share * len(self)) if self.max_broken_share else 0
+        if len(broken) > allowed:
             names = ", ".join(self.dataset.name(index) for index in broken[:NAMES_SHOWN])
             more = f" and {len(broken) - NAMES_SHOWN} more" if len(broken) > NAMES_SHOWN else ""
             raise UserError(
                 f"{len(broken)} of {len(self)} pictures are broken, "
-                f"more than max_broken_share={self.max_broken_share:g} allows: {names}{more}; mend or remove them, or allow more"
+                f"more than max_broken_share={self.max_broken_share:g} allows: {names}{more}; mend or remove them, "
+                "or allow more (--set max_broken_share=… in training)"
             )
 
     def _reason(self, index: int) -> str:

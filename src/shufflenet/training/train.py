@@ -166,7 +166,7 @@ def _say_what_will_happen(
     device = (
         torch.cuda.get_device_name()
         if accelerator.device.type == "cuda"
-        else f"{torch.get_num_threads()} processor threads"
+        else f"{torch.get_num_threads()} processor thread{'s' if torch.get_num_threads() > 1 else ''}"
     )
     epochs = iterations * recipe.batch_size / pictures
     console.print(

@@ -52,7 +52,10 @@ class Several:
 
 
 def several_pictures(proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Port]) -> Several:
-    """What the file says of several pictures; `nodes` are those of it that are read, in an order that can run. Raises CompileError for inputs of different batches."""
+    """What the file says of several pictures; `nodes` are those that are read, each after what it takes.
+
+    Raises CompileError for inputs of different batches.
+    """
     dims = {info.name: info.type.tensor_type.shape.dim for info in proto.graph.input}
     found = {port.name: max(dims[port.name][0].dim_value, 0) for port in inputs}
     numbers = set(found.values()) - {0}
@@ -86,9 +89,7 @@ def batch_axis(one: Shape, several: Shape, pictures: int) -> Batch:
     return grown[0] if len(grown) == 1 and several[grown[0]] == pictures * one[grown[0]] else "mixed"
 
 
-def _inferred(
-    proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]
-) -> dict[str, Shape]:
+def _inferred(proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     """By ONNX's shape inference, of the graph without its weights: the values whose shapes it finds out."""
     small = [c for c in proto.graph.initializer if _elements(c) <= SMALL and c.data_location != TensorProto.EXTERNAL]
     kept = {constant.name for constant in small}
@@ -113,9 +114,7 @@ def _inferred(
     return found
 
 
-def _computed(
-    proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]
-) -> dict[str, Shape]:
+def _computed(proto: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     """By ONNX's reference, slowly, where inference does not follow."""
     probe = onnx.ModelProto()
     probe.CopyFrom(proto)
@@ -123,10 +122,7 @@ def _computed(
     probe.graph.node.extend(nodes)
     named = {info.name for info in probe.graph.output}
     probe.graph.output.extend(
-        onnx.ValueInfoProto(name=name)
-        for node in nodes
-        for name in node.output
-        if name and name not in named
+        onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name and name not in named
     )
     try:
         evaluator = ReferenceEvaluator(probe)
