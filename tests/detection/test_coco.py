@@ -1,6 +1,7 @@
 """Reading annotations: what is broken is named, what COCO itself contains is taken."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,6 +160,19 @@ def test_a_path_from_the_folder_that_one_is_in(write_coco, box, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (picture,) = open_split("data.json", "train").pictures
     assert picture.path == "images/a.png"
+
+
+@pytest.mark.parametrize("inside", ["annotations", "."])
+def test_a_file_of_a_folder_in_coco_s_layout(write_coco, box, tmp_path, monkeypatch, inside):
+    """Its pictures lie in the folder of the split, wherever one is; one --pictures serves both splits."""
+    (tmp_path / "annotations").mkdir()
+    write_coco([box()]).rename(tmp_path / "annotations" / "instances_val2017.json")
+    (tmp_path / "images").rename(tmp_path / "val2017")
+    monkeypatch.chdir(tmp_path / inside)
+    path = next(tmp_path.rglob("*.json")).relative_to(tmp_path / inside)
+    for pictures in (None, tmp_path):
+        (picture,) = open_split(path, "test", pictures).pictures
+        assert Path(picture.path).samefile(tmp_path / "val2017" / "a.png")
 
 
 class TestFolders:

@@ -34,7 +34,7 @@ def open_flat_validation(folder: Path, root: Path) -> FileDataset:
 
 
 def _synsets(folder: Path, root: Path, names: list[str]) -> list[str]:
-    places = [root, folder, folder.parent]
+    places = [root, folder, Path(os.path.abspath(folder)).parent]
     for place in places:
         for devkit in (place / DEVKIT, place):
             if (devkit / DEVKIT_LABELS).is_file():

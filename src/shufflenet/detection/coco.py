@@ -66,9 +66,14 @@ class AnnotationFile:
 
 def _pictures_folder(source: AnnotationFile, files: Sequence[str]) -> Path:
     beside = source.annotations.parent
-    candidates = (
-        [source.pictures] if source.pictures else [beside, beside / "images", beside.parent / "images", beside.parent]
-    )
+    # A path from inside the folder has no parent by name.
+    above = beside.parent if beside.name not in ("", "..") else beside / ".."
+    # COCO's train2017 lies beside its annotations/instances_train2017.json.
+    split = source.annotations.stem.removeprefix("instances_")
+    if source.pictures:
+        candidates = [source.pictures, source.pictures / split]
+    else:
+        candidates = [beside, beside / "images", above / "images", above / split, above]
     for folder in candidates:
         if any((folder / file).is_file() for file in files[:FILES_TRIED]):
             return folder
