@@ -9,7 +9,9 @@ import jsonschema
 import matplotlib
 import numpy as np
 import pytest
+import torch
 
+import shufflenet
 from shufflenet.deploy import bench as bench_module
 from shufflenet.deploy.bench import bench, select
 from shufflenet.deploy.exportable import Exportable
@@ -70,7 +72,7 @@ def test_the_plot_is_written(done, tmp_path):
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
         plot_bench(done, tmp_path / "bench.svg")
     text = (tmp_path / "bench.svg").read_text()
-    places = [text.index(f">{row.title} {row.version}<") for row in done.rows]
+    places = [text.index(f">{done.label(row)}<") for row in done.rows]
     assert places == sorted(places)  # the fastest first
     for row in done.rows:
         assert f"{row.median_ms:.2f} ms" in text
@@ -143,3 +145,26 @@ def test_a_process_that_ends_without_an_answer_leaves_its_last_words(tmp_path):
     (tmp_path / "log").write_text("loading\nillegal instruction\n")
     with pytest.raises(UserError, match="Runtime crashed; its last words were 'illegal instruction'"):
         _receive(ours, "Runtime", tmp_path / "log")
+
+
+def test_integers_stand_beside_the_float32_network_with_the_error_of_both(network, tmp_path):
+    net = shufflenet.load("fashion-mnist/shufflenet_x0_25_g8")
+    int8 = shufflenet.quantize(net, "fashion-mnist-7k", pictures=64)
+    tested = bench_module.test_pictures(int8, "fashion-mnist-7k", (28, 28), 100)
+    runtimes = [RUNTIMES[name] for name in ("compiled", "onnx", "openvino", "mnn", "torch")]
+    done = bench(int8, runtimes, size=(28, 28), rounds=1, tested=tested)
+    measured = {(row.runtime, row.element): row for row in done.rows}
+    expected = {(runtime.name, element) for runtime in runtimes for element in ("int8", "float32")}
+    assert measured.keys() == expected - {("torch", "int8")}
+    (absent,) = done.absent
+    assert (absent.runtime, absent.reason) == ("torch", "PyTorch gets no network of 8-bit integers from here")
+    with torch.inference_mode():
+        found = int8(torch.from_numpy(tested.inputs)).argmax(1).numpy()
+    assert measured["compiled", "int8"].top1_error == 100 * float((found != tested.labels).mean())
+    assert measured["compiled", "int8"].parity.max_relative_difference == 0
+    assert measured["onnx", "int8"].parity.max_relative_difference > 0
+    assert measured["compiled", "float32"].top1_error == measured["torch", "float32"].top1_error
+    assert done.label(done.rows[0]).endswith(", int8") or done.label(done.rows[0]).endswith(", float32")
+    record = json.loads(json.dumps(done.to_json()))
+    jsonschema.validate(record, json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker())
+    assert record["test_pictures"] == 100

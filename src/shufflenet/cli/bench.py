@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from shufflenet.compiler.run.profile import StepTime
-    from shufflenet.deploy.bench import Bench
+    from shufflenet.deploy.bench import Bench, RuntimeFigures
     from shufflenet.deploy.layers import Layers
 
 Progress = Callable[[str], None]
@@ -45,6 +45,11 @@ def bench(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads, and processors that a runtime may use.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every runtime has its turn.")] = 20,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A data set whose test pictures every runtime classifies: adds the error's column."),
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="With --data: how many test pictures at most.")] = 1000,
     layers: Annotated[
         bool, typer.Option("--layers", help="Time each step of the compiled network, on one thread, instead.")
     ] = False,
@@ -58,6 +63,8 @@ def bench(
 ) -> None:
     """Compare runtimes on one network: time of one picture, memory, file size, and agreement with torch.
 
+    A quantized network is measured in integers and, with the same weights, in float32.
+
     Every runtime runs in a process of its own, bound to as many processors as --threads; all are warm before the first of the
     interleaved rounds. --layers prints µs, GFLOP/s and the share of the machine's measured peak of each step instead. --table8 takes
     the first of --runtimes (default: compiled) and the paper's three picture sizes.
@@ -67,6 +74,8 @@ def bench(
       shufflenet bench runs/flowers
 
       shufflenet bench shufflenet_x1_0_g3 --runtimes compiled,onnx,ncnn --size 480x640 --plot bench.png
+
+      shufflenet bench clothes_int8 --data fashion-mnist
 
       shufflenet bench shufflenet_x1_0_g3 --layers
 
@@ -88,20 +97,23 @@ def bench(
         raise UserError(
             "--layers times the compiled network on one thread; leave --table8, --runtimes, --threads and --plot out"
         )
+    if data and (layers or table8):
+        raise UserError("--data is for one network in all runtimes; leave --layers and --table8 out")
     for path in (output, plot):
         if path and path.exists() and not overwrite:
             raise UserError(f"{path} is there already; choose another name, or overwrite it on purpose (--overwrite)")
     if plot and plot.suffix not in PLOTS:
         raise UserError(f"{plot} cannot be drawn; a plot's name ends in {', '.join(PLOTS)}")
-    pictures = parse_size(size) if size else None
+    shape = parse_size(size) if size else None
     with nullcontext() if json else console(stderr=True).status("starting") as status:
         progress: Progress = status.update if status else lambda _: None
         if table8:
             result = _measure_table8(runtimes, threads, rounds, progress)
         elif layers:
-            result = _measure_layers(src or "", pictures, rounds, progress)
+            result = _measure_layers(src or "", shape, rounds, progress)
         else:
-            result = _measure_network(src or "", runtimes, pictures, threads, rounds, progress)
+            tested = (data, pictures) if data else None
+            result = _measure_network(src or "", runtimes, shape, threads, rounds, tested, progress)
     if output:
         write_text(output, json_module.dumps(result.record, indent=2) + "\n")
     if plot and result.plot:
@@ -115,20 +127,27 @@ def bench(
 
 
 def _measure_network(
-    src: str, runtimes: str, size: tuple[int, int] | None, threads: int, rounds: int, progress: Progress
+    src: str,
+    runtimes: str,
+    size: tuple[int, int] | None,
+    threads: int,
+    rounds: int,
+    tested: tuple[str, int] | None,
+    progress: Progress,
 ) -> Result:
     from functools import partial
 
     from shufflenet.deploy.bench import bench as measure
-    from shufflenet.deploy.bench import select
+    from shufflenet.deploy.bench import select, test_pictures
     from shufflenet.deploy.plot import plot_bench
     from shufflenet.deploy.resolve import resolve_network
     from shufflenet.errors import UserError
 
     chosen = select(runtimes)
     net = resolve_network(src, size)
-    pictures = size or net.metadata.preprocessing.size
-    done = measure(net, chosen, size=pictures, threads=threads, rounds=rounds, progress=progress)
+    shape = size or net.metadata.preprocessing.size
+    pictures = test_pictures(net, tested[0], shape, tested[1]) if tested else None
+    done = measure(net, chosen, size=shape, threads=threads, rounds=rounds, tested=pictures, progress=progress)
     if not done.rows:
         raise UserError(f"nothing was measured; {'; '.join(absent.reason for absent in done.absent)}")
     notes = [f"not measured: {absent.runtime}: {absent.reason}" for absent in done.absent]
@@ -178,29 +197,23 @@ def _table(done: "Bench") -> "Table":
     table = Table(title=done.title, box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("runtime", no_wrap=True)
     # Two lines a heading, and no unit in the cells: the whole is to fit 80 columns.
-    for heading in (
-        "median\nms",
-        "10–90%\nms",
-        "ratio",
-        "peak\nMiB",
-        "network\nMiB",
-        "file\nMiB",
-        "differs\nby",
-        "top-1\nagrees",
-    ):
+    cells: dict[str, Callable[[RuntimeFigures], str]] = {
+        "median\nms": lambda row: three_digits(row.median_ms),
+        "10–90%\nms": lambda row: f"{three_digits(row.p10_ms)}–{three_digits(row.p90_ms)}",
+        "ratio": lambda row: f"{three_digits(row.median_ms / done.rows[0].median_ms)}×",
+        "peak\nMiB": lambda row: f"{row.peak_memory_bytes / 2**20:.0f}",
+        "network\nMiB": lambda row: f"{row.network_memory_bytes / 2**20:.1f}",
+        "file\nMiB": lambda row: f"{row.file_bytes / 2**20:.2f}",
+        "differs\nby": lambda row: f"{row.parity.max_relative_difference:.0e}",
+        "top-1\nagrees": lambda row: f"{row.parity.top1_agreement:.0%}",
+    }
+    if done.test_pictures:
+        cells["top-1\nerror"] = lambda row: f"{row.top1_error:.2f}%"
+        del cells["peak\nMiB"]
+    for heading in cells:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in done.rows:
-        table.add_row(
-            f"{row.title} {row.version}",
-            three_digits(row.median_ms),
-            f"{three_digits(row.p10_ms)}–{three_digits(row.p90_ms)}",
-            f"{three_digits(row.median_ms / done.rows[0].median_ms)}×",
-            f"{row.peak_memory_bytes / 2**20:.0f}",
-            f"{row.network_memory_bytes / 2**20:.1f}",
-            f"{row.file_bytes / 2**20:.2f}",
-            f"{row.parity.max_relative_difference:.0e}",
-            f"{row.parity.top1_agreement:.0%}",
-        )
+        table.add_row(done.label(row), *(cell(row) for cell in cells.values()))
     return table
 
 

@@ -4,15 +4,19 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset
 
 from shufflenet import __version__
+from shufflenet.checkpoints.folder import metadata_of
+from shufflenet.data import open_dataset, prepare
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import Parity, compare, sample_inputs
 from shufflenet.deploy.runtime import Runtime
@@ -20,21 +24,28 @@ from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.deploy.worker import Worker, start
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, cost, height_width
+from shufflenet.nets.quantized import QuantizedNetwork
 
 PARITY_PICTURES = 8
 # Of one runtime: a fast one runs RUNS_PER_ROUND times in it, a slow one once.
 LONGEST_ROUND_MS = 100.0
 RUNS_PER_ROUND = 10
+TEST_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class RuntimeFigures:
-    """One runtime's figures. Times are wall-clock, of one picture; the spread is that of the middle 80% of the runs."""
+    """One runtime's figures. Times are wall-clock, of one picture; the spread is that of the middle 80% of the runs.
+
+    `element` is what weights and activations are: "float32", or "int8" in a quantized network. `top1_error`, in %, is that on the
+    test pictures, if there are any.
+    """
 
     runtime: str
     title: str
     version: str
     variant: str
+    element: str
     size: tuple[int, int]
     median_ms: float
     p10_ms: float
@@ -45,6 +56,7 @@ class RuntimeFigures:
     network_memory_bytes: int
     file_bytes: int
     parity: Parity
+    top1_error: float | None
 
 
 @dataclass(frozen=True)
@@ -57,13 +69,17 @@ class Absent:
 
 @dataclass(frozen=True)
 class Bench:
-    """One network in several runtimes, the fastest first. `multiply_adds` is the network's at `size`."""
+    """One network in several runtimes, the fastest first. `multiply_adds` is the network's at `size`.
+
+    Of a quantized network there are two rows a runtime: its integers, and the float32 network of the same weights.
+    """
 
     variant: str
     size: tuple[int, int]
     threads: int
     multiply_adds: int
     rounds: int
+    test_pictures: int
     rows: tuple[RuntimeFigures, ...]
     absent: tuple[Absent, ...]
 
@@ -74,9 +90,35 @@ class Bench:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{self.variant}, {height}×{width}, {self.multiply_adds / 1e6:.1f}M multiply-adds, {threads}"
 
+    def label(self, row: RuntimeFigures) -> str:
+        """What a row is called: its runtime and version, or of a quantized network its element."""
+        mixed = any(row.element == "int8" for row in self.rows)
+        return f"{row.title}, {row.element}" if mixed else f"{row.title} {row.version}"
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; docs/bench.schema.json describes it."""
         return {**provenance(), **asdict(self)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Pictures that every runtime classifies: inputs [pictures, channels, height, width], labels [pictures]."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    def top1_error(self, outputs: np.ndarray) -> float:
+        """In %, of outputs [pictures, classes]."""
+        return 100 * float((outputs.argmax(axis=1) != self.labels).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _Contestant:
+    runtime: Runtime
+    element: str
+    worker: Worker
+    file_bytes: int
+    reference: np.ndarray
 
 
 def three_digits(value: float) -> str:
@@ -101,6 +143,18 @@ def host() -> str:
     return f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
+def test_pictures(net: Network, data: str | Path, size: tuple[int, int], count: int) -> Tested:
+    """Up to `count` pictures of a data set's test part, of every class in turn, as `net` takes them at `size`."""
+    metadata = metadata_of(net)
+    dataset = open_dataset(data, "test", classes=metadata.classes)
+    preprocessing = metadata.preprocessing
+    if size != preprocessing.size:
+        preprocessing = replace(preprocessing, size=size, short_side=None)
+    chosen = Subset(prepare(dataset, preprocessing), dataset.order(0, 0)[:count].tolist())
+    images, labels = zip(*DataLoader(chosen, TEST_BATCH_SIZE), strict=True)
+    return Tested(torch.cat(images).numpy(), torch.cat(labels).numpy())
+
+
 def select(names: str) -> list[Runtime]:
     """ "all" or names with commas between them → runtimes. Raises UserError for an unknown name."""
     if names == "all":
@@ -119,47 +173,67 @@ def bench(
     size: Size,
     threads: int = 1,
     rounds: int = 20,
+    tested: Tested | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bench:
     """Measure `net` on one picture of `size`, a square where it is one number.
 
     A runtime that is missing or fails is in `absent`, with the reason. All runtimes are loaded and warm before the first round. In
-    a round each has its turn, so a slow minute of the machine affects all of them.
+    a round each has its turn, so a slow minute of the machine affects all of them. With `tested`, each classifies these pictures
+    too.
     """
     size = height_width(size)
-    source = Exportable(net, size)
-    inputs = sample_inputs(source, PARITY_PICTURES)
-    reference = source.run(inputs)
     absent: list[Absent] = []
     with TemporaryDirectory() as scratch, ExitStack() as workers:
-        ready: list[tuple[Runtime, Worker, int]] = []
-        for runtime in runtimes:
-            progress(f"{runtime.title}: preparing")
-            try:
-                if missing := runtime.missing():
-                    raise UserError(missing)
-                folder = Path(scratch) / runtime.name
-                folder.mkdir()
-                files = runtime.write(source, folder)
-                worker = workers.enter_context(start(runtime, files[0], inputs, threads))
-                ready.append((runtime, worker, sum(path.stat().st_size for path in files)))
-            # Whatever a converter or a runtime may raise: the others are measured all the same.
-            except Exception as error:
-                absent.append(Absent(runtime.name, str(error)))
-        times = _interleaved([worker for _, worker, _ in ready], rounds, progress)
-        rows = [
-            _row(net, size, runtime, worker, file_bytes, ms, reference)
-            for (runtime, worker, file_bytes), ms in zip(ready, times, strict=True)
-        ]
+        ready: list[_Contestant] = []
+        for element, form in _forms(net).items():
+            source = Exportable(form, size)
+            inputs = sample_inputs(source, PARITY_PICTURES)
+            reference = _logits(form, inputs)
+            if tested:
+                inputs = np.concatenate([inputs, tested.inputs])
+            for runtime in runtimes:
+                progress(f"{runtime.title}, {element}: preparing")
+                try:
+                    write = runtime.write if element == "float32" else runtime.write_integers
+                    if write is None:
+                        raise UserError(f"{runtime.title} gets no network of 8-bit integers from here")
+                    if missing := runtime.missing():
+                        raise UserError(missing)
+                    folder = Path(scratch) / element / runtime.name
+                    folder.mkdir(parents=True)
+                    files = write(source, folder)
+                    worker = workers.enter_context(start(runtime, files[0], inputs, threads))
+                    file_bytes = sum(path.stat().st_size for path in files)
+                    ready.append(_Contestant(runtime, element, worker, file_bytes, reference))
+                # Whatever a converter or a runtime may raise: the others are measured all the same.
+                except Exception as error:
+                    absent.append(Absent(runtime.name, str(error)))
+        times = _interleaved([contestant.worker for contestant in ready], rounds, progress)
+        rows = [_row(net, size, *measured, tested) for measured in zip(ready, times, strict=True)]
     return Bench(
         variant=net.spec["name"],
         size=size,
         threads=threads,
         multiply_adds=cost(net, size).multiply_adds,
         rounds=rounds,
+        test_pictures=len(tested.labels) if tested else 0,
         rows=tuple(sorted(rows, key=lambda row: row.median_ms)),
         absent=tuple(absent),
     )
+
+
+def _logits(net: Network, inputs: np.ndarray) -> np.ndarray:
+    """torch's, of integers those of codes.py: the compiled C gives the same bytes."""
+    with torch.inference_mode():
+        return net.eval()(torch.from_numpy(inputs)).numpy()
+
+
+def _forms(net: Network) -> dict[str, Network]:
+    """By element: the network, and beside integers the float32 network of the same weights."""
+    if isinstance(net, QuantizedNetwork):
+        return {"int8": net.integers(), "float32": net.dequantized()}
+    return {"float32": net}
 
 
 def _interleaved(workers: Sequence[Worker], rounds: int, progress: Callable[[str], None]) -> list[list[float]]:
@@ -174,20 +248,17 @@ def _interleaved(workers: Sequence[Worker], rounds: int, progress: Callable[[str
 
 
 def _row(
-    net: Network,
-    size: tuple[int, int],
-    runtime: Runtime,
-    worker: Worker,
-    file_bytes: int,
-    ms: list[float],
-    reference: np.ndarray,
+    net: Network, size: tuple[int, int], contestant: _Contestant, ms: list[float], tested: Tested | None
 ) -> RuntimeFigures:
     p10, median, p90 = np.percentile(ms, (10, 50, 90)).tolist()
+    runtime, worker = contestant.runtime, contestant.worker
+    outputs = worker.outputs[:PARITY_PICTURES]
     return RuntimeFigures(
         runtime=runtime.name,
         title=runtime.title,
         version=runtime.version,
         variant=net.spec["name"],
+        element=contestant.element,
         size=size,
         median_ms=median,
         p10_ms=p10,
@@ -196,6 +267,7 @@ def _row(
         runs=len(ms),
         peak_memory_bytes=worker.peak_memory_bytes,
         network_memory_bytes=worker.network_memory_bytes,
-        file_bytes=file_bytes,
-        parity=compare(worker.outputs, reference),
+        file_bytes=contestant.file_bytes,
+        parity=compare(outputs, contestant.reference),
+        top1_error=tested.top1_error(worker.outputs[PARITY_PICTURES:]) if tested else None,
     )

@@ -23,7 +23,7 @@ def plot_bench(done: Bench, path: Path) -> None:
         label = f"{row.median_ms:.2f} ms   {row.median_ms / fastest:.1f}×"
         end = (max(row.median_ms, row.p90_ms), place)
         axes.annotate(label, end, xytext=(6, 0), textcoords="offset points", va="center", color=INK)
-    axes.set_yticks(range(len(rows)), [f"{row.title} {row.version}" for row in rows])
+    axes.set_yticks(range(len(rows)), [done.label(row) for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.3 * max(max(row.median_ms, row.p90_ms) for row in rows))  # the rest holds the labels
     axes.set_xlabel("milliseconds a picture: median, middle 80% of the runs, and times the fastest")

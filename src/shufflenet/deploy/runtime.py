@@ -38,6 +38,8 @@ class Runtime:
     runs: tuple[str, ...] = ()
     open_size: bool = False  # whether its files may leave height and width open
     float_pictures: bool = False  # whether pictures come as float32 of whole numbers, because it has no uint8 input
+    # Writes a quantized network so that it computes in 8-bit integers; None where it cannot.
+    write_integers: Callable[["Exportable", Path], list[Path]] | None = None
 
     def missing(self) -> str | None:
         """One sentence on what is not installed for writing and running; None if everything is."""

@@ -21,6 +21,7 @@ from shufflenet.deploy.runtimes import RUNTIMES
 from shufflenet.errors import UserError
 
 WARM_UP = 5
+BATCH_SIZE = 8
 
 
 def peak_memory_bytes() -> int:
@@ -54,7 +55,8 @@ def serve(connection: Connection, name: str, path: Path, threads: int) -> None:
         for _ in range(WARM_UP):
             run(inputs[:1])
         peak = peak_memory_bytes()
-        connection.send((run(inputs), max(imports, peak), peak - resident))
+        outputs = [run(inputs[i : i + BATCH_SIZE]) for i in range(0, len(inputs), BATCH_SIZE)]
+        connection.send((np.concatenate(outputs), max(imports, peak), peak - resident))
         while runs := connection.recv():
             connection.send([_time_ms(run, inputs[:1]) for _ in range(runs)])
     except EOFError:  # the other end is done

@@ -37,4 +37,5 @@ COMPILED_C = Runtime(
     runs=("shufflenet.compiler",),
     write=write,
     load=load,
+    write_integers=write,
 )

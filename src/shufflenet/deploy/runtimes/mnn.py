@@ -5,7 +5,9 @@ packages in the environment. The converter itself is a plain extension module, `
 """
 
 import importlib
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shufflenet.deploy.runtime import Classify, Runtime, call_converter
+from shufflenet.errors import UserError
 
 if TYPE_CHECKING:
     from shufflenet.deploy.exportable import Exportable
 
+QUANTIZE = "import sys, _tools; _tools.mnnquant(['mnnquant', *sys.argv[1:]])"
+CALIBRATION_PICTURES = 32
 CONVERT = "import sys, _tools; sys.exit(not _tools.mnnconvert(['mnnconvert', *sys.argv[1:]]))"
 
 
@@ -37,6 +42,44 @@ def write(source: "Exportable", folder: Path) -> list[Path]:
             "shufflenet",
         ]
         call_converter("MNN", [sys.executable, "-c", CONVERT, *options], Path(scratch), path)
+    return [path]
+
+
+def write_integers(source: "Exportable", folder: Path) -> list[Path]:
+    """MNN reads no QuantizeLinear with a scale for each channel. Its own tool quantizes the float32 network, on the sample pictures."""
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.parity import sample_pictures
+    from shufflenet.nets.quantized import QuantizedNetwork
+
+    assert isinstance(source.net, QuantizedNetwork)
+    preprocessing = replace(source.metadata.preprocessing, size=source.height_width, short_side=None)
+    orders = {"RGB": "RGB", "BGR": "BGR", "grey": "GRAY"}
+    if preprocessing.channel_order not in orders:
+        raise UserError("MNN's tool calibrates on pictures only, and the network takes none")
+    path = folder / f"{source.name}.mnn"
+    height, width = source.height_width
+    with TemporaryDirectory() as scratch:
+        pictures = Path(scratch) / "pictures"
+        pictures.mkdir()
+        (before,) = write(Exportable(source.net.dequantized(), source.size), Path(scratch))
+        for number, picture in enumerate(sample_pictures(preprocessing, CALIBRATION_PICTURES)):
+            to_pil_image(picture).save(pictures / f"{number}.png")
+        settings = {
+            "format": orders[preprocessing.channel_order],
+            "mean": [255 * mean for mean in preprocessing.mean],
+            "normal": [1 / (255 * std) for std in preprocessing.std],
+            "width": width,
+            "height": height,
+            "path": str(pictures),
+            "used_image_num": CALIBRATION_PICTURES,
+            "feature_quantize_method": "KL",
+            "weight_quantize_method": "MAX_ABS",
+        }
+        (Path(scratch) / "settings.json").write_text(json.dumps(settings))
+        command = [sys.executable, "-c", QUANTIZE, str(before), str(path.resolve()), "settings.json"]
+        call_converter("MNN", command, Path(scratch), path)
     return [path]
 
 
@@ -67,4 +110,5 @@ MNN = Runtime(
     runs=("MNN",),
     write=write,
     load=load,
+    write_integers=write_integers,
 )

@@ -39,5 +39,6 @@ ONNX_RUNTIME = Runtime(
     runs=("onnxruntime",),
     write=write,
     load=load,
+    write_integers=write,
     open_size=True,
 )

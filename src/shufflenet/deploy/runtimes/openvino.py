@@ -50,5 +50,6 @@ OPENVINO = Runtime(
     runs=("openvino",),
     write=write,
     load=load,
+    write_integers=write,
     open_size=True,
 )
