@@ -65,6 +65,7 @@ def test_an_onnx_file_becomes_a_page_with_a_word_on_its_pictures(net, tmp_path):
     ("arguments", "message"),
     [
         (["--single-file", "--serve"], "leave out --serve, or --single-file"),
+        (["--single-file"], r"site is no name of an HTML file, .* give -o site\.html"),
         (["-o", "taken"], "taken is there already"),
         (["--samples", "nothing.png"], r"nothing\.png cannot be read"),
     ],

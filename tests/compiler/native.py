@@ -19,6 +19,17 @@ from .networks import difference
 
 KERNELS = Path(kernels.__file__).parent
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-ffp-contract=fast")
+# A WebAssembly program with its arguments, in the folder that one is in.
+RUN_IN_NODE = """
+import fs from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { WASI } from "node:wasi";
+if (parseInt(process.versions.node) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
+const args = process.argv.slice(2);
+const wasi = new WASI({ version: "preview1", args, preopens: { "/": process.cwd() } });
+const module = await WebAssembly.compile(fs.readFileSync(args[0]));
+wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
+"""
 
 
 def gcc(*arguments: str) -> None:

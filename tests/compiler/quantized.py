@@ -23,6 +23,16 @@ class _Pictures(CalibrationDataReader):
         return next(self._inputs, None)
 
 
+def pictures(model: onnx.ModelProto, count: int, first: int = 0) -> list[dict[str, np.ndarray]]:
+    """Inputs at random; a batch that is left open is 1."""
+    (info,) = model.graph.input
+    shape = [max(dim.dim_value, 1) for dim in info.type.tensor_type.shape.dim]
+    return [
+        {info.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+        for seed in range(first, first + count)
+    ]
+
+
 def quantized(
     model: onnx.ModelProto, inputs: list[dict[str, np.ndarray]], folder: Path, form: str = "u8s8 per channel"
 ) -> onnx.ModelProto:

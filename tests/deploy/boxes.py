@@ -15,6 +15,8 @@ from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.run.build import FLAGS, write_source
 from shufflenet.compiler.run.detector import BOX
 
+from ..compiler.native import RUN_IN_NODE
+
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-Wno-unused-function", "-ffp-contract=fast")
 
 
@@ -66,14 +68,6 @@ MACHINES = {
         ("node", "--no-warnings", "run.mjs"),
     ),
 }  # fmt: skip
-RUN_IN_NODE = """
-import fs from "node:fs";
-import { WASI } from "node:wasi";
-const [, , ...program] = process.argv;
-const wasi = new WASI({ version: "preview1", args: program, preopens: { "/": process.cwd() } });
-const module = await WebAssembly.compile(fs.readFileSync(program[0]));
-wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
-"""
 
 
 def find_on(machine: str, source: CSource, pictures: list[np.ndarray], folder: Path) -> Iterator[np.ndarray]:

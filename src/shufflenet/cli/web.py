@@ -46,6 +46,8 @@ def web(
 
     if single_file and serve:
         raise UserError("--single-file makes a file to be opened from disk; leave out --serve, or --single-file")
+    if single_file and output.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{output} is no name of an HTML file, which --single-file writes; give -o {output}.html")
     check_free(output)
     files = site_files(src, samples)
     if is_variant(src):

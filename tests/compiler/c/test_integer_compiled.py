@@ -20,11 +20,10 @@ from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
+from ..memory import check_memory
 from ..native import load_native, run_sanitized
 from ..networks import difference, random_network
-from ..plan.test_random_plans import check_memory
-from ..quantized import FORMS, quantized
-from ..simplify.test_quantize import pictures
+from ..quantized import FORMS, pictures, quantized
 
 SIZE = (45, 51)
 WIDTHS = {

@@ -10,8 +10,7 @@ import pytest
 
 from shufflenet.compiler.run.build import FLAGS
 
-from ..native import STRICT
-from ..run.test_targets import RUN_IN_NODE
+from ..native import RUN_IN_NODE, STRICT
 
 HARNESS = Path(__file__).with_name("integer_kernels.c")
 KERNELS = str(resources.files("shufflenet.compiler.c.kernels"))

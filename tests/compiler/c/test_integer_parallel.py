@@ -14,8 +14,7 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..native import load_native
-from ..quantized import quantized
-from ..simplify.test_quantize import pictures
+from ..quantized import pictures, quantized
 
 SIZE = (97, 131)
 

@@ -21,9 +21,9 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..kernels import WIDTHS, WINDOW, Net, check_numbers, check_what_is_not_finite, check_writes, random_inputs, units
+from ..memory import check_memory
 from ..native import run_sanitized
 from ..networks import difference
-from ..plan.test_random_plans import check_memory
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from shufflenet.compiler.c.emit import main_program
 from shufflenet.compiler.run.build import FLAGS, build, compile_command, write_source
 from shufflenet.deploy.compile import compile_source
 
+from ..native import RUN_IN_NODE
+
 SIZE = (33, 41)
 # Static, so that no other machine's C library need be installed.
 MACHINES = {
@@ -31,16 +33,6 @@ MACHINES = {
         ("node", "--no-warnings", "run.mjs"),
     ),
 }
-RUN_IN_NODE = """
-import fs from "node:fs";
-import { setFlagsFromString } from "node:v8";
-import { WASI } from "node:wasi";
-if (parseInt(process.versions.node) < 21) setFlagsFromString("--experimental-wasm-relaxed-simd");
-const [, , program, picture] = process.argv;
-const wasi = new WASI({ version: "preview1", args: [program, picture], preopens: { "/": process.cwd() } });
-const module = await WebAssembly.compile(fs.readFileSync(program));
-wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject()));
-"""
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..networks import random_network, run_onnxruntime
-from ..quantized import FORMS, quantized
+from ..quantized import FORMS, pictures, quantized
 
 SLOW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SIZE = (48, 48)
@@ -39,16 +39,6 @@ SIZE = (48, 48)
 def one(outputs: dict[str, np.ndarray]) -> np.ndarray:
     (array,) = outputs.values()
     return array
-
-
-def pictures(model: onnx.ModelProto, count: int, first: int = 0) -> list[dict[str, np.ndarray]]:
-    """Inputs at random; a batch that is left open is 1."""
-    (info,) = model.graph.input
-    shape = [max(dim.dim_value, 1) for dim in info.type.tensor_type.shape.dim]
-    return [
-        {info.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
-        for seed in range(first, first + count)
-    ]
 
 
 @pytest.fixture(scope="module")
