@@ -8,11 +8,11 @@ struct window {
   int first, count;               /* output pixels, row by row */
 };
 
-/* Panel rows [k, end_k); panel rows lie `stride` floats apart, with room for LANES more after the last pixel. */
-KERNEL void pack_panel(const struct window w, const float *input, const int32_t *from, int k, int end_k, float *panel, int stride) {
+/* Panel rows [k, end_k); panel rows lie `stride` numbers apart, with room for LANES more after the last pixel. */
+KERNEL void pack_panel(const struct window w, const number *input, const int32_t *from, int k, int end_k, number *panel, int stride) {
   const int taps = w.kernel_height * w.kernel_width;
   for (; k < end_k; k++, panel += stride) {
-    const float *plane = input + from[k / taps];
+    const number *plane = input + from[k / taps];
     const int offset_y = k % taps / w.kernel_width * w.dilation_y - w.top;
     const int offset_x = k % w.kernel_width * w.dilation_x - w.left;
     /* Output columns [low, high) read inside the plane. */
@@ -23,11 +23,11 @@ KERNEL void pack_panel(const struct window w, const float *input, const int32_t 
     for (int done = 0; done < w.count; y++, x = 0) {
       const int run = w.output_width - x < w.count - done ? w.output_width - x : w.count - done;
       const int input_y = y * w.stride_y + offset_y;
-      float *to = panel + done - x;
+      number *to = panel + done - x;
       done += run;
       int i = x;
       if (input_y >= 0 && input_y < w.height) {
-        const float *row = plane + (ptrdiff_t)input_y * w.width + offset_x;
+        const number *row = plane + (ptrdiff_t)input_y * w.width + offset_x;
         const int end = high < x + run ? high : x + run;
         for (; i < low && i < x + run; i++) to[i] = 0;
         if (w.stride_x == 1)

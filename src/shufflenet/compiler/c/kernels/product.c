@@ -1,19 +1,27 @@
 /* Products: weights × pixels. Row m of the product is an output plane, which `to` may put anywhere: a channel shuffle costs
    nothing. A tile of rows × vectors of pixels stays in registers while all input planes pass by. */
 struct product {
-  const float *weights;    /* [inner][rows of the block] */
-  const float *bias;       /* [rows] */
-  const float *input;      /* the first input plane */
+  const weight *weights;   /* [inner][rows of the block] */
+  const weight *bias;      /* [rows] */
+  const number *input;     /* the first input plane */
   const int32_t *taps;     /* TAPS: [inner], where each input vector starts, instead of a constant stride */
-  float *output;
-  const float *addend;     /* ADD: what is added before the activation */
+  number *output;
+  const number *addend;    /* ADD: what is added before the activation */
   const int32_t *to;       /* [rows], where in output each row's plane starts */
   const int32_t *from;     /* [rows], where in addend */
   ptrdiff_t input_stride;  /* from one input plane to the next */
   int inner;               /* input planes */
   int rows;                /* rows of a block of weights */
   float alpha, beta;       /* of the activation */
+#ifdef HALF_WEIGHTS
+  const factor *factors;   /* a block's weights as they are multiplied by */
+#endif
 };
+#ifdef HALF_WEIGHTS
+#define FACTORS(P) (P)->factors
+#else
+#define FACTORS(P) (P)->weights
+#endif
 enum {
   ADD = 1,
   TAPS = 2,
@@ -21,23 +29,29 @@ enum {
   FAR = 8     /* planes come from beyond the caches, and no processor foresees an order of so many: fetch them ahead */
 };
 
-enum { LINE_VECTORS = 16 / LANES }; /* of a cache line */
+enum { LINE_VECTORS = 64 / sizeof(number) / LANES }; /* of a cache line */
+
+/* Halves are summed up so many at a time, and the sums of those in floats: beyond that a sum of halves loses what it takes in. */
+#ifdef HALF_ARITHMETIC
+enum { SUM_INNER = 32 };
+#endif
 
 KERNEL void product_tile(const int rows, const int vectors, const int flags, const int activation,
                          const struct product *p, int row, int pixel) {
   vec sum[24][8];
   const int32_t *const to = p->to + row, *const from = p->from + row;
-  float *const output = p->output + pixel;
+  number *const output = p->output + pixel;
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++)
-      sum[r][v] = flags & RESUME ? load(output + to[r] + v * LANES) : splat(p->bias[row + r]);
+      sum[r][v] = flags & RESUME ? load(output + to[r] + v * LANES) : splat(from_weight(p->bias[row + r]));
 
   if (flags & FAR && !(flags & RESUME))
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS)
         __builtin_prefetch((flags & ADD ? p->addend + from[r] + pixel : output + to[r]) + v * LANES);
 
-  const float *weights = p->weights + row, *input = p->input + pixel;
+  const factor *weights = FACTORS(p) + row;
+  const number *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   const int32_t *const taps = p->taps;
   const ptrdiff_t next_block = (ptrdiff_t)p->inner * p->rows; /* weights come from far: fetch those of the block after this one */
@@ -47,7 +61,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
     vec x[8];
     UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(splat(weights[(unsigned)r]), x[v], sum[r][v]);
+      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(spread_factor(weights[(unsigned)r]), x[v], sum[r][v]);
     UNROLL for (int r = 0; r < rows; r += 16) __builtin_prefetch(weights + next_block + r);
     if (flags & FAR) /* the next tile's pixels */
       UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
@@ -71,31 +85,32 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
   UNROLL for (int c = 0; c < chains; c++)
     UNROLL for (int i = 0; i < pixels; i++)
       UNROLL for (int v = 0; v < vectors; v++) sum[c][i][v] = (vec){0};
-  const float *weights = p->weights, *input = p->input + pixel;
+  const factor *weights = FACTORS(p);
+  const number *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   int k = 0;
   for (; k + chains <= p->inner; k += chains)
     UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
       UNROLL for (int v = 0; v < vectors; v++) {
-        const vec w = load(weights + v * LANES);
-        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(splat(input[i]), w, sum[c][i][v]);
+        const vec w = load_factors(weights + v * LANES);
+        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(spread(input[i]), w, sum[c][i][v]);
       }
   for (; k < p->inner; k++, weights += rows_stride, input += input_stride)
     UNROLL for (int v = 0; v < vectors; v++)
-      UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += input[i] * load(weights + v * LANES);
+      UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += spread(input[i]) * load_factors(weights + v * LANES);
 
   float y[8][16 * LANES];
   UNROLL for (int i = 0; i < pixels; i++)
     UNROLL for (int v = 0; v < vectors; v++) {
       UNROLL for (int c = 1; c < chains; c++) sum[0][i][v] += sum[c][i][v];
-      store(y[i] + v * LANES, sum[0][i][v]);
+      store_floats(y[i] + v * LANES, to_wide(sum[0][i][v]));
     }
   for (int r = 0; r < p->rows; r++)
     for (int i = 0; i < pixels; i++) {
-      float *const output = p->output + p->to[r] + pixel + i;
-      float z = y[i][r] + (flags & RESUME ? *output : p->bias[r]);
-      if (flags & ADD) z += p->addend[p->from[r] + pixel + i];
-      *output = activate_one(activation, z, p->alpha, p->beta);
+      number *const output = p->output + p->to[r] + pixel + i;
+      float z = y[i][r] + (flags & RESUME ? from_number(*output) : from_weight(p->bias[r]));
+      if (flags & ADD) z += from_number(p->addend[p->from[r] + pixel + i]);
+      *output = to_number(activate_one(activation, z, p->alpha, p->beta));
     }
 }
 

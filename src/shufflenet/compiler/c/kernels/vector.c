@@ -7,24 +7,24 @@ KERNEL void matrix_times_vector(const int block, const int flags, const int acti
   for (int row = 0; row < rows; row += block) {
     float y[32];
     for (int first = 0; first < vectors; first += at_once) {
-      vec sum[CHAINS][8];
+      wide sum[CHAINS][8];
       UNROLL for (int c = 0; c < CHAINS; c++)
-        UNROLL for (int v = 0; v < at_once; v++) sum[c][v] = c ? (vec){0} : load(p.bias + row + (first + v) * LANES);
-      const float *weights = p.weights + (ptrdiff_t)row * p.inner + first * LANES;
+        UNROLL for (int v = 0; v < at_once; v++) sum[c][v] = c ? (wide){0} : load_weights(p.bias + row + (first + v) * LANES);
+      const weight *weights = p.weights + (ptrdiff_t)row * p.inner + first * LANES;
       int k = 0;
       for (; k + CHAINS <= p.inner; k += CHAINS)
         UNROLL for (int c = 0; c < CHAINS; c++)
-          UNROLL for (int v = 0; v < at_once; v++) sum[c][v] += p.input[k + c] * load(weights + (k + c) * block + v * LANES);
+          UNROLL for (int v = 0; v < at_once; v++) sum[c][v] += from_number(p.input[k + c]) * load_weights(weights + (k + c) * block + v * LANES);
       for (; k < p.inner; k++)
-        UNROLL for (int v = 0; v < at_once; v++) sum[0][v] += p.input[k] * load(weights + k * block + v * LANES);
+        UNROLL for (int v = 0; v < at_once; v++) sum[0][v] += from_number(p.input[k]) * load_weights(weights + k * block + v * LANES);
       UNROLL for (int v = 0; v < at_once; v++) {
         UNROLL for (int c = 1; c < CHAINS; c++) sum[0][v] += sum[c][v];
-        store(y + (first + v) * LANES, sum[0][v]);
+        store_floats(y + (first + v) * LANES, sum[0][v]);
       }
     }
     for (int r = 0; r < block && row + r < rows; r++) {
-      if (flags & ADD) y[r] += p.addend[p.from[row + r]];
-      p.output[p.to[row + r]] = activate_one(activation, y[r], p.alpha, p.beta);
+      if (flags & ADD) y[r] += from_number(p.addend[p.from[row + r]]);
+      p.output[p.to[row + r]] = to_number(activate_one(activation, y[r], p.alpha, p.beta));
     }
   }
 }
