@@ -10,13 +10,16 @@ import onnx
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.c.source import CSource, Pixels, Signature
 from shufflenet.compiler.errors import CompileError
+from shufflenet.compiler.graph.elements import FLOAT16, NumberType
 from shufflenet.compiler.graph.ir import Pair
+from shufflenet.compiler.graph.verify import verify
 from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.plan.steps import Plan
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.run.build import build, build_once
 from shufflenet.compiler.run.network import CompiledNetwork, load
 from shufflenet.compiler.simplify import stages
+from shufflenet.compiler.simplify.halve import halve
 
 __all__ = [
     "CSource",
@@ -56,13 +59,16 @@ def compile_onnx(
     timed: bool = False,
     apart: bool = False,
     dump: Path | None = None,
+    element: NumberType = "float32",
+    weights: NumberType | None = None,
 ) -> Compiled:
     """Compile an ONNX file, its bytes or its parsed form for pictures of `size` (height, width; a number is a square).
 
     `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
     `embed` puts the weights into the source or into NAME.bin (default: by their size). `timed` adds NAME_run_timed, which reads a clock
     after every step. `apart` is for a graph of several networks: NAME_run_INPUT for each input takes NAME_run's place. `dump` is a
-    folder that gets each stage as text. Raises CompileError for what cannot be compiled, with the node's name.
+    folder that gets each stage as text. `element` is what the network computes with, `weights` what its weights are stored as (default:
+    the same; float16 weights alone are widened where products read them). Raises CompileError for what cannot be compiled, with the node's name.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")
@@ -70,6 +76,10 @@ def compile_onnx(
     for number, (stage, graph) in enumerate(stages(graph)):  # noqa: B020 the last stage is what is planned
         if dump:
             _write(dump / f"{number:02}-{stage}.txt", str(graph))
+    if FLOAT16.name in (element, weights):
+        graph = verify(halve(graph, tensors=element == FLOAT16.name))
+        if dump:
+            _write(dump / "halved.txt", str(graph))
     plan = make_plan(graph)
     if dump:
         _write(dump / "plan.txt", str(plan))

@@ -11,17 +11,18 @@ from shufflenet.compiler.plan.steps import Step
 def at(planes: Planes, first: int = 0) -> str:
     """Where in the arena an operand's buffer begins, or its number `first`; for one in a step's scratch, where in `s`."""
     own = planes.buffer.place == "scratch"
-    return _place("s" if own else "a", (0 if own else planes.offset) + first * planes.element.bytes, planes.element)
+    return place("s" if own else "a", (0 if own else planes.offset) + first * planes.element.bytes, planes.element)
 
 
 def scratch(step: Step, element: Element = FLOAT32) -> str:
     """The same of a step's scratch."""
-    return _place("s", 0, element) if step.tasks else _place("a", step.scratch, element)
+    return place("s", 0, element) if step.tasks else place("a", step.scratch, element)
 
 
-def _place(memory: str, offset: int, element: Element) -> str:
-    place = element.count(offset)
-    return f"{memory} + {place}" if element == FLOAT32 else f"({element.c_type} *){memory} + {place}"
+def place(memory: str, offset: int, element: Element) -> str:
+    """So many bytes beyond the beginning of `float *memory`."""
+    count = element.count(offset)
+    return f"{memory} + {count}" if element == FLOAT32 else f"({element.c_type} *){memory} + {count}"
 
 
 def weights(offset: int, element: Element = FLOAT32) -> str:

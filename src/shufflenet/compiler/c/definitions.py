@@ -5,8 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from shufflenet.compiler.c.addresses import weights
 from shufflenet.compiler.graph.elements import FLOAT32, U8, Element
 from shufflenet.compiler.graph.ir import Activation
+from shufflenet.compiler.plan.blocking import PRODUCT_INNER
 from shufflenet.compiler.plan.machines import UNITS, VectorUnit
 from shufflenet.compiler.plan.operands import Block, Planes
 from shufflenet.compiler.plan.tiles import Tiling
@@ -32,12 +34,16 @@ def activation_kind(activation: Activation | None) -> str:
 
 
 class Definitions:
-    """Collects what steps ask for by the names that it hands out, and writes it in the order of asking."""
+    """Collects what steps ask for by the names that it hands out, and writes it in the order of asking.
 
-    def __init__(self) -> None:
+    `number` is what planes hold, `weight` what weights are stored as.
+    """
+
+    def __init__(self, number: Element = FLOAT32, weight: Element = FLOAT32) -> None:
+        self._number, self._weight = number, weight
         self._tables: dict[tuple[str, tuple], str] = {}
         # Dicts as ordered sets.
-        self._tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[FLOAT32.name]}
+        self._tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[number.name]}
         self._integer_tiles: dict[str, dict[str, None]] = {unit.condition: {} for unit in UNITS[U8.name]}
         self._multiplications: dict[str, str] = {}
         self._matrices: dict[str, list[str]] = {}
@@ -46,7 +52,7 @@ class Definitions:
         """All of it: tables, tiles for each vector unit, and the products made of them."""
         parts = [_declare_table(name, kind, values) for (kind, values), name in self._tables.items()]
         if any(self._tiles.values()):
-            tiles = _for_each_unit([list(self._tiles[unit.condition]) for unit in UNITS[FLOAT32.name]])
+            tiles = _for_each_unit([list(tiles) for tiles in self._tiles.values()], self._number)
             parts.append("\n".join(tiles) + "\n")
         if any(self._integer_tiles.values()):
             tiles = _for_each_unit([list(tiles) for tiles in self._integer_tiles.values()], U8)
@@ -54,6 +60,10 @@ class Definitions:
         if self._matrices:
             parts.append(_matrices_function(self._matrices))
         return "\n".join([*parts, *self._multiplications.values()])
+
+    def weights(self, offset: int) -> str:
+        """The place so many bytes after the weights' beginning."""
+        return weights(offset, self._weight)
 
     def table(self, kind: str, values: Sequence[float]) -> str:
         """The name of a constant table with these values; `kind` is "float", "int32_t" or "uint8_t"."""
@@ -87,6 +97,8 @@ class Definitions:
         name = f"multiply_{rows}x{pixels}_by_{'_'.join(str(block.rows) for block in blocks)}{suffix}"
         if name not in self._multiplications:
             lines = [f"/* {rows} rows × {pixels} pixels. */", f"ROUTINE void {name}(struct product p) {{"]
+            if self._weight != FLOAT32:
+                lines.append(f"  factor room[{max(block.rows for block in blocks) * PRODUCT_INNER} + LANES];")
             for block in blocks:
                 lines += self._block(block, suffix, f"{' | '.join(flags) or '0'}, {kind}")
             self._multiplications[name] = "\n".join([*lines, "}\n"])
@@ -129,9 +141,11 @@ class Definitions:
         """Statements for `block.count` blocks of rows, with each unit's own tiles."""
         tiles = [
             self._calls(unit, tiling, suffix, how)
-            for unit, tiling in zip(UNITS[FLOAT32.name], block.tilings, strict=True)
+            for unit, tiling in zip(UNITS[self._number.name], block.tilings, strict=True)
         ]
-        lines = [f"  p.rows = {block.rows};", *_for_each_unit(tiles), f"    next_rows(&p, {block.rows});"]
+        lines = [f"  p.rows = {block.rows};", *_for_each_unit(tiles, self._number), f"    next_rows(&p, {block.rows});"]
+        if self._weight != FLOAT32:
+            lines.insert(1, f"  p.factors = factors_of(p.weights, p.inner * {block.rows}, room);")
         if block.count > 1:
             lines = [f"  for (int block = 0; block < {block.count}; block++) {{", *lines, "  }"]
         return lines

@@ -12,7 +12,7 @@ from shufflenet.compiler.c.functions import StepFunctions, input_port
 from shufflenet.compiler.c.parallel import dealt_step, task_functions
 from shufflenet.compiler.c.source import CSource, Output, Pixels, Signature
 from shufflenet.compiler.c.units import takes_scratch
-from shufflenet.compiler.graph.elements import FLOAT32
+from shufflenet.compiler.graph.elements import FLOAT16, FLOAT32
 from shufflenet.compiler.plan import integer_steps, plane_steps, steps
 from shufflenet.compiler.plan.parts import Part, parts, whole
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
@@ -33,6 +33,7 @@ _FROM_PIXELS = ("run_rgb8", "run_rgb8_on", "run_gray8", "run_gray8_on")
 # Kernel files in the order in which they build on each other, and the steps that need them.
 _KERNELS: dict[str, tuple[type[Step], ...]] = {
     "vectors": (Step,),
+    "halves": (Step,),
     "activation": (Step,),
     "product": (steps.Product, steps.PanelProduct, steps.VectorProduct, steps.Stem),
     "vector": (steps.VectorProduct,),
@@ -111,7 +112,7 @@ class _Emitter:
         self.on_threads = () if apart else kinds
         self.signature = signature
         self.name, self.macro = signature.name, signature.name.upper()
-        self.definitions = Definitions()
+        self.definitions = Definitions(plan.number, plan.weight)
         self.functions = StepFunctions(plan.inputs, pixels, self.definitions)
 
     def source(self, title: str, version: str) -> CSource:
@@ -143,7 +144,13 @@ class _Emitter:
         )
 
     def _kernels(self) -> Iterator[str]:
+        if self.plan.number == FLOAT16:
+            yield _kernel("half_arithmetic")
+        elif self.plan.weight == FLOAT16:
+            yield "/* Weights in half precision. */\n#define HALF_WEIGHTS\n"
         for file, users in _KERNELS.items():
+            if file == "halves" and self.plan.weight == FLOAT32:
+                continue
             if any(isinstance(member, users) for step in self.plan.steps for member in step.members):
                 if file == "pixels":
                     yield f"enum {{ PIXEL_BYTES = {self.functions.pixels.bytes if self.functions.pixels else 3} }};\n"
@@ -271,7 +278,8 @@ typedef void {self.name}_parallel_for(void *context, int count, void (*task)(voi
             planes, count = port.planes, len(port.planes.planes)
             together = self.definitions.table("int32_t", range(0, count * port.size, port.size))
             source = f"{at(planes)}, {self.definitions.starts(planes)}"
-            lines.append(f"  copy_planes({port.size}, {count}, {source}, {argument}, {together});")
+            copy = "copy_planes" if planes.element == FLOAT32 else "widen_planes"
+            lines.append(f"  {copy}({port.size}, {count}, {source}, {argument}, {together});")
         return "\n".join([*lines, "}\n"])
 
     def _call(self, kind: str) -> str:

@@ -10,11 +10,12 @@ from functools import singledispatchmethod
 import numpy as np
 
 from shufflenet.compiler.c import integer_functions, plane_functions
-from shufflenet.compiler.c.addresses import at, scratch, weights, window
+from shufflenet.compiler.c.addresses import at, place, scratch, window
 from shufflenet.compiler.c.calls import limits, planes
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, comment, number
 from shufflenet.compiler.c.source import Pixels
 from shufflenet.compiler.c.units import count_planes, each_chunk, from_begin, takes_scratch
+from shufflenet.compiler.graph.elements import FLOAT32
 from shufflenet.compiler.graph.ir import Activation
 from shufflenet.compiler.plan import integer_steps, plane_steps, steps
 from shufflenet.compiler.plan.operands import Block, Chunks
@@ -74,8 +75,8 @@ class StepFunctions:
         """The initializer of kernels/product.c's struct, with some fields other than usual; None leaves a field out."""
         addend = step.addend
         values = {
-            "weights": weights(step.weights),
-            "bias": weights(step.bias),
+            "weights": self.definitions.weights(step.weights),
+            "bias": self.definitions.weights(step.bias),
             "input": at(step.input),
             "output": at(step.output),
             "to": self.definitions.starts(step.output),
@@ -135,7 +136,7 @@ class StepFunctions:
             yield f"const int last = end * {rows} - {rows};"
             yield from self._take_edge(step, "begin > 0", "begin", 0, window.shared_rows)
         else:
-            yield f"float *const s = a + {step.output.element.count(step.scratch)};"
+            yield f"float *const s = {place('a', step.scratch, FLOAT32)};"
         for run in step.runs:
             first = run.first == 0
             read, to = ("", f" - {ahead * width}") if first else (f" + ({stride} * row + {ahead}) * {width}", "")
@@ -164,15 +165,18 @@ class StepFunctions:
         """A function that makes the rows which strip `begin` shares with the one above."""
         window = step.depthwise.window
         row = f"{window.stride[0]} * row - 1"
-        lines = [f"float *const s = {self._edge(step, 'begin')};", f"const int row = begin * {step.runs[0].rows};"]
+        edge = self._edge(step, "begin")
+        half = step.edge.output.element != FLOAT32
+        lines = [f"float *const s = {f'(float *)({edge})' if half else edge};", f"const int row = begin * {step.runs[0].rows};"]
         lines += self._chunks(step.edge, step.edge.chunks, f" + ({row}) * {window.width}")
         body = "\n".join(f"  {line}" for line in lines)
         return f"static void {name}(const float *w, float *a, int begin) {{\n{body}\n}}\n"
 
     def _edge(self, step: steps.Strips, strip: str) -> str:
         assert step.tasks
-        count = step.output.element.count
-        return f"a + {count(step.scratch + step.edges)} + ({strip} / {step.tasks.each} - 1) * {count(step.edge_bytes)}"
+        count = step.edge.output.element.count
+        edges = place("a", step.scratch + step.edges, step.edge.output.element)
+        return f"{edges} + ({strip} / {step.tasks.each} - 1) * {count(step.edge_bytes)}"
 
     def _take_edge(self, step: steps.Strips, condition: str, strip: str, row: int, rows: int) -> Iterator[str]:
         """Where `condition` holds, the last `rows` rows of a strip's edge become those from `row` on in scratch."""
@@ -182,7 +186,7 @@ class StepFunctions:
         yield f"  for (int i = 0; i < {len(planes.planes)}; i++)"
         yield f"    memcpy({at(planes)} + {self.definitions.starts(planes)}[i] + {(row - 1) * window.width},"
         yield f"           {self._edge(step, strip)} + {edges}[i] + {(window.shared_rows - rows) * window.width},"
-        yield f"           sizeof(float) * {rows * window.width});"
+        yield f"           sizeof({planes.element.c_type}) * {rows * window.width});"
 
     def _either(self, condition: str, yes: Iterator[str], no: Iterator[str]) -> Iterator[str]:
         yield f"if ({condition}) {{"
@@ -198,8 +202,8 @@ class StepFunctions:
         if step.tasks:
             yield f"if (row > begin * {step.runs[0].rows})"
         yield f"for (int i = 0; i < {len(planes.planes)}; i++) {{"
-        yield f"  float *const rows = {at(planes)} + {self.definitions.starts(planes)}[i] - {window.width};"
-        yield f"  memcpy(rows, rows + {moved}, sizeof(float) * {window.shared_rows * window.width});"
+        yield f"  {planes.element.c_type} *const rows = {at(planes)} + {self.definitions.starts(planes)}[i] - {window.width};"
+        yield f"  memcpy(rows, rows + {moved}, sizeof({planes.element.c_type}) * {window.shared_rows * window.width});"
         yield "}"
 
     @body.register
@@ -210,7 +214,8 @@ class StepFunctions:
         """`shared`: of its units, those that this call is to do."""
         rows = len(step.output.planes) // step.groups
         channels = len(step.input.planes) // step.groups
-        yield f"float *const panel = {scratch(step)};"
+        element = step.output.element
+        yield f"{element.c_type} *const panel = {scratch(step, element)};"
         yield f"for (int group = 0; group < {step.groups}; group++) {{"
         yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
         for loop, chunk in each_chunk(step if shared else replace(step, tasks=None), step.groups, step.chunks):
@@ -220,8 +225,8 @@ class StepFunctions:
                 multiply = self.definitions.multiply(chunk.count, chunk.blocks, *_ends(step, part, end - part))
                 panel_window = window(step.window, "first", chunk.count)
                 changes = {
-                    "weights": f"{weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
-                    "bias": f"{weights(step.bias)} + {rows} * group",
+                    "weights": f"{self.definitions.weights(step.weights)} + {rows} * ({step.inner} * group + {part})",
+                    "bias": f"{self.definitions.weights(step.bias)} + {rows} * group",
                     "input": "panel",
                     "output": f"{at(step.output)} + first",
                     "to": f"{self.definitions.starts(step.output)} + {rows} * group",
@@ -255,7 +260,7 @@ class StepFunctions:
             yield f"  {loop}"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
-            yield f"    const float *weights = {weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
+            yield f"    const float *weights = {self.definitions.weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
                 yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
@@ -282,7 +287,7 @@ class StepFunctions:
         yield "  }"
         matrix, kind = self.definitions.output_matrix(step.transform), activation_kind(step.activation)
         addend = f"{planes(step.addend, self.definitions)} + row" if step.addend else "NULL, NULL"
-        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {weights(step.bias)} + row,"
+        yield f"  winograd_output(tiles, {matrix}, {kind}, {block.rows}, output, {self.definitions.weights(step.bias)} + row,"
         yield f"                  {planes(step.output, self.definitions)} + row, {addend}, {limits(step)}, lines);"
         yield "}"
 
@@ -301,8 +306,8 @@ class StepFunctions:
         if step.gather:
             panel_window = window(step.window, 0, 1)
             yield f"  const int32_t *const from = {self.definitions.starts(step.input)} + group * {channels};"
-            yield f"  pack_panel({panel_window}, {at(step.input)}, from, 0, {step.inner}, {scratch(step)}, 1);"
-            yield f"  p.input = {scratch(step)};"
+            yield f"  pack_panel({panel_window}, {at(step.input)}, from, 0, {step.inner}, {scratch(step, step.output.element)}, 1);"
+            yield f"  p.input = {scratch(step, step.output.element)};"
         else:
             yield f"  p.input = {at(step.input, step.input.starts[0])} + group * {step.inner};"
         yield f"  matrix_times_vector({step.block}, {flags}, {activation_kind(step.activation)}, p, {rows});"
@@ -339,7 +344,7 @@ class StepFunctions:
         if step.pooled_size:
             kernel, sizes = "stem_and_pool", (step.filters, step.convolution_size[0], *rows, step.pooled_size[1])
         how = f"picture, {', '.join(map(str, sizes))}, {multiply}, p"
-        yield f"{kernel}({how}, {output}, {scratch(step)}, {at(step.output)});"
+        yield f"{kernel}({how}, {output}, {scratch(step, step.output.element)}, {at(step.output)});"
 
     # Depthwise layers, and copies that may read pixels.
 
@@ -359,7 +364,7 @@ class StepFunctions:
         )
         taps = step.window.kernel[0] * step.window.kernel[1]
         yield f"depthwise_any({how}, {activation_kind(step.activation)}, {count_planes(step)},"
-        numbers = f"{from_begin(step, weights(step.weights), taps)}, {from_begin(step, weights(step.bias))}"
+        numbers = f"{from_begin(step, self.definitions.weights(step.weights), taps)}, {from_begin(step, self.definitions.weights(step.bias))}"
         yield f"              {numbers}, {operands}, {limits(step)});"
 
     def _depthwise_rows(
@@ -370,7 +375,7 @@ class StepFunctions:
         how = f"{w.stride[0]}, {w.height}, {w.width}, {kind}, {count_planes(step)}, {rows}, {first}"
         operands = (f"{at(step.input)}{read}", from_begin(step, self.definitions.starts(step.input)))
         operands += (f"{at(step.output)}{made}", from_begin(step, self.definitions.starts(step.output)))
-        numbers = f"{from_begin(step, weights(step.weights), 9)}, {from_begin(step, weights(step.bias))}"
+        numbers = f"{from_begin(step, self.definitions.weights(step.weights), 9)}, {from_begin(step, self.definitions.weights(step.bias))}"
         yield f"depthwise_planes({how},"
         yield f"                 {numbers}, {', '.join(operands)}, {limits(step)});"
 

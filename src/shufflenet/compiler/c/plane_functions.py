@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from shufflenet.compiler.c.addresses import scratch, weights, window
+from shufflenet.compiler.c.addresses import scratch, window
 from shufflenet.compiler.c.calls import body, limits, planes, through
 from shufflenet.compiler.c.definitions import Definitions, activation_kind, number
 from shufflenet.compiler.c.units import count_planes
@@ -17,7 +17,7 @@ def _(step: steps.PoolPlanes, definitions: Definitions) -> Iterator[str]:
         scales = f"{definitions.table('float', step.row_scale)}, {definitions.table('float', step.column_scale)}"
     operands = f"{planes(step.input, definitions, step)}, {planes(step.output, definitions, step)}"
     yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {count_planes(step)},"
-    yield f"            {operands}, {scales}, {limits(step)}, {scratch(step)});"
+    yield f"            {operands}, {scales}, {limits(step)}, {scratch(step, step.output.element)});"
 
 
 @body.register
@@ -30,7 +30,7 @@ def _(step: steps.Reduce, definitions: Definitions) -> Iterator[str]:
 def _(step: steps.ResamplePlanes, definitions: Definitions) -> Iterator[str]:
     bands = definitions.table("int32_t", step.bands)
     sizes = f"{int(step.from_left)}, {step.rows}, {step.inner}, {step.columns}, {bands}"
-    yield f"resample_planes({sizes}, {weights(step.weights)}, {through(step, step.input, definitions)});"
+    yield f"resample_planes({sizes}, {definitions.weights(step.weights)}, {through(step, step.input, definitions)});"
 
 
 @body.register
@@ -72,4 +72,5 @@ def _(step: steps.PadPlanes, definitions: Definitions) -> Iterator[str]:
 
 @body.register
 def _(step: steps.CopyPlanes, definitions: Definitions) -> Iterator[str]:
-    yield f"copy_planes({step.size}, {through(step, step.input, definitions)});"
+    copy = "copy_planes" if step.input.element == step.output.element else "narrow_planes"
+    yield f"{copy}({step.size}, {through(step, step.input, definitions)});"

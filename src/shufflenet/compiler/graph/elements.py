@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from typing import Literal
+
 import numpy as np
+
+
+NumberType = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Element:
 
 
 FLOAT32 = Element("float32", 4, "float", np.dtype("<f4"))
-FLOAT16 = Element("float16", 2, "_Float16", np.dtype("<f2"))
+FLOAT16 = Element("float16", 2, "half", np.dtype("<f2"))
 U8 = Element("uint8", 1, "uint8_t", np.dtype("u1"))
 S8 = Element("int8", 1, "int8_t", np.dtype("i1"))
 INT32 = Element("int32", 4, "int32_t", np.dtype("<i4"))

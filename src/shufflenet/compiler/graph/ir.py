@@ -19,13 +19,13 @@ from typing import Literal
 
 import numpy as np
 
-from shufflenet.compiler.graph.elements import ELEMENTS, Element
+from shufflenet.compiler.graph.elements import ELEMENTS, FLOAT16, FLOAT32, Element
 
 Pair = tuple[int, int]  # height, width
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
 Batch = int | Literal["stacked", "mixed"]
 Shape = tuple[int, ...]
-ElementType = Literal["float32", "uint8"]
+ElementType = Literal["float32", "float16", "uint8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Quantization:
 class Tensor:
     """`channels` planes of `height` × `width` numbers; a vector of n numbers is n planes of 1 × 1.
 
-    A uint8 tensor holds codes, and its quantization says of which numbers; a float32 tensor has none.
+    A uint8 tensor holds codes, and its quantization says of which numbers; a float32 or float16 tensor has none.
     """
 
     name: str
@@ -325,6 +325,16 @@ class Graph:
             array.setflags(write=False)
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "constants", MappingProxyType(dict(self.constants)))
+
+    @property
+    def number(self) -> Element:
+        """What tensors hold, but those of codes."""
+        return FLOAT16 if any(tensor.dtype == "float16" for tensor in self.tensors.values()) else FLOAT32
+
+    @property
+    def weight(self) -> Element:
+        """What weights are stored as, but those of an operation on codes."""
+        return FLOAT16 if any(array.dtype == np.float16 for array in self.constants.values()) else self.number
 
     def shape(self, view: View) -> tuple[int, int, int]:
         """Channels, height and width of a view."""

@@ -1,6 +1,7 @@
 """What a graph computes, in plain numpy: the executable meaning of every operation. Clear, not fast.
 
-Sums are taken in float64 and rounded to float32 when a tensor is written. A NaN or an infinity goes through as IEEE 754 says.
+Sums are taken in float64 and rounded to the tensor's element, float32 or float16, when it is written: to the nearest, ties to even. A
+network's input is rounded so too. A NaN or an infinity goes through as IEEE 754 says.
 On codes (u8 tensors) sums are whole numbers, exact in float64 too, and what is written is exact: kernels give the same bytes.
 """
 
@@ -47,18 +48,18 @@ Arrays = dict[str, np.ndarray]
 def interpret(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs by name, in their ONNX shapes, for the inputs by name."""
     memory = execute(graph, inputs)
-    return {port.name: read(memory, port.view).reshape(port.shape) for port in graph.outputs}
+    return {port.name: read(memory, port.view).astype(np.float32).reshape(port.shape) for port in graph.outputs}
 
 
 def execute(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Arrays:
     """Every tensor as the operations leave it. No plane is written twice, so `read` finds every value of the run in it."""
     memory = {
-        name: np.zeros(tensor.shape, np.uint8) if tensor.quantization else np.full(tensor.shape, np.nan, np.float32)
+        name: np.full(tensor.shape, 0 if tensor.quantization else np.nan, tensor.element.dtype)
         for name, tensor in graph.tensors.items()
     }
-    for port in graph.inputs:
-        memory[port.view.tensor][...] = np.asarray(inputs[port.name], np.float32).reshape(graph.shape(port.view))
     with np.errstate(all="ignore"):
+        for port in graph.inputs:
+            memory[port.view.tensor][...] = np.asarray(inputs[port.name], np.float32).reshape(graph.shape(port.view))
         for operation in graph.operations:
             value = compute(operation, graph, memory)
             memory[operation.output.tensor][list(operation.output.planes)] = value
@@ -89,7 +90,7 @@ def _(operation: Convolution, graph: Graph, memory: Arrays) -> np.ndarray:
         total += weight[..., y, x] @ pixels.reshape(groups, -1, height * width)
     total = total.reshape(out, height, width)
     if operation.bias is not None:
-        total += graph.constants[operation.bias].reshape(out, 1, 1)
+        total += graph.constants[operation.bias].astype(np.float64).reshape(out, 1, 1)
     if holds_codes(graph, operation.input):
         if not holds_codes(graph, operation.output):
             return activate(total.astype(np.float32) * sum_scale(graph, operation), operation.activation)

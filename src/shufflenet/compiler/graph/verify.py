@@ -29,7 +29,7 @@ from shufflenet.compiler.graph.ir import (
     output_size,
 )
 
-_CONSTANT_TYPES = ("float32", "float64", "int8", "int32", "uint8")
+_CONSTANT_TYPES = ("float16", "float32", "float64", "int8", "int32", "uint8")
 
 
 def verify(graph: Graph) -> Graph:

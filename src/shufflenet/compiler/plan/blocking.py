@@ -13,19 +13,26 @@ from shufflenet.compiler.plan.operands import Block, Chunks
 from shufflenet.compiler.plan.tiles import choose_block, choose_tiling
 from shufflenet.compiler.plan.winograd import LANES, Transform, WinogradLayout, chunk_rows, lay_out
 
+PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 CHUNK_BYTES = 256 << 10  # of input that all blocks of weights meet before the next: part of a second-level cache
-CHUNK_PIXELS = 48  # a chunk of pixels is a multiple: whole tiles of 3 vectors of 16 lanes
 
 
-def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels: bool = True) -> tuple[Block, ...]:
+def chunk_step(element: Element) -> int:
+    """A chunk of pixels is a multiple of so many: whole tiles of 3 of the widest vectors."""
+    return element.count(3 * VECTOR_BYTES)
+
+
+def cut_rows(
+    rows: int, pixels: int, block: int | None = None, *, element: Element = FLOAT32, single_pixels: bool = True
+) -> tuple[Block, ...]:
     """Rows cut into blocks of weights, and the tiles of each; the last one may be smaller."""
-    block = block or choose_block(rows, pixels, single_pixels=single_pixels)
+    block = block or choose_block(rows, pixels, element, single_pixels=single_pixels)
     parts = [(rows // block, block), (1, rows % block)]
     return tuple(
         Block(
             count,
             part,
-            tuple(choose_tiling(part, pixels, unit, single_pixels=single_pixels) for unit in UNITS[FLOAT32.name]),
+            tuple(choose_tiling(part, pixels, unit, single_pixels=single_pixels) for unit in UNITS[element.name]),
         )
         for count, part in parts
         if count and part
@@ -35,10 +42,10 @@ def cut_rows(rows: int, pixels: int, block: int | None = None, *, single_pixels:
 def chunk_pixels(inner: int, element: Element, most_bytes: float = inf) -> int:
     """How many pixels of so many input planes make a chunk: whole tiles, or whole vectors where memory for it is short."""
     pixels = int(min(CHUNK_BYTES, most_bytes)) // (inner * element.bytes)
-    if pixels < CHUNK_PIXELS and most_bytes < CHUNK_BYTES:
-        vector = element.count(VECTOR_BYTES)
-        return max(1, pixels // vector) * vector
-    return max(1, pixels // CHUNK_PIXELS) * CHUNK_PIXELS
+    step = chunk_step(element)
+    if pixels < step and most_bytes < CHUNK_BYTES:
+        step = element.count(VECTOR_BYTES)
+    return max(1, pixels // step) * step
 
 
 def cut_pixels(
@@ -49,6 +56,7 @@ def cut_pixels(
     each: int = 1,
     pieces: int = 1,
     block: int | None = None,
+    element: Element = FLOAT32,
     single_pixels: bool = True,
 ) -> tuple[Chunks, ...]:
     """All pixels, or all rows of `each` tiles, at most `most` at a time; the last chunk may be smaller. At least so many `pieces`.
@@ -58,18 +66,18 @@ def cut_pixels(
     size, last = min(count, most), count % min(count, most)
     spans = [(0, count - last, size), (count - last, count, last)]
     if pieces > -(-count // size):
-        spans = even_spans(count, pieces)
-    block = block or choose_block(rows, spans[0][2] * each, single_pixels=single_pixels)
+        spans = even_spans(count, pieces, element)
+    block = block or choose_block(rows, spans[0][2] * each, element, single_pixels=single_pixels)
     return tuple(
-        Chunks(first, end, step, cut_rows(rows, step * each, block, single_pixels=single_pixels))
+        Chunks(first, end, step, cut_rows(rows, step * each, block, element=element, single_pixels=single_pixels))
         for first, end, step in spans
         if step
     )
 
 
-def even_spans(count: int, pieces: int) -> list[tuple[int, int, int]]:
+def even_spans(count: int, pieces: int, element: Element) -> list[tuple[int, int, int]]:
     """(first, end, size) of pieces as even as whole vectors allow; of many vectors each, as whole tiles do. The last has the rest."""
-    each = CHUNK_PIXELS if count >= 8 * CHUNK_PIXELS * pieces else FLOAT32.count(VECTOR_BYTES)
+    each = chunk_step(element) if count >= 8 * chunk_step(element) * pieces else element.count(VECTOR_BYTES)
     small, larger = divmod(count // each, pieces)
     sizes = [each * (small + 1)] * larger + [each * small] * (pieces - larger)
     sizes[-1] += count % each

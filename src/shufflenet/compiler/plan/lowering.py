@@ -27,6 +27,7 @@ from shufflenet.compiler.graph.ir import (
 from shufflenet.compiler.plan import plane_steps, steps
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, plane_stride, whole_lines
 from shufflenet.compiler.plan.blocking import (
+    PRODUCT_INNER,
     chunk_pixels,
     cut_pixels,
     cut_rows,
@@ -44,7 +45,6 @@ from shufflenet.compiler.plan.weights import Weights
 from shufflenet.compiler.plan.winograd import Transform, choose_transform, largest_input
 
 VECTOR_ROWS = 32  # of a block of weights that one pixel meets
-PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
 FAR_BYTES = 1 << 20  # a product that reads and writes more finds little of it in a second-level cache
 
@@ -56,7 +56,8 @@ class Lowering:
         self.graph = graph
         self._stems = find_stems(graph)
         self._spare = spare_bytes(graph, self._stems)
-        self.weights = Weights()
+        self.number = graph.number
+        self.weights = Weights(graph.weight)
         self._on_codes = IntegerLowering(graph, self.weights, self._spare, self.planes, self.from_port)
 
     def steps(self) -> Iterator[Step]:
@@ -87,7 +88,7 @@ class Lowering:
     def from_port(self, view: View) -> Planes:
         """The same planes in the caller's memory, where they follow one another without room between."""
         tensor = self.graph.tensors[view.tensor]
-        return Planes(Buffer(view.tensor, "port"), view.planes, tensor.height * tensor.width, tensor.element)
+        return Planes(Buffer(view.tensor, "port"), view.planes, tensor.height * tensor.width, FLOAT32)
 
     @singledispatchmethod
     def plan(self, operation: Operation) -> Iterator[Step]:
@@ -109,7 +110,8 @@ class Lowering:
             yield self._product(operation)
         else:
             direct = self._panel_product(operation, window)
-            dense = window.stride == window.dilation == (1, 1)
+            # Transformed weights are 2.25 to 4 times as many, and too coarse in halves.
+            dense = window.stride == window.dilation == (1, 1) and self.graph.weight == FLOAT32
             transform = choose_transform(weight, operation.groups, (output_height, output_width)) if dense else None
             yield self._winograd_product(direct, weight, transform) if transform else direct
 
@@ -136,7 +138,7 @@ class Lowering:
         return steps.VectorProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, rows=rows, block=VECTOR_ROWS,
             gather=gather,
-            scratch_bytes=inner * FLOAT32.bytes + OVERHANG_BYTES if gather else 0,
+            scratch_bytes=inner * self.number.bytes + OVERHANG_BYTES if gather else 0,
             weights=self.weights.add(packed.reshape(groups, -1, VECTOR_ROWS, inner).swapaxes(2, 3)),
             bias=self.weights.add(padded_bias),
         )  # fmt: skip
@@ -147,12 +149,12 @@ class Lowering:
         _, height, width = self.graph.shape(operation.output)
         pixels = height * width
         part = -(-inner // -(-inner // PRODUCT_INNER))
-        moved = groups * (inner + rows) * pixels * FLOAT32.bytes
+        moved = groups * (inner + rows) * pixels * self.number.bytes
         far = moved > FAR_BYTES
         wanted = worth(matrix.size * pixels, moved)
-        row_pieces, pieces = cut_product(groups, rows, pixels * FLOAT32.bytes, wanted)
-        most = chunk_pixels(inner, FLOAT32) if far else pixels
-        chunks = cut_pixels(rows // row_pieces, pixels, most, pieces=pieces)
+        row_pieces, pieces = cut_product(groups, rows, pixels * self.number.bytes, wanted)
+        most = chunk_pixels(inner, self.number) if far else pixels
+        chunks = cut_pixels(rows // row_pieces, pixels, most, pieces=pieces, element=self.number)
         matrix = matrix.reshape(groups * row_pieces, -1, inner)
         return steps.Product(
             **self._convolution(operation), groups=groups, inner=inner, part=part, chunks=chunks, far=far, row_pieces=row_pieces,
@@ -163,13 +165,14 @@ class Lowering:
     def _panel_product(self, operation: Convolution, window: Window) -> PanelProduct:
         matrix = self._matrix(operation)
         groups, rows, inner = matrix.shape
-        panel_inner = -(-inner // -(-inner // PANEL_INNER))
-        most = chunk_pixels(panel_inner, FLOAT32, self._spare[operation.name] - panel_inner * OVERHANG_BYTES)
-        chunks = cut_pixels(rows, window.output_height * window.output_width, most)
-        stride = whole_lines(chunks[0].count, FLOAT32) + FLOAT32.count(OVERHANG_BYTES)
+        most_inner = PANEL_INNER if self.weights.element == FLOAT32 else PRODUCT_INNER
+        panel_inner = -(-inner // -(-inner // most_inner))
+        most = chunk_pixels(panel_inner, self.number, self._spare[operation.name] - panel_inner * OVERHANG_BYTES)
+        chunks = cut_pixels(rows, window.output_height * window.output_width, most, element=self.number)
+        stride = whole_lines(chunks[0].count, self.number) + self.number.count(OVERHANG_BYTES)
         return PanelProduct(
             **self._convolution(operation), window=window, groups=groups, inner=inner, panel_inner=panel_inner,
-            panel_stride=stride, scratch_bytes=panel_inner * stride * FLOAT32.bytes, chunks=chunks,
+            panel_stride=stride, scratch_bytes=panel_inner * stride * self.number.bytes, chunks=chunks,
             weights=self.weights.add(pack_weights(matrix, panel_inner, chunks[0].blocks)),
             bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip
@@ -240,7 +243,7 @@ class Lowering:
                     operation.dilation[a], operation.counts_padding)
             for a, (size, out) in enumerate(((window.height, output_height), (window.width, output_width)))
         )  # fmt: skip
-        overhang = FLOAT32.count(OVERHANG_BYTES)
+        overhang = self.number.count(OVERHANG_BYTES)
         reach = (output_width + overhang + 1) * window.stride[1] + window.kernel[1] * window.dilation[1]
         yield plane_steps.PoolPlanes(
             name=operation.name,
@@ -252,7 +255,7 @@ class Lowering:
             window=window,
             row_scale=tuple(1 / n for n in rows),
             column_scale=(*(1 / n for n in columns), *(0.0,) * overhang),
-            scratch_bytes=FLOAT32.bytes * (window.padding[1] + max(reach, window.width + 2 * overhang)),
+            scratch_bytes=self.number.bytes * (window.padding[1] + max(reach, window.width + 2 * overhang)),
         )
 
     @plan.register
@@ -380,8 +383,8 @@ class Lowering:
         weight = self.graph.constants[operation.weight]
         channels, height, width = self.graph.shape(operation.input)
         filters, conv_height, conv_width = self.graph.shape(operation.output)
-        layout = lay_out_stem(channels, width, filters, conv_width, pooled=pool is not None)
-        blocks = cut_rows(filters, conv_width, single_pixels=False)
+        layout = lay_out_stem(channels, width, filters, conv_width, self.number, pooled=pool is not None)
+        blocks = cut_rows(filters, conv_width, element=self.number, single_pixels=False)
         usual: dict[str, Any] = self._convolution(operation) | {"input": self.from_port(operation.input)}
         del usual["addend"]
         pooled_size = None
@@ -398,7 +401,7 @@ class Lowering:
             pooled_size=pooled_size,
             layout=layout,
             blocks=blocks,
-            scratch_bytes=layout.floats * FLOAT32.bytes,
+            scratch_bytes=layout.numbers * self.number.bytes,
             weights=self.weights.add(pack_weights(self._matrix(operation), weight[0].size, blocks)),
             bias=self.weights.add(self._bias(operation)),
         )  # fmt: skip

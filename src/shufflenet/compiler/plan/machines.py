@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shufflenet.compiler.graph.elements import FLOAT32, U8
+from shufflenet.compiler.graph.elements import FLOAT16, FLOAT32, U8
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,24 @@ class VectorUnit:
     fused: bool = True
 
 
+_FLOATS = (
+    # With one register alone for weights clang spills a sum in the inner loop.
+    VectorUnit("AVX-512", "LANES == 16", 16, 32, spare_registers=3),
+    VectorUnit("AVX2", "LANES == 8", 8, 16, spare_registers=2),
+    VectorUnit("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
+    # A JIT keeps a register for itself, and computes the address of every weight.
+    VectorUnit("WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, latency=12, fused=False),
+    VectorUnit("SSE2", "LANES == 4", 4, 16, spare_registers=2),
+    VectorUnit("scalar", "LANES == 1", 1, 16, spare_registers=2),
+)
+
 UNITS: dict[str, tuple[VectorUnit, ...]] = {
-    FLOAT32.name: (
-        # With one register alone for weights clang spills a sum in the inner loop.
-        VectorUnit("AVX-512", "LANES == 16", 16, 32, spare_registers=3),
-        VectorUnit("AVX2", "LANES == 8", 8, 16, spare_registers=2),
-        VectorUnit("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
-        # A JIT keeps a register for itself, and computes the address of every weight.
-        VectorUnit("WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, latency=12, fused=False),
-        VectorUnit("SSE2", "LANES == 4", 4, 16, spare_registers=2),
-        VectorUnit("scalar", "LANES == 1", 1, 16, spare_registers=2),
+    FLOAT32.name: _FLOATS,
+    # Elsewhere halves are only loaded and stored; sums are floats.
+    FLOAT16.name: (
+        VectorUnit("AVX512-FP16", "LANES == 32", 32, 32, spare_registers=3),
+        VectorUnit("NEON with half precision", "LANES == 8 && defined HALF_ARITHMETIC", 8, 32, spare_registers=3),
+        *_FLOATS,
     ),
     # Sums are 32 bits wide; where no instruction adds up four products of bytes, two of 16 bits are.
     U8.name: (

@@ -42,6 +42,8 @@ def make_plan(graph: Graph) -> Plan:
         weights=lowering.weights.packed(),
         arena_bytes=size + 2 * MARGIN_BYTES + CACHE_LINE_BYTES,  # room to align it
         worker_bytes=_worker_bytes(moved),
+        number=graph.number,
+        weight=graph.weight,
         bound_bytes=lower_bound(
             [replace(t, size=graph.tensors[t.buffer.name].bytes) for t in lifetimes if t.buffer.place == "arena"]
         ),

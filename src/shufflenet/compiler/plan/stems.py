@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shufflenet.compiler.graph.elements import FLOAT32, INT32
+from shufflenet.compiler.graph.elements import INT32, Element
 from shufflenet.compiler.graph.integers import holds_codes, requantization
 from shufflenet.compiler.graph.ir import Convolution, Graph, Operation, Pool, Quantize, output_size
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, aligned, whole_lines
@@ -84,7 +84,7 @@ def _pool(graph: Graph, convolution: Convolution, readers: list[Operation]) -> P
 
 @dataclass(frozen=True)
 class StemLayout:
-    """A stem's scratch, in floats: rows of the picture split into odd and even columns, convolution rows, a row of the picture.
+    """A stem's scratch, in numbers: rows of the picture split into odd and even columns, convolution rows, a row of the picture.
 
     A slot holds one row of the picture, a split row for each channel; in that, `odd` and `even` are where the columns begin.
     """
@@ -96,7 +96,7 @@ class StemLayout:
     row: int  # from one filter's convolution row to the next one's
     rows: int  # where convolution rows begin
     buffer: int  # where the row of the picture begins
-    floats: int
+    numbers: int
 
     @property
     def taps(self) -> tuple[int, ...]:
@@ -104,17 +104,17 @@ class StemLayout:
         return self.odd - 1, self.even, self.odd
 
 
-def lay_out_stem(channels: int, width: int, filters: int, columns: int, *, pooled: bool) -> StemLayout:
+def lay_out_stem(channels: int, width: int, filters: int, columns: int, element: Element, *, pooled: bool) -> StemLayout:
     """For pictures `width` wide and convolution rows of `columns`. Five rows of a picture make two of the convolution for a pool."""
     slots, rows = (5, 3) if pooled else (3, 1)
-    overhang = FLOAT32.count(OVERHANG_BYTES)
-    segment = whole_lines(columns, FLOAT32) + overhang
+    overhang = element.count(OVERHANG_BYTES)
+    segment = whole_lines(columns, element) + overhang
     split, row = 2 * segment + overhang, segment + overhang
     first_row = slots * channels * split
     buffer = first_row + rows * filters * row + overhang
     return StemLayout(
         odd=overhang, even=overhang + segment, split=split, slot=channels * split, row=row, rows=first_row,
-        buffer=buffer, floats=buffer + width + 3 * overhang,
+        buffer=buffer, numbers=buffer + width + 3 * overhang,
     )  # fmt: skip
 
 

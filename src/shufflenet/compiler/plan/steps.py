@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from shufflenet.compiler.graph.elements import FLOAT32, Element
 from shufflenet.compiler.graph.ir import Activation, Batch
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
 from shufflenet.compiler.plan.operands import Block, Buffer, Chunks, Planes, Window
@@ -343,6 +344,8 @@ class Plan:
     arena_bytes: int
     bound_bytes: int  # the largest sum of tensors that are alive at once
     worker_bytes: int = 0  # of arena that each thread beside the first needs
+    number: Element = FLOAT32  # what planes hold, but those of codes
+    weight: Element = FLOAT32  # what weights are stored as, but those of steps on codes
 
     @property
     def multiply_adds(self) -> int:

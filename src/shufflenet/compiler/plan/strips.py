@@ -6,7 +6,7 @@ from itertools import groupby
 
 from shufflenet.compiler.graph.elements import Element
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines, whole_lines
-from shufflenet.compiler.plan.blocking import CHUNK_PIXELS, chunk_pixels, cut_pixels
+from shufflenet.compiler.plan.blocking import chunk_pixels, chunk_step, cut_pixels
 from shufflenet.compiler.plan.operands import Buffer, Chunks, Planes, Window
 from shufflenet.compiler.plan.steps import Depthwise, Product, Run, Step, Strips
 from shufflenet.compiler.plan.tasks import Tasks
@@ -129,7 +129,7 @@ def _strip_rows(window: Window, read: int, between: int, made: int, element: Ele
     ]
     if row_bytes * window.output_height < UNIT_BYTES:
         return None
-    return max(heights, key=lambda rows: (rows * window.output_width % CHUNK_PIXELS == 0, rows), default=None)
+    return max(heights, key=lambda rows: (rows * window.output_width % chunk_step(element) == 0, rows), default=None)
 
 
 def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iterator[Run]:
@@ -161,7 +161,9 @@ def _chunks(product: Product, pixels: int, *, single_pixels: bool = True) -> tup
     """So many pixels in even chunks, for the blocks in which the weights are packed."""
     if not pixels:
         return ()
-    pieces = -(-pixels // chunk_pixels(product.inner, product.input.element))
-    size = -(-pixels // pieces // CHUNK_PIXELS) * CHUNK_PIXELS
+    element = product.input.element
+    pieces = -(-pixels // chunk_pixels(product.inner, element))
+    size = -(-pixels // pieces // chunk_step(element)) * chunk_step(element)
     rows = len(product.output.planes) // product.groups
-    return cut_pixels(rows, pixels, size, block=product.chunks[0].blocks[0].rows, single_pixels=single_pixels)
+    block = product.chunks[0].blocks[0].rows
+    return cut_pixels(rows, pixels, size, block=block, element=element, single_pixels=single_pixels)
