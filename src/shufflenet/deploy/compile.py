@@ -2,23 +2,28 @@
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 import shufflenet
 from shufflenet.checkpoints import Preprocessing
+from shufflenet.checkpoints.folder import metadata_of
 from shufflenet.compiler import Compiled, CompiledNetwork, Pixels, build_once, compile_onnx
 from shufflenet.compiler import load as load_library
 from shufflenet.compiler.c.source import Preparation
+from shufflenet.compiler.graph.elements import NumberType
 from shufflenet.compiler.read import load_model
 from shufflenet.compiler.run.build import digest
+from shufflenet.data import open_dataset, prepare
 from shufflenet.deploy.exportable import Exportable
-from shufflenet.deploy.resolve import resolve
+from shufflenet.deploy.parity import sample_inputs
+from shufflenet.deploy.resolve import is_onnx, resolve, resolve_network
 from shufflenet.deploy.write_onnx import to_onnx
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, height_width
@@ -26,20 +31,56 @@ from shufflenet.nets import Network, Size, height_width
 if TYPE_CHECKING:
     import onnx
 
+CALIBRATION_PICTURES = 8  # that float16 is tried on
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a network computes with, what its weights are stored as, and the pictures that float16 is tried on."""
+
+    element: NumberType = "float32"
+    weights: NumberType | None = None
+    calibration: Sequence[np.ndarray] | None = None
+
+    @property
+    def are_half(self) -> bool:
+        return "float16" in (self.element, self.weights)
+
+    @property
+    def content(self) -> tuple[str | bytes, ...]:
+        """Everything that the C source follows from; nothing where it is all float32."""
+        if not self.are_half:
+            return ()
+        pictures = () if self.calibration is None else self.calibration
+        return (self.element, str(self.weights), *(np.ascontiguousarray(picture).tobytes() for picture in pictures))
+
+
+FLOAT32 = Numbers()
+
 
 def compile(
-    net_or_folder_or_onnx: Network | str | Path, size: Size | None = None, *, threads: int = 1
+    net_or_folder_or_onnx: Network | str | Path,
+    size: Size | None = None,
+    *,
+    threads: int = 1,
+    element: NumberType = "float32",
+    weights: NumberType | None = None,
+    calibration: Sequence[np.ndarray] | None = None,
 ) -> CompiledNetwork:
     """A network of ours, its checkpoint (folder, shipped name or Hub id), a variant (random weights) or an ONNX file, as one C
     function called from Python.
 
     `size` is (height, width), or one number for a square; the default is the checkpoint's own, or what the ONNX file says. Call the
     result with float32 (channels, height, width); it has `.arena_bytes` and `.source`. On several `threads` its numbers are the same to
-    the bit: they share a picture, and the pictures of a batch are dealt to them. What was compiled before, with the same
+    the bit: they share a picture, and the pictures of a batch are dealt to them. `element` float16 computes in half precision, where the
+    machine can, and takes half the memory; `weights` float16 alone only stores them so. `calibration` are pictures as the network takes
+    them, on which float16 must not overflow; by default some that the package has. What was compiled before, with the same
     weights, size and code of this package, comes from the cache. Raises CompileError for what cannot be compiled.
     """
     subject = _subject(net_or_folder_or_onnx, size)
-    return load_library(build_once(subject.name, subject.content, lambda: subject.compile().source), threads)
+    how = Numbers(element, weights, calibration)
+    content = (*subject.content, *how.content)
+    return load_library(build_once(subject.name, content, lambda: subject.compile(how).source), threads)
 
 
 def compile_source(
@@ -49,17 +90,36 @@ def compile_source(
     name: str | None = None,
     timed: bool = False,
     dump: Path | None = None,
+    numbers: Numbers = FLOAT32,
 ) -> Compiled:
     """The C source of a network, with NAME_run_rgb8 or NAME_run_gray8 where its preprocessing is known.
 
     `name` defaults to the network's.
     """
-    return _subject(what, size).compile(name=name, timed=timed, dump=dump)
+    return _subject(what, size).compile(numbers, name=name, timed=timed, dump=dump)
+
+
+def calibration_pictures(what: str | Path, data: str, size: Size | None = None) -> list[np.ndarray]:
+    """Training pictures of a data set as a network takes them, for `compile`'s `calibration`. Raises UserError for an ONNX file."""
+    if is_onnx(what):
+        raise UserError(
+            f"{what} does not say how pictures become its input; leave --calibration out, and noise is tried"
+        )
+    net = resolve_network(what, None if size is None else height_width(size))
+    preprocessing = metadata_of(net).preprocessing
+    if size is not None:
+        preprocessing = replace(preprocessing, size=height_width(size), short_side=None)
+    dataset = open_dataset(data, "train")
+    inputs = prepare(dataset, preprocessing)
+    return [inputs[i][0].numpy() for i in dataset.order(0, 0)[:CALIBRATION_PICTURES].tolist()]
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is compiled. `model` makes its ONNX graph, which takes seconds; `weights` is the hash of what that would hold."""
+    """What is compiled. `model` makes its ONNX graph, which takes seconds; `weights` is the hash of what that would hold.
+
+    `pictures`: some to try it on; None where there are none.
+    """
 
     name: str
     title: str
@@ -67,13 +127,17 @@ class _Subject:
     pixels: Pixels | None
     weights: str
     model: "Callable[[], onnx.ModelProto]"
+    pictures: "Callable[[], Sequence[np.ndarray] | None]" = lambda: None
 
     @property
     def content(self) -> tuple[str, ...]:
         """Everything that the C source follows from."""
         return (self.name, self.title, repr(self.size), repr(self.pixels), self.weights, torch.__version__, _code())
 
-    def compile(self, *, name: str | None = None, timed: bool = False, dump: Path | None = None) -> Compiled:
+    def compile(
+        self, numbers: Numbers, *, name: str | None = None, timed: bool = False, dump: Path | None = None
+    ) -> Compiled:
+        calibration = self.pictures() if numbers.are_half and numbers.calibration is None else numbers.calibration
         return compile_onnx(
             self.model(),
             self.size,
@@ -82,6 +146,9 @@ class _Subject:
             pixels=self.pixels,
             timed=timed,
             dump=dump,
+            element=numbers.element,
+            weights=numbers.weights,
+            calibration=calibration,
         )
 
 
@@ -128,6 +195,7 @@ def _net_subject(net: Network, size: tuple[int, int] | None) -> _Subject:
         pixels=pixels_of(source.metadata.preprocessing),
         weights=_hash(net),
         model=lambda: to_onnx(source),
+        pictures=lambda: list(sample_inputs(source, CALIBRATION_PICTURES)),
     )
 
 

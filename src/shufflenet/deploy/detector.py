@@ -17,6 +17,7 @@ from shufflenet.compiler.c.boxes import BoxDecoder
 from shufflenet.compiler.c.one_stage import BoxLevel, OneStageDecoder
 from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.c.two_stage import ProposalLevel, RegionMap, TwoStageDecoder, least_areas
+from shufflenet.compiler.graph.elements import NumberType
 from shufflenet.compiler.run.detector import CompiledDetector
 from shufflenet.detection import Detector, OneStageConfig
 from shufflenet.detection.cost import resized
@@ -128,10 +129,15 @@ def export_heads(detector: Detector, path: Path, size: Size | None = None) -> tu
 
 
 def compile_detector_source(
-    detector: Detector, *, name: str = "detector", size: Size | None = None, embed: bool | None = None
+    detector: Detector,
+    *,
+    name: str = "detector",
+    size: Size | None = None,
+    embed: bool | None = None,
+    weights: NumberType | None = None,
 ) -> tuple[Compiled, CSource, BoxDecoder]:
     """The compiled network, with its figures, the C source of the whole detector, for pictures of `size` (`picture_size`), and what it
-    does beside the network.
+    does beside the network. `weights` float16 stores them so, for float32 arithmetic.
 
     Raises UserError as `picture_size` does.
     """
@@ -145,7 +151,7 @@ def compile_detector_source(
         model = Path(folder) / "detector.onnx"
         decoder = _graph(detector, model, size)
         apart = isinstance(decoder, TwoStageDecoder)
-        compiled = compile_onnx(model, name=name, title=title, embed=embed, apart=apart)
+        compiled = compile_onnx(model, name=name, title=title, embed=embed, apart=apart, weights=weights)
     if isinstance(decoder, TwoStageDecoder):
         return compiled, two_stage.with_boxes(compiled.source, decoder), decoder
     assert isinstance(decoder, OneStageDecoder)

@@ -167,7 +167,10 @@ class StepFunctions:
         row = f"{window.stride[0]} * row - 1"
         edge = self._edge(step, "begin")
         half = step.edge.output.element != FLOAT32
-        lines = [f"float *const s = {f'(float *)({edge})' if half else edge};", f"const int row = begin * {step.runs[0].rows};"]
+        lines = [
+            f"float *const s = {f'(float *)({edge})' if half else edge};",
+            f"const int row = begin * {step.runs[0].rows};",
+        ]
         lines += self._chunks(step.edge, step.edge.chunks, f" + ({row}) * {window.width}")
         body = "\n".join(f"  {line}" for line in lines)
         return f"static void {name}(const float *w, float *a, int begin) {{\n{body}\n}}\n"

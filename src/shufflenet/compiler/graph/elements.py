@@ -1,11 +1,9 @@
 """What a tensor's numbers are: one row an element type."""
 
 from dataclasses import dataclass
-
 from typing import Literal
 
 import numpy as np
-
 
 NumberType = Literal["float32", "float16"]
 

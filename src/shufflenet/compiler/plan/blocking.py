@@ -75,7 +75,7 @@ def cut_pixels(
     )
 
 
-def even_spans(count: int, pieces: int, element: Element) -> list[tuple[int, int, int]]:
+def even_spans(count: int, pieces: int, element: Element = FLOAT32) -> list[tuple[int, int, int]]:
     """(first, end, size) of pieces as even as whole vectors allow; of many vectors each, as whole tiles do. The last has the rest."""
     each = chunk_step(element) if count >= 8 * chunk_step(element) * pieces else element.count(VECTOR_BYTES)
     small, larger = divmod(count // each, pieces)

@@ -29,7 +29,9 @@ _FLOATS = (
     VectorUnit("AVX2", "LANES == 8", 8, 16, spare_registers=2),
     VectorUnit("NEON", "LANES == 4 && REGISTERS == 32", 4, 32, spare_registers=3),
     # A JIT keeps a register for itself, and computes the address of every weight.
-    VectorUnit("WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, latency=12, fused=False),
+    VectorUnit(
+        "WebAssembly", "defined __wasm_simd128__ && LANES == 4", 4, 15, spare_registers=2, latency=12, fused=False
+    ),
     VectorUnit("SSE2", "LANES == 4", 4, 16, spare_registers=2),
     VectorUnit("scalar", "LANES == 1", 1, 16, spare_registers=2),
 )

@@ -104,7 +104,9 @@ class StemLayout:
         return self.odd - 1, self.even, self.odd
 
 
-def lay_out_stem(channels: int, width: int, filters: int, columns: int, element: Element, *, pooled: bool) -> StemLayout:
+def lay_out_stem(
+    channels: int, width: int, filters: int, columns: int, element: Element, *, pooled: bool
+) -> StemLayout:
     """For pictures `width` wide and convolution rows of `columns`. Five rows of a picture make two of the convolution for a pool."""
     slots, rows = (5, 3) if pooled else (3, 1)
     overhang = element.count(OVERHANG_BYTES)

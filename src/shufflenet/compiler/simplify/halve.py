@@ -20,7 +20,9 @@ def halve(graph: Graph, *, tensors: bool) -> Graph:
         for name, array in graph.constants.items():
             constants[name] = array.astype(np.float16)
             if (np.isinf(constants[name]) & np.isfinite(array)).any():
-                used = next(o.name for o in graph.operations if name in (getattr(o, "weight", ""), getattr(o, "bias", "")))
+                used = next(
+                    o.name for o in graph.operations if name in (getattr(o, "weight", ""), getattr(o, "bias", ""))
+                )
                 largest = np.abs(array[np.isfinite(array)]).max()
                 raise CompileError(
                     f"{used} has a weight of {largest:.6g}, and the largest float16 is 65504; compile the network in float32."
