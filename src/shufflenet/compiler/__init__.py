@@ -72,9 +72,10 @@ def compile_onnx(
     `name` begins every public name of the C source, `title` its header comment. `pixels` adds NAME_run_rgb8, which takes 8-bit RGB.
     `embed` puts the weights into the source or into NAME.bin (default: by their size). `timed` adds NAME_run_timed, which reads a clock
     after every step. `apart` is for a graph of several networks: NAME_run_INPUT for each input takes NAME_run's place. `dump` is a
-    folder that gets each stage as text. `element` is what the network computes with, `weights` what its weights are stored as (default:
-    the same; float16 weights alone are widened where products read them). `calibration` are pictures, float32 (channels, height, width), on which
-    float16 is held against float32; default: noise. Raises CompileError for what cannot be compiled, with the node's name.
+    folder that gets each stage as text. `element` is what the network computes with, `weights` what its weights are stored as
+    (default: the same; float16 weights alone are widened where products read them). `calibration` are pictures, float32 (channels,
+    height, width), on which float16 is held against float32; default: noise. Raises CompileError for what cannot be compiled, with
+    the node's name.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise CompileError(f"{name!r} cannot begin a C function's name; use letters, digits and _.")

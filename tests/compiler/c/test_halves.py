@@ -16,11 +16,15 @@ from ..kernels import (
     Net,
     check_what_is_not_finite,
     check_writes,
+    depthwise,
+    pools,
     products,
     random_inputs,
     run,
+    simple,
     stems,
     units,
+    vectors,
 )
 from ..native import load_native, run_sanitized
 
@@ -35,6 +39,12 @@ ARITHMETIC = {
     "8 halves": ["-DHALF_ARITHMETIC", "-DLANES=8", "-DREGISTERS=32", "-mf16c"],
     "32 halves": ["-DHALF_ARITHMETIC", "-DLANES=32", "-DREGISTERS=32", "-mf16c", "-Wno-psabi"],
 }
+SOME_CONVERSIONS = [
+    *((make, "16 lanes, AVX-512") for make in (products, depthwise, pools, stems)),
+    *((make, "4 lanes") for make in (products, simple)),
+    (products, "16 lanes"),
+    (stems, "scalar"),
+]
 ULP = 2.0**-10
 
 
@@ -47,32 +57,43 @@ def check(graph, folder, flags, tolerance):
         assert apart <= tolerance * np.abs(expected[name]).max(), f"{name}: {apart}"
 
 
-@pytest.mark.parametrize("flags", CONVERSIONS.values(), ids=list(CONVERSIONS))
-@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
-def test_planes_and_weights_in_halves(make, flags, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [*((make, "8 lanes, F16C") for make in GRAPHS), *SOME_CONVERSIONS],
+    ids=lambda of: of if isinstance(of, str) else of.__name__,
+)
+def test_planes_and_weights_in_halves(make, how, tmp_path):
     """Sums are floats, so that only a tie may be rounded to the other side: by a unit of the last place."""
-    check(halve(make(), tensors=True), tmp_path, flags, ULP)
+    check(halve(make(), tensors=True), tmp_path, CONVERSIONS[how], ULP)
 
 
-@pytest.mark.parametrize("flags", [*CONVERSIONS.values()][::2], ids=[*CONVERSIONS][::2])
-@pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
-def test_weights_alone_in_halves(make, flags, tmp_path):
-    check(halve(make(), tensors=False), tmp_path, flags, 2e-5)
+@pytest.mark.parametrize("how", ["8 lanes, F16C", "scalar"])
+@pytest.mark.parametrize("make", [products, depthwise, vectors, stems], ids=lambda make: make.__name__)
+def test_weights_alone_in_halves(make, how, tmp_path):
+    check(halve(make(), tensors=False), tmp_path, CONVERSIONS[how], 2e-5)
 
 
-@pytest.mark.parametrize("flags", ARITHMETIC.values(), ids=list(ARITHMETIC))
-@pytest.mark.parametrize("make", (*GRAPHS, units), ids=lambda make: make.__name__)
-def test_arithmetic_in_halves(make, flags, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [
+        *((make, "8 halves") for make in (*GRAPHS, units)),
+        *((make, "32 halves") for make in (products, depthwise, pools, stems)),
+    ],
+    ids=lambda of: of if isinstance(of, str) else of.__name__,
+)
+def test_arithmetic_in_halves(make, how, tmp_path):
     """Up to 32 products are summed up in halves, each sum rounded: a few units of the last place."""
-    check(halve(make(), tensors=True), tmp_path, flags, 6 * ULP)
+    check(halve(make(), tensors=True), tmp_path, ARITHMETIC[how], 6 * ULP)
 
 
-@pytest.mark.parametrize("make", (*GRAPHS, units), ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [products, depthwise, pools, stems, units], ids=lambda make: make.__name__)
 def test_nothing_is_written_beside_tensors(make, tmp_path, monkeypatch):
     check_writes(halve(make(), tensors=True), tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("flags", [ARITHMETIC["8 halves"], CONVERSIONS["8 lanes, F16C"], WIDTHS["scalar"]], ids=str)
+@pytest.mark.parametrize(
+    "flags", [ARITHMETIC["8 halves"], CONVERSIONS["8 lanes, F16C"]], ids=["arithmetic", "converted"]
+)
 @pytest.mark.parametrize("make", [products, stems], ids=lambda make: make.__name__)
 def test_nan_and_infinity_go_where_they_should(make, flags, tmp_path):
     check_what_is_not_finite(halve(make(), tensors=True), tmp_path, flags)

@@ -263,7 +263,8 @@ class StepFunctions:
             yield f"  {loop}"
             yield f"    const struct winograd tiles = {_tiles(step, chunk)};"
             yield f"    winograd_input(tiles, {matrix}, {channels}, {at(step.input)}, from, padded, lines, input);"
-            yield f"    const float *weights = {self.definitions.weights(step.tile_weights)} + {transform.positions * rows * channels} * group;"
+            each = transform.positions * rows * channels
+            yield f"    const float *weights = {self.definitions.weights(step.tile_weights)} + {each} * group;"
             yield f"    int row = {rows} * group;"
             for block in chunk.blocks:
                 yield from (f"    {line}" for line in self._winograd_blocks(step, chunk.count * layout.columns, block))
@@ -367,7 +368,8 @@ class StepFunctions:
         )
         taps = step.window.kernel[0] * step.window.kernel[1]
         yield f"depthwise_any({how}, {activation_kind(step.activation)}, {count_planes(step)},"
-        numbers = f"{from_begin(step, self.definitions.weights(step.weights), taps)}, {from_begin(step, self.definitions.weights(step.bias))}"
+        weights, bias = self.definitions.weights(step.weights), self.definitions.weights(step.bias)
+        numbers = f"{from_begin(step, weights, taps)}, {from_begin(step, bias)}"
         yield f"              {numbers}, {operands}, {limits(step)});"
 
     def _depthwise_rows(

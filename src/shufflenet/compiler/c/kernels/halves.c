@@ -45,21 +45,21 @@ KERNEL halves narrow(wide x) {
 }
 #endif
 
-KERNEL wide widen_one(half x) { return widen(x - (halves){0}); }
 typedef half weight;
 KERNEL wide load_weights(const weight *from) { return widen(*(const halves_anywhere *)from); }
-KERNEL float from_weight(weight x) { return widen_one(x)[0]; }
 
 /* `count` weights as products multiply by them: in `room`, which has a vector more, where those are not halves. */
 #ifdef HALF_ARITHMETIC
+KERNEL float from_weight(weight x) { return (float)x; }
 typedef half factor;
 KERNEL const factor *factors_of(const weight *weights, int count, factor *room) {
   (void)count, (void)room;
   return weights;
 }
 KERNEL vec load_factors(const factor *from) { return *(const halves_anywhere *)from; }
-KERNEL vec spread_factor(factor x) { return x - (vec){0}; }
+KERNEL vec spread_factor(factor x) { return splat_half(x); }
 #else
+KERNEL float from_weight(weight x) { return widen(x - (halves){0})[0]; }
 KERNEL const factor *factors_of(const weight *weights, int count, factor *room) {
   for (int i = 0; i < count; i += LANES) store_floats(room + i, load_weights(weights + i));
   return room;
@@ -71,18 +71,20 @@ typedef half number;
 #ifdef HALF_ARITHMETIC
 KERNEL vec load(const number *from) { return *(const halves_anywhere *)from; }
 KERNEL void store(number *to, vec x) { *(halves_anywhere *)to = x; }
-KERNEL vec spread(number x) { return x - (vec){0}; }
+KERNEL vec spread(number x) { return splat_half(x); }
+KERNEL float from_number(number x) { return (float)x; }
+KERNEL number to_number(float x) { return (number)x; }
 KERNEL wide to_wide(vec x) { return widen(x); }
 KERNEL vec to_vec(wide x) { return narrow(x); }
 #else
 KERNEL vec load(const number *from) { return widen(*(const halves_anywhere *)from); }
 KERNEL void store(number *to, vec x) { *(halves_anywhere *)to = narrow(x); }
-KERNEL vec spread(number x) { return widen_one(x); }
+KERNEL vec spread(number x) { return widen(x - (halves){0}); }
+KERNEL float from_number(number x) { return spread(x)[0]; }
+KERNEL number to_number(float x) { return narrow(splat_wide(x))[0]; }
 KERNEL wide to_wide(vec x) { return x; }
 KERNEL vec to_vec(wide x) { return x; }
 #endif
-KERNEL float from_number(number x) { return widen_one(x)[0]; }
-KERNEL number to_number(float x) { return narrow(splat_wide(x))[0]; }
 KERNEL wide load_wide(const number *from) { return to_wide(load(from)); }
 KERNEL void store_wide(number *to, wide x) { store(to, to_vec(x)); }
 KERNEL void store_first(number *to, vec x, int count) {

@@ -31,10 +31,18 @@ enum {
 
 enum { LINE_VECTORS = 64 / sizeof(number) / LANES }; /* of a cache line */
 
-/* Halves are summed up so many at a time, and the sums of those in floats: beyond that a sum of halves loses what it takes in. */
+/* Sums of halves lose what they take in as they grow: so many input planes are summed up in halves, and those sums in floats. */
 #ifdef HALF_ARITHMETIC
 enum { SUM_INNER = 32 };
+#else
+enum { SUM_INNER = 0 };
 #endif
+
+/* A place that the compiler cannot see through: what is there stays in memory, for the registers are the products'. */
+KERNEL float *in_memory(float *place) {
+  __asm__("" : "+r"(place) : : "memory");
+  return place;
+}
 
 KERNEL void product_tile(const int rows, const int vectors, const int flags, const int activation,
                          const struct product *p, int row, int pixel) {
@@ -55,23 +63,39 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   const int32_t *const taps = p->taps;
   const ptrdiff_t next_block = (ptrdiff_t)p->inner * p->rows; /* weights come from far: fetch those of the block after this one */
-  for (int k = 0, inner = p->inner; k < inner; k++) {
-    OPAQUE(weights);
-    OPAQUE(input);
-    vec x[8];
-    UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
+  float totals[SUM_INNER ? 32 * LANES : 1];
+  const int inner = p->inner;
+  int k = 0, end = 0;
+  while (1) {
+    end = SUM_INNER && inner - end > SUM_INNER ? end + SUM_INNER : inner;
+    for (; k < end; k++) {
+      OPAQUE(weights);
+      OPAQUE(input);
+      vec x[8];
+      UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
+      UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(spread_factor(weights[(unsigned)r]), x[v], sum[r][v]);
+      UNROLL for (int r = 0; r < rows; r += 16) __builtin_prefetch(weights + next_block + r);
+      if (flags & FAR) /* the next tile's pixels */
+        UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
+      weights += rows_stride;
+      if (!(flags & TAPS)) input += input_stride;
+    }
+    if (end == inner) break;
+    float *total = in_memory(totals);
     UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(spread_factor(weights[(unsigned)r]), x[v], sum[r][v]);
-    UNROLL for (int r = 0; r < rows; r += 16) __builtin_prefetch(weights + next_block + r);
-    if (flags & FAR) /* the next tile's pixels */
-      UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
-    weights += rows_stride;
-    if (!(flags & TAPS)) input += input_stride;
+      UNROLL for (int v = 0; v < vectors; v++, total += LANES) {
+        const wide part = to_wide(sum[r][v]);
+        store_floats(total, end == SUM_INNER ? part : part + load_floats(total));
+        sum[r][v] = (vec){0};
+      }
   }
 
+  const float *total = SUM_INNER ? in_memory(totals) : totals;
   UNROLL for (int r = 0; r < rows; r++)
-    UNROLL for (int v = 0; v < vectors; v++) {
+    UNROLL for (int v = 0; v < vectors; v++, total += LANES) {
       vec y = sum[r][v];
+      if (SUM_INNER && inner > SUM_INNER) y = to_vec(to_wide(y) + load_floats(total));
       if (flags & ADD) y += load(p->addend + from[r] + pixel + v * LANES);
       store(output + to[r] + v * LANES, activate(activation, y, p->alpha, p->beta));
     }
@@ -88,23 +112,29 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
   const factor *weights = FACTORS(p);
   const number *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
-  int k = 0;
-  for (; k + chains <= p->inner; k += chains)
-    UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
-      UNROLL for (int v = 0; v < vectors; v++) {
-        const vec w = load_factors(weights + v * LANES);
-        UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(spread(input[i]), w, sum[c][i][v]);
-      }
-  for (; k < p->inner; k++, weights += rows_stride, input += input_stride)
-    UNROLL for (int v = 0; v < vectors; v++)
-      UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += spread(input[i]) * load_factors(weights + v * LANES);
-
   float y[8][16 * LANES];
-  UNROLL for (int i = 0; i < pixels; i++)
-    UNROLL for (int v = 0; v < vectors; v++) {
-      UNROLL for (int c = 1; c < chains; c++) sum[0][i][v] += sum[c][i][v];
-      store_floats(y[i] + v * LANES, to_wide(sum[0][i][v]));
-    }
+  const int inner = p->inner;
+  int k = 0, end = 0;
+  do {
+    const int begin = end;
+    end = SUM_INNER && inner - end > SUM_INNER * chains ? end + SUM_INNER * chains : inner;
+    for (; k + chains <= end; k += chains)
+      UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
+        UNROLL for (int v = 0; v < vectors; v++) {
+          const vec w = load_factors(weights + v * LANES);
+          UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(spread(input[i]), w, sum[c][i][v]);
+        }
+    for (; k < end; k++, weights += rows_stride, input += input_stride)
+      UNROLL for (int v = 0; v < vectors; v++)
+        UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += spread(input[i]) * load_factors(weights + v * LANES);
+    UNROLL for (int i = 0; i < pixels; i++)
+      UNROLL for (int v = 0; v < vectors; v++) {
+        wide total = to_wide(sum[0][i][v]);
+        UNROLL for (int c = 1; c < chains; c++) total += to_wide(sum[c][i][v]);
+        store_floats(y[i] + v * LANES, begin ? total + load_floats(y[i] + v * LANES) : total);
+        UNROLL for (int c = 0; c < chains; c++) sum[c][i][v] = (vec){0};
+      }
+  } while (end < inner);
   for (int r = 0; r < p->rows; r++)
     for (int i = 0; i < pixels; i++) {
       number *const output = p->output + p->to[r] + pixel + i;

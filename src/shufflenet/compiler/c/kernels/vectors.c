@@ -36,7 +36,12 @@ typedef float floats_anywhere __attribute__((vector_size(4 * LANES), aligned(4),
 typedef _Float16 vec __attribute__((vector_size(2 * LANES)));
 typedef int16_t lane;
 typedef int16_t bits __attribute__((vector_size(2 * LANES)));
-KERNEL vec splat(float x) { return (_Float16)x - (vec){0}; }
+KERNEL vec splat_half(_Float16 x) { /* gcc would make x - (vec){0} of floats */
+  vec y;
+  UNROLL for (int i = 0; i < LANES; i++) y[i] = x;
+  return y;
+}
+KERNEL vec splat(float x) { return splat_half((_Float16)x); }
 #else
 typedef wide vec;
 typedef int32_t lane;
