@@ -2,8 +2,10 @@
 
     apt install qemu-user gcc
     python benchmarks/aarch64.py
+    python benchmarks/aarch64.py --element float16
 
-A NEON instruction does 4 multiply-adds, so 0.25 is the least; loads, weights and stores come on top. It says nothing of milliseconds.
+A NEON instruction does 4 multiply-adds of float32, so 0.25 is the least; of float16 8, so 0.125. Loads, weights and stores come on top. It
+says nothing of milliseconds.
 """
 
 import argparse
@@ -16,11 +18,13 @@ from pathlib import Path
 import torch
 
 from shufflenet import nets
+from shufflenet.compiler.graph.elements import NumberType
 from shufflenet.compiler.run.build import FLAGS, write_source
-from shufflenet.deploy.compile import compile_source
+from shufflenet.deploy.compile import Numbers, compile_source
 
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")
 TARGET = ("-target", "aarch64-linux-musl", "-static")
+MACHINES: dict[NumberType, tuple[str, ...]] = {"float32": (), "float16": ("-mcpu=generic+fullfp16",)}
 MAIN = """
 #include "{name}.h"
 #include <stdlib.h>
@@ -33,17 +37,19 @@ int main(int count, char **arguments) {{
 """
 
 
-def instructions_per_multiply_add(name: str, size: tuple[int, int], plugin: Path, folder: Path) -> float:
+def instructions_per_multiply_add(
+    name: str, size: tuple[int, int], element: NumberType, plugin: Path, folder: Path
+) -> float:
     """The difference between a program that runs the network twice and one that runs it once."""
     torch.manual_seed(0)
-    compiled = compile_source(nets.create(name).eval(), size)
+    compiled = compile_source(nets.create(name).eval(), size, numbers=Numbers(element))
     write_source(compiled.source, folder)
     (folder / "main.c").write_text(MAIN.format(name=name, macro=name.upper()))
-    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *FLAGS, "main.c", f"{name}.c", "-o", name]
+    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *MACHINES[element], *FLAGS, "main.c", f"{name}.c", "-o", name]
     subprocess.run(command, cwd=folder, check=True)
 
     def count(times: int) -> int:
-        emulated = ["qemu-aarch64", "-plugin", str(plugin), f"./{name}", str(times)]
+        emulated = ["qemu-aarch64", "-cpu", "max", "-plugin", str(plugin), f"./{name}", str(times)]
         return int(subprocess.run(emulated, cwd=folder, check=True, capture_output=True, text=True).stderr)
 
     return (count(2) - count(1)) / compiled.plan.multiply_adds
@@ -53,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--size", default="224x224", help="height × width")
+    parser.add_argument("--element", choices=MACHINES, default="float32", help="what the networks compute with")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
@@ -63,7 +70,7 @@ def main() -> None:
         command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", str(source), "-o", str(plugin)]
         subprocess.run(command, check=True)
         for name in options.networks:
-            report[name] = instructions_per_multiply_add(name, (height, width), plugin, folder)
+            report[name] = instructions_per_multiply_add(name, (height, width), options.element, plugin, folder)
             if not options.json:
                 print(f"{name:20} {report[name]:.3f} instructions for each multiply-add", flush=True)
     if options.json:

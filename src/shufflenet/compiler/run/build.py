@@ -133,7 +133,7 @@ def build(source: CSource, target: str | None = None) -> Path:
 
 
 def build_once(
-    name: str, content: Iterable[str], make_source: Callable[[], CSource], target: str | None = None
+    name: str, content: Iterable[str | bytes], make_source: Callable[[], CSource], target: str | None = None
 ) -> Path:
     """`build` for a source that takes long to make: where the cache has a library of the same `content`, it is not made at all.
 
