@@ -4,8 +4,8 @@
 
 /* Lanes whose column lies inside a row: lane i reads column first + i · step. */
 KERNEL bits inside(int first, int step, int width) {
-  const bits column = count_from(0) * step + first;
-  return (column >= 0) & (column < width);
+  const bits column = count_from(0) * (lane)step + (lane)first;
+  return (column >= 0) & (column < (lane)width);
 }
 
 KERNEL vec masked(vec x, bits mask) { return (vec)((bits)x & mask); }

@@ -63,11 +63,11 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   const int32_t *const taps = p->taps;
   const ptrdiff_t next_block = (ptrdiff_t)p->inner * p->rows; /* weights come from far: fetch those of the block after this one */
-  float totals[SUM_INNER ? 32 * LANES : 1];
+  float totals[SUM_INNER > 0 ? 32 * LANES : 1];
   const int inner = p->inner;
   int k = 0, end = 0;
   while (1) {
-    end = SUM_INNER && inner - end > SUM_INNER ? end + SUM_INNER : inner;
+    end = SUM_INNER > 0 && inner - end > SUM_INNER ? end + SUM_INNER : inner;
     for (; k < end; k++) {
       OPAQUE(weights);
       OPAQUE(input);
@@ -91,11 +91,11 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
       }
   }
 
-  const float *total = SUM_INNER ? in_memory(totals) : totals;
+  const float *total = SUM_INNER > 0 ? in_memory(totals) : totals;
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++, total += LANES) {
       vec y = sum[r][v];
-      if (SUM_INNER && inner > SUM_INNER) y = to_vec(to_wide(y) + load_floats(total));
+      if (SUM_INNER > 0 && inner > SUM_INNER) y = to_vec(to_wide(y) + load_floats(total));
       if (flags & ADD) y += load(p->addend + from[r] + pixel + v * LANES);
       store(output + to[r] + v * LANES, activate(activation, y, p->alpha, p->beta));
     }
@@ -117,7 +117,7 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
   int k = 0, end = 0;
   do {
     const int begin = end;
-    end = SUM_INNER && inner - end > SUM_INNER * chains ? end + SUM_INNER * chains : inner;
+    end = SUM_INNER > 0 && inner - end > SUM_INNER * chains ? end + SUM_INNER * chains : inner;
     for (; k + chains <= end; k += chains)
       UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
         UNROLL for (int v = 0; v < vectors; v++) {

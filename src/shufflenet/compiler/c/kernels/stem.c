@@ -65,7 +65,7 @@ KERNEL void stem_pool_row(const number *const rows[3], int count, const int widt
     const vec first = stem_pool_down(rows, count, 2 * x), second = stem_pool_down(rows, count, 2 * x + LANES);
     const vec even = in_order(EVEN(first, second));
     vec odd = in_order(ODD(first, second));
-    if (2 * (x + LANES) > width) odd = where(count_from(0) * 2 + (2 * x + 1) < width, odd, nothing);
+    if (2 * (x + LANES) > width) odd = where(count_from(0) * 2 + (lane)(2 * x + 1) < (lane)width, odd, nothing);
     const vec most = larger(larger(even, odd), AFTER(left, odd));
     left = second;
     if (output_width >= LANES) store(output + x, most);
