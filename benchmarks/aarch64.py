@@ -45,7 +45,19 @@ def instructions_per_multiply_add(
     compiled = compile_source(nets.create(name).eval(), size, numbers=Numbers(element))
     write_source(compiled.source, folder)
     (folder / "main.c").write_text(MAIN.format(name=name, macro=name.upper()))
-    command = [sys.executable, "-m", "ziglang", "cc", *TARGET, *MACHINES[element], *FLAGS, "main.c", f"{name}.c", "-o", name]
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        *TARGET,
+        *MACHINES[element],
+        *FLAGS,
+        "main.c",
+        f"{name}.c",
+        "-o",
+        name,
+    ]
     subprocess.run(command, cwd=folder, check=True)
 
     def count(times: int) -> int:
