@@ -82,20 +82,31 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
       if (!(flags & TAPS)) input += input_stride;
     }
     if (end == inner) break;
-    float *total = in_memory(totals);
-    UNROLL for (int r = 0; r < rows; r++)
-      UNROLL for (int v = 0; v < vectors; v++, total += LANES) {
-        const wide part = to_wide(sum[r][v]);
-        store_floats(total, end == SUM_INNER ? part : part + load_floats(total));
-        sum[r][v] = (vec){0};
-      }
+    float *const total = in_memory(totals);
+    if (end > SUM_INNER)
+      UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+          float *const t = total + (r * vectors + v) * LANES;
+          store_floats(t, load_floats(t) + to_wide(sum[r][v]));
+          sum[r][v] = (vec){0};
+        }
+    else
+      UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) {
+          store_floats(total + (r * vectors + v) * LANES, to_wide(sum[r][v]));
+          sum[r][v] = (vec){0};
+        }
   }
 
-  const float *total = SUM_INNER > 0 ? in_memory(totals) : totals;
+  if (SUM_INNER > 0 && inner > SUM_INNER) {
+    const float *const total = in_memory(totals);
+    UNROLL for (int r = 0; r < rows; r++)
+      UNROLL for (int v = 0; v < vectors; v++)
+        sum[r][v] = to_vec(to_wide(sum[r][v]) + load_floats(total + (r * vectors + v) * LANES));
+  }
   UNROLL for (int r = 0; r < rows; r++)
-    UNROLL for (int v = 0; v < vectors; v++, total += LANES) {
+    UNROLL for (int v = 0; v < vectors; v++) {
       vec y = sum[r][v];
-      if (SUM_INNER > 0 && inner > SUM_INNER) y = to_vec(to_wide(y) + load_floats(total));
       if (flags & ADD) y += load(p->addend + from[r] + pixel + v * LANES);
       store(output + to[r] + v * LANES, activate(activation, y, p->alpha, p->beta));
     }
