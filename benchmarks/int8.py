@@ -2,10 +2,11 @@
 
     python benchmarks/int8.py                        # the five networks of the table
     python benchmarks/int8.py shufflenet_x1_0_g3
+    python benchmarks/int8.py --cold                 # one call at a time, so that each finds the others' data in the caches
 
 ONNX Runtime's own quantizer writes the file: u8 activations, s8 weights a channel. Weights are random; their batch normalization has seen
-pictures. Times are CPU time of the process: medians, and the least. Caches are cold, since every call comes after three
-others. A ratio is the best int8 runtime's time, or our float32's, over our int8's.
+pictures. Times are CPU time of the process: medians, and the least. As in benchmarks/compiled.py a turn is a call that does
+not count and ten that do. A ratio is the best int8 runtime's time, or our float32's, over our int8's.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from shufflenet.deploy.write_onnx import to_onnx
 
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")
 SIZE = (224, 224)
-PICTURES, WARM_UP_RUNS = 4, 5
+PICTURES, AT_ONCE = 4, 10
 
 
 class Pictures(CalibrationDataReader):
@@ -78,14 +79,20 @@ def calls(float_file: Path, int8_file: Path, picture: np.ndarray) -> dict[str, C
     }
 
 
-def in_turn(measured: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each run of each."""
+def in_turn(measured: dict[str, Callable[[], object]], runs: int, *, cold: bool) -> dict[str, list[float]]:
+    """Milliseconds of `runs` runs of each, some at a time after one that does not count; `cold`: one at a time, which counts."""
     times: dict[str, list[float]] = {name: [] for name in measured}
-    for run in range(WARM_UP_RUNS + runs):
-        for name, call in measured.items():
-            start = time.process_time()
+    for call in measured.values():
+        for _ in range(AT_ONCE):
             call()
-            if run >= WARM_UP_RUNS:
+    at_once = 1 if cold else min(AT_ONCE, runs)
+    for _ in range(-(-runs // at_once)):
+        for name, call in measured.items():
+            if not cold:
+                call()
+            for _ in range(at_once):
+                start = time.process_time()
+                call()
                 times[name].append(1e3 * (time.process_time() - start))
     return times
 
@@ -102,11 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--cold", action="store_true", help="one call of each at a time")
     arguments = parser.parse_args()
     print(f"built for {machine_target()}")
     with tempfile.TemporaryDirectory() as folder:
         for network in arguments.networks:
-            times = in_turn(calls(*quantized(network, Path(folder))), arguments.runs)
+            times = in_turn(calls(*quantized(network, Path(folder))), arguments.runs, cold=arguments.cold)
             print(f"{network}, ms, medians: {summary({name: float(np.median(some)) for name, some in times.items()})}")
             print(f"{network}, ms, least:   {summary({name: min(some) for name, some in times.items()})}", flush=True)
 

@@ -17,23 +17,36 @@ struct integer_depthwise {
 };
 
 enum { PIECE = 16 };
-typedef uint8_t piece __attribute__((vector_size(PIECE)));
 
 /* Bytes from one row to the next: the zero point after it is the one before the next, too. */
 KERNEL int depthwise_pitch(int width) { return width < 8 ? 8 : (width + PIECE) / PIECE * PIECE; }
 
-/* A row that begins one to the left of `from`. What lies around a plane may be read. */
-KERNEL void pad_row(const int width, const uint8_t *from, uint8_t zero, uint8_t *to) {
-  const int pitch = depthwise_pitch(width), size = pitch < PIECE ? pitch : PIECE;
-  for (int i = 0; i < pitch; i += size) {
-    piece x = {0}, inside = {0};
-    memcpy(&x, from + i - 1, (size_t)size);
-    if (i == 0 || i + size == pitch) {
-      UNROLL for (int b = 0; b < PIECE; b++) inside[b] = i + b > 0 && i + b <= width ? 255 : 0;
-      x = (x & inside) | (zero & ~inside);
-    }
-    memcpy(to + i, &x, (size_t)size);
+typedef uint8_t piece_8 __attribute__((vector_size(8)));
+typedef uint8_t piece_16 __attribute__((vector_size(16)));
+typedef uint8_t piece_32 __attribute__((vector_size(32)));
+
+/* A row that begins one to the left of `from`, SIZE bytes at a time. What lies around a plane may be read. */
+#define PAD_ROW(SIZE)                                                                                    \
+  KERNEL void pad_row_##SIZE(const int width, const uint8_t *from, uint8_t zero, uint8_t *to) {          \
+    const int pitch = depthwise_pitch(width);                                                            \
+    for (int i = 0; i < pitch; i += SIZE) {                                                              \
+      piece_##SIZE x, inside = {0};                                                                      \
+      memcpy(&x, from + i - 1, SIZE);                                                                    \
+      if (i == 0 || i + SIZE == pitch) {                                                                 \
+        UNROLL for (int b = 0; b < SIZE; b++) inside[b] = i + b > 0 && i + b <= width ? 255 : 0;         \
+        x = (x & inside) | (zero & ~inside);                                                             \
+      }                                                                                                  \
+      memcpy(to + i, &x, SIZE);                                                                          \
+    }                                                                                                    \
   }
+PAD_ROW(8)
+PAD_ROW(16)
+PAD_ROW(32)
+
+KERNEL void pad_row(const int width, const uint8_t *from, uint8_t zero, uint8_t *to) {
+  if (depthwise_pitch(width) % 32 == 0) pad_row_32(width, from, zero, to);
+  else if (depthwise_pitch(width) % 16 == 0) pad_row_16(width, from, zero, to);
+  else pad_row_8(width, from, zero, to);
 }
 
 /* What output rows [first, first + rows) of a plane need. */
@@ -59,17 +72,15 @@ KERNEL void filter_rows(const int stride, const int width, const struct integer_
   const vec scale = splat(d->scale[plane]);
   const int zero = d->zero, low = d->low, high = d->high;
   for (int q = 0; q < count; q += BYTES) {
-    ints z[4] = {{0}, {0}, {0}, {0}};
-    UNROLL for (int j = 0; j < 4; j++) {
-      if (j >= 4 / stride) continue;
-      ints sum = start;
-      UNROLL for (int r = 0; r < 3; r++) {
-        const words x = load_bytes(row[r] + q + j * stride) ^ 0x01010101u * OFFSET;
-        UNROLL for (int part = 0; part < PARTS; part++)
-          sum = DEPTH == 4 ? dot(sum, (ints)x, splat_int(wide[r])) : dot(sum, part_of(x, part), splat_int(wide[PARTS * r + part]));
+    ints sum[4] = {start, start, start, start}, z[4] = {{0}, {0}, {0}, {0}};
+    UNROLL for (int r = 0; r < 3; r++)
+      UNROLL for (int two = 0; two < 4; two += 2) { /* bytes two and two + 1 further */
+        const words x = load_bytes(row[r] + q + two) ^ 0x01010101u * OFFSET;
+        if (stride == 2) sum[two / 2] = dot_triple(sum[two / 2], x, 0, wide + PARTS * r);
+        else UNROLL for (int first = 0; first < 2; first++)
+          sum[two + first] = dot_triple(sum[two + first], x, first, wide + PARTS * r);
       }
-      z[j] = to_nearest(to_float(sum) * scale);
-    }
+    UNROLL for (int j = 0; j < 4 / stride; j++) z[j] = to_nearest(to_float(sum[j]) * scale);
     const words all = to_bytes(z, zero, low, high, 0);
     if (stride == 1) store_bytes(d->made + q, all);
     else {

@@ -112,6 +112,17 @@ KERNEL void widen_triples(const int8_t *weights, int count, int32_t *to) {
   }
 }
 
+/* Sum + three bytes of each lane, from `first` on, 0 or 1, times their weights. */
+KERNEL ints dot_triple(ints sum, words x, const int first, const int32_t *weights) {
+  if (DEPTH == 4) return dot(sum, (ints)x, (ints)((words)splat_int(weights[0]) << 8 * first));
+  if (DEPTH == 2) {
+    sum = dot(sum, part_of(x, first), splat_int(weights[0]));
+    return dot(sum, part_of(x, 1 - first), (ints)((words)splat_int(weights[1]) << 16 * first));
+  }
+  UNROLL for (int part = 0; part < 3; part++) sum = dot(sum, part_of(x, first + part), splat_int(weights[part]));
+  return sum;
+}
+
 /* To the nearest integer, halves to the even one. No number here is beyond 32 bits. */
 KERNEL ints to_nearest(vec x) {
 #if LANES == 16 && defined __AVX512F__
