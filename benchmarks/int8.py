@@ -2,6 +2,8 @@
 
     python benchmarks/int8.py                        # the five networks of the table
     python benchmarks/int8.py shufflenet_x1_0_g3
+    python benchmarks/int8.py --target x86_64-v3     # ours for AVX2 without VNNI, int8 beside float32
+    python benchmarks/int8.py --gcc                  # ours by gcc beside ours by clang
     python benchmarks/int8.py --cold                 # one call at a time, so that each finds the others' data in the caches
 
 ONNX Runtime's own quantizer writes the file: u8 activations, s8 weights a channel. Weights are random; their batch normalization has seen
@@ -10,57 +12,27 @@ not count and ten that do. A ratio is the best int8 runtime's time, or our float
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
-import onnx
 import onnxruntime
 import openvino
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from quantized import quantized
 
-from shufflenet.compiler import compile_onnx
+from shufflenet.compiler import build, compile_onnx, load
 from shufflenet.compiler.run.build import machine_target
-from shufflenet.deploy.exportable import Exportable
-from shufflenet.deploy.parity import sample_inputs, untrained
-from shufflenet.deploy.write_onnx import to_onnx
 
 NETWORKS = ("shufflenet_x1_0_g3", "shufflenet_x0_5_g3", "shufflenet_x0_25_g3", "shufflenet_x1_0_g8", "mobilenet_x1_0")
 SIZE = (224, 224)
-PICTURES, AT_ONCE = 4, 10
+AT_ONCE = 10
 
 
-class Pictures(CalibrationDataReader):
-    """A few pictures for the quantizer, one at a time."""
-
-    def __init__(self, name: str, pictures: np.ndarray) -> None:
-        self._left = iter([{name: picture[None]} for picture in pictures])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._left, None)
-
-
-def quantized(network: str, folder: Path) -> tuple[Path, Path, np.ndarray]:
-    """The network as a float32 and as a QDQ file, and a picture [1, 3, height, width]."""
-    source = Exportable(untrained(network), SIZE)
-    model, pictures = to_onnx(source), sample_inputs(source, PICTURES)
-    files = folder / f"{network}.onnx", folder / f"{network}_int8.onnx"
-    onnx.save(model, files[0])
-    quantize_static(
-        str(files[0]),
-        str(files[1]),
-        Pictures(model.graph.input[0].name, pictures),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    return *files, pictures[:1]
-
-
-def calls(float_file: Path, int8_file: Path, picture: np.ndarray) -> dict[str, Callable[[], object]]:
+def rivals(int8_file: Path, picture: np.ndarray) -> dict[str, Callable[[], object]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(int8_file), options, providers=["CPUExecutionProvider"])
@@ -69,14 +41,17 @@ def calls(float_file: Path, int8_file: Path, picture: np.ndarray) -> dict[str, C
     model = core.read_model(str(int8_file))
     model.reshape([1, 3, *SIZE])
     request = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1}).create_infer_request()
-    ours_int8 = compile_onnx(int8_file, SIZE, name="int8").load()
-    ours_float = compile_onnx(float_file, SIZE, name="float32").load()
     return {
-        "ours, int8": lambda: ours_int8(picture[0]),
-        "ours, float32": lambda: ours_float(picture[0]),
         "ONNX Runtime, int8": lambda: session.run(None, {name: picture}),
         "OpenVINO, int8": lambda: request.infer([picture]),
     }
+
+
+def ours(file: Path, name: str, picture: np.ndarray, target: str, *, gcc: bool = False) -> Callable[[], object]:
+    """A call of the network in an ONNX file."""
+    with patch.dict(os.environ, {"CC": "gcc"} if gcc else {}):
+        network = load(build(compile_onnx(file, SIZE, name=name).source, target))
+    return lambda: network(picture[0])
 
 
 def in_turn(measured: dict[str, Callable[[], object]], runs: int, *, cold: bool) -> dict[str, list[float]]:
@@ -98,11 +73,16 @@ def in_turn(measured: dict[str, Callable[[], object]], runs: int, *, cold: bool)
 
 
 def summary(found: dict[str, float]) -> str:
-    """Each one's milliseconds, and the two ratios."""
-    ours = found["ours, int8"]
-    best = min(found[name] for name in ("ONNX Runtime, int8", "OpenVINO, int8"))
+    """Each one's milliseconds, and how many times ours the best runtime's, our float32's and gcc's are."""
+    int8 = found["ours, int8"]
+    runtimes = [value for name, value in found.items() if not name.startswith("ours")]
+    ratios = {"our float32": found["ours, float32"]}
+    if runtimes:
+        ratios["best runtime"] = min(runtimes)
+    if "ours, int8, gcc" in found:
+        ratios["gcc"] = found["ours, int8, gcc"]
     listed = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-    return f"{listed}; best runtime {best / ours:.2f}, our float32 {found['ours, float32'] / ours:.2f}"
+    return f"{listed}; {', '.join(f'{name} {value / int8:.2f}' for name, value in ratios.items())}"
 
 
 def main() -> None:
@@ -110,11 +90,28 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--cold", action="store_true", help="one call of each at a time")
+    parser.add_argument(
+        "--target",
+        default=machine_target(),
+        help="what ours is built for, without the others if it is not this machine",
+    )
+    parser.add_argument("--gcc", action="store_true", help="ours built by gcc as well, without the others")
     arguments = parser.parse_args()
-    print(f"built for {machine_target()}")
+    target = arguments.target
+    alone = arguments.gcc or target != machine_target()
+    print(f"built for {target}")
     with tempfile.TemporaryDirectory() as folder:
         for network in arguments.networks:
-            times = in_turn(calls(*quantized(network, Path(folder))), arguments.runs, cold=arguments.cold)
+            float_file, int8_file, picture = quantized(network, SIZE, Path(folder))
+            measured = {
+                "ours, int8": ours(int8_file, "int8", picture, target),
+                "ours, float32": ours(float_file, "float32", picture, target),
+            }
+            if arguments.gcc:
+                measured["ours, int8, gcc"] = ours(int8_file, "int8", picture, target, gcc=True)
+            if not alone:
+                measured |= rivals(int8_file, picture)
+            times = in_turn(measured, arguments.runs, cold=arguments.cold)
             print(f"{network}, ms, medians: {summary({name: float(np.median(some)) for name, some in times.items()})}")
             print(f"{network}, ms, least:   {summary({name: min(some) for name, some in times.items()})}", flush=True)
 

@@ -48,10 +48,11 @@ BLOCK_BYTES = (
     # Of a block of four channels in a panel, on the machine that needs most: 64 pixels, each code in two bytes.
     512
 )
-PANEL_BYTES = 32 << 10  # of packed pixels that all rows meet before the next
+PANEL_BYTES = 128 << 10  # of packed pixels that all rows meet before the next
 PADDED_BYTES = 8 << 10  # of a plane's rows between zero points
 MOST_ROWS = 8  # of a tile: the arrays' size in kernels/integer_product.c
 LARGEST_BLOCK = 64  # rows whose weights lie together: their lines are not so far apart that they share cache sets
+SHALLOW = 64  # channels
 VECTORS = 4  # of sums that a block of pixels is
 LARGE = 2.0**30  # a sum times its scale beyond this is kept within 32 bits
 # Of a tile's weights of four channels, where they are made wider before they are multiplied.
@@ -150,8 +151,10 @@ class IntegerLowering:
             bias=self.weights.add(_wrapped(bias - codes.zero_point * sums), INT32), scale=self.weights.add(scale),
         )  # fmt: skip
 
-    def _rows(self, rows: int) -> Block:
-        return Block(1, rows, tuple(row_tiles(rows, VECTORS, MOST_ROWS, unit) for unit in UNITS[U8.name]))
+    def _rows(self, rows: int, *, shallow: bool = False) -> Block:
+        """A block whose tiles suit each unit. `shallow`: sums of so few products that it takes as long to make codes of them."""
+        heights = [(unit, min(MOST_ROWS, unit.shallow_rows) if shallow else MOST_ROWS) for unit in UNITS[U8.name]]
+        return Block(1, rows, tuple(row_tiles(rows, VECTORS, most, unit) for unit, most in heights))
 
     def _convolution(self, operation: Convolution) -> dict[str, Any]:
         weight, groups = self.graph.constants[operation.weight], operation.groups
@@ -202,7 +205,7 @@ class IntegerLowering:
             panel, wide, stride = aligned(4 * quads), 0, int(gathers)
         block = choose_block(rows)
         blocks = tuple(
-            replace(self._rows(size), count=count)
+            replace(self._rows(size, shallow=inner <= SHALLOW), count=count)
             for count, size in ((rows // block, block), (1, rows % block))
             if count and size
         )

@@ -10,7 +10,8 @@ class VectorUnit:
     """A vector unit as the C source sees it: `condition` is the preprocessor's, and the first in a table that holds is taken.
 
     `lanes` sums lie in a register; one instruction adds `depth` products to each. `latency` instructions in flight keep it busy.
-    `spare_registers` are those beside sums and pixels, for weights. `fused`: multiply and add are one instruction.
+    `spare_registers` are those beside sums and pixels, for weights. `fused`: multiply and add are one instruction. `shallow_rows`: the most
+    of a tile whose sums take as long to become codes as to be made: a processor should have the next tile in view meanwhile.
     """
 
     name: str
@@ -21,6 +22,7 @@ class VectorUnit:
     depth: int = 1
     latency: int = 8
     fused: bool = True
+    shallow_rows: int = 24
 
 
 _FLOATS = (
@@ -46,7 +48,7 @@ UNITS: dict[str, tuple[VectorUnit, ...]] = {
     ),
     # Sums are 32 bits wide; where no instruction adds up four products of bytes, two of 16 bits are.
     U8.name: (
-        VectorUnit("AVX-512 VNNI", "LANES == 16 && defined __AVX512VNNI__", 16, 32, spare_registers=3, depth=4),
+        VectorUnit("AVX-512 VNNI", "LANES == 16 && defined __AVX512VNNI__", 16, 32, spare_registers=3, depth=4, shallow_rows=3),
         VectorUnit("AVX-512", "LANES == 16", 16, 32, spare_registers=3, depth=2, fused=False),
         VectorUnit("AVX-VNNI", "LANES == 8 && defined __AVXVNNI__", 8, 16, spare_registers=2, depth=4),
         VectorUnit("AVX2", "LANES == 8", 8, 16, spare_registers=2, depth=2, fused=False),

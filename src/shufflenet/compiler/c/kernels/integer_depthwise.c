@@ -80,7 +80,8 @@ KERNEL void filter_rows(const int stride, const int width, const struct integer_
         else UNROLL for (int first = 0; first < 2; first++)
           sum[two + first] = dot_triple(sum[two + first], x, first, wide + PARTS * r);
       }
-    UNROLL for (int j = 0; j < 4 / stride; j++) z[j] = to_nearest(to_float(sum[j]) * scale);
+    UNROLL for (int j = 0; j < 4; j++)
+      if (j < 4 / stride) z[j] = to_nearest(to_float(sum[j]) * scale);
     const words all = to_bytes(z, zero, low, high, 0);
     if (stride == 1) store_bytes(d->made + q, all);
     else {

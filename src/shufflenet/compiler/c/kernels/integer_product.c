@@ -58,7 +58,7 @@ KERNEL words pixels_of(const uint8_t *const plane[4], int pixel) {
   UNROLL for (int i = 0; i < 4; i++) {
     quarter x;
     memcpy(&x, plane[i] + pixel, sizeof x);
-    all |= __builtin_convertvector(x, words) << 8 * i;
+    all |= words_of(x) << 8 * i;
   }
   return all;
 }
@@ -117,15 +117,23 @@ KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int f
   }
 }
 
+#if DEPTH == 2
+typedef int16_t weight;
+#else
+typedef int32_t weight;
+#endif
+typedef int8_t four_bytes __attribute__((vector_size(4)));
+typedef weight four_weights __attribute__((vector_size(4 * sizeof(weight))));
+
 /* A tile's weights as DEPTH wants them: [inner / 4][row][4 / DEPTH]. */
 KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, int32_t *to) {
-#if DEPTH == 2
-  int16_t *wide = (int16_t *)to;
-#else
-  int32_t *wide = to;
-#endif
-  for (int k = 0; k < quads; k++, weights += 4 * stride, wide += 4 * rows)
-    UNROLL for (int i = 0; i < 4 * rows; i++) wide[i] = weights[i];
+  for (int k = 0; k < quads; k++, weights += 4 * stride)
+    UNROLL for (int r = 0; r < rows; r++, to += 4 / DEPTH) {
+      four_bytes x;
+      memcpy(&x, weights + 4 * r, sizeof x);
+      const four_weights wide = __builtin_convertvector(x, four_weights);
+      memcpy(to, &wide, sizeof wide);
+    }
 }
 
 enum {
@@ -169,7 +177,7 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
       else UNROLL for (int j = 0; j < vectors; j++) {
         quarter a;
         memcpy(&a, addend + j * LANES, sizeof a);
-        sum[r][j] = dot_pairs(sum[r][j], __builtin_convertvector(a, ints), splat_int(p->addend_weights[row + r]));
+        sum[r][j] = dot_pairs(sum[r][j], (ints)words_of(a), splat_int(p->addend_weights[row + r]));
       }
     }
     ints y[4];
@@ -266,7 +274,7 @@ KERNEL void integer_rows(const int vectors, const int pixels, const int flags, c
     UNROLL for (int v = 0; v < vectors; v++) {
       quarter own;
       memcpy(&own, addend + v * LANES, sizeof own);
-      const vec z = scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][0], __builtin_convertvector(own, words));
+      const vec z = scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][0], words_of(own));
       if (flags & NUMBERS)
         for (int r = 0; r < LANES && v * LANES + r < rows; r++) p->numbers[to[v * LANES + r] + pixel] = z[r];
       else y[v] = to_nearest(z);

@@ -44,6 +44,12 @@ KERNEL void store_quarter(uint8_t *to, quarter x, int count) {
 }
 KERNEL ints load_ints(const void *from) { return *(const ints_anywhere *)from; }
 KERNEL void store_ints(void *to, ints x) { *(ints_anywhere *)to = x; }
+/* A byte a lane. gcc 12 has an instruction for 16 lanes only by way of 16 bits, which for 4 lanes it gets wrong. */
+#if LANES == 16
+KERNEL words words_of(quarter x) { return __builtin_convertvector(__builtin_convertvector(x, halves), words); }
+#else
+KERNEL words words_of(quarter x) { return __builtin_convertvector(x, words); }
+#endif
 KERNEL ints where_int(ints condition, ints yes, ints no) { return (condition & yes) | (~condition & no); }
 KERNEL ints splat_int(int32_t x) { return x - (ints){0}; }
 
