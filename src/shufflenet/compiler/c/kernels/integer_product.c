@@ -118,12 +118,12 @@ KERNEL void pack_pixels(const uint8_t *input, ptrdiff_t stride, int inner, int f
 }
 
 #if DEPTH == 2
-typedef int16_t weight;
+typedef int16_t widened;
 #else
-typedef int32_t weight;
+typedef int32_t widened;
 #endif
 typedef int8_t four_bytes __attribute__((vector_size(4)));
-typedef weight four_weights __attribute__((vector_size(4 * sizeof(weight))));
+typedef widened four_weights __attribute__((vector_size(4 * sizeof(widened))));
 
 /* A tile's weights as DEPTH wants them: [inner / 4][row][4 / DEPTH]. */
 KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, int32_t *to) {
