@@ -8,17 +8,19 @@ from safetensors import safe_open
 from shufflenet import pretrained
 from shufflenet.checkpoints import load
 from shufflenet.data import open_dataset
+from shufflenet.nets.quantized import QuantizedNetwork
 from shufflenet.training import evaluate
 
 NAMES = pretrained.names()
 CLOTHES = [name for name in NAMES if name.startswith("fashion-mnist/")]
+INTEGERS = [name for name in NAMES if name.endswith("_int8")]
 
 
 def test_a_small_and_a_middle_shufflenet_ship():
     assert {"shufflenet_x0_25", "shufflenet_x0_5"} <= {name.partition("/")[2].rpartition("_g")[0] for name in NAMES}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(INTEGERS)))
 def test_a_shipped_checkpoint_is_small_and_in_half_precision_at_no_cost(name):
     folder = pretrained.FOLDER / name
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 2_000_000
@@ -28,6 +30,24 @@ def test_a_shipped_checkpoint_is_small_and_in_half_precision_at_no_cost(name):
     assert "F32" not in dtypes
     training = json.loads((folder / "config.json").read_text())["training"]
     assert training["top1_error"] <= training["top1_error_float32"]
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_shipped_integers_are_smaller_still_and_cost_little(name):
+    folder = pretrained.FOLDER / name
+    before = pretrained.FOLDER / name.removesuffix("_int8")
+    assert (folder / "model.safetensors").stat().st_size < 0.8 * (before / "model.safetensors").stat().st_size
+    assert isinstance(load(name), QuantizedNetwork)
+    training = pretrained.config(name)["training"]
+    assert (
+        training["top1_error_float"]
+        == pretrained.config(before.relative_to(pretrained.FOLDER).as_posix())["training"]["top1_error"]
+    )
+    assert training["top1_error"] <= training["top1_error_float"] + 0.3
+
+
+def test_integers_ship():
+    assert INTEGERS
 
 
 @pytest.mark.parametrize("name", CLOTHES)

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shufflenet import nets
 from shufflenet.compiler import compile_onnx
@@ -22,10 +24,12 @@ from shufflenet.deploy.write_onnx import to_onnx
 
 from ..memory import check_memory
 from ..native import load_native, run_sanitized
-from ..networks import difference, random_network
+from ..networks import difference, random_inputs, random_network
+from ..qdq_networks import qdq_network
 from ..quantized import FORMS, pictures, quantized
 
 SIZE = (45, 51)
+SLOW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 WIDTHS = {
     "scalar": ["-DLANES=1"],
     "SSE2": ["-march=x86-64"],
@@ -111,6 +115,34 @@ def test_random_networks_compute_what_the_reference_does(seed, tmp_path):
     model, graph = random_int8(seed, tmp_path)
     check_memory(graph, make_plan(graph))
     check(graph, pictures(model, 1, first=50)[0], tmp_path, *list(WIDTHS.values())[seed % len(WIDTHS)])
+
+
+def check_bytes(data: st.DataObject, folder, widths) -> None:
+    """A QDQ network at random, as C that may touch no byte beyond what was promised, and again as it is compiled for a machine."""
+    model = qdq_network(lambda options: data.draw(st.sampled_from(options)), data.draw(st.integers(0, 10**6)))
+    graph = simplify(read_onnx(model))
+    plan = make_plan(graph)
+    reach = data.draw(st.sampled_from([1, 1, 20]))
+    inputs = {name: reach * numbers for name, numbers in random_inputs(model, 1).items()}
+    expected = next(iter(interpret(graph, inputs).values()))
+    source = emit(plan, "net", title="A test", version="0")
+    (found,) = run_sanitized(source, plan, inputs, folder, "-O1", *data.draw(st.sampled_from(widths)))
+    np.testing.assert_array_equal(found.reshape(-1), expected.reshape(-1))
+    found = load_native(source, folder, "-O1", *data.draw(st.sampled_from(widths)))(*inputs.values())
+    np.testing.assert_array_equal(np.asarray(found).reshape(-1), expected.reshape(-1))
+
+
+@given(data=st.data())
+@settings(SLOW, max_examples=3)
+def test_random_qdq_networks_give_the_bytes_of_the_reference(data, tmp_path_factory):
+    check_bytes(data, tmp_path_factory.mktemp("qdq"), [WIDTHS["native"], WIDTHS["scalar"]])
+
+
+@pytest.mark.long
+@given(data=st.data())
+@settings(SLOW, max_examples=60)
+def test_many_random_qdq_networks_give_the_bytes_of_the_reference(data, tmp_path_factory):
+    check_bytes(data, tmp_path_factory.mktemp("qdq"), list(WIDTHS.values()))
 
 
 @pytest.mark.parametrize("lanes", [["-DLANES=1"], ["-march=native"]], ids=["scalar", "native"])

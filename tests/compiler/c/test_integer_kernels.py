@@ -10,24 +10,11 @@ import pytest
 
 from shufflenet.compiler.run.build import FLAGS
 
+from ..machines import MACHINES
 from ..native import RUN_IN_NODE, STRICT
 
 HARNESS = Path(__file__).with_name("integer_kernels.c")
 KERNELS = str(resources.files("shufflenet.compiler.c.kernels"))
-# The C library is static, so that no other machine's need be installed.
-MACHINES = {
-    "x86_64": (("-mcpu=x86_64",), ()),
-    "x86_64-v2": (("-mcpu=x86_64_v2",), ()),
-    "x86_64-v3": (("-mcpu=x86_64_v3",), ()),
-    "aarch64": (("-target", "aarch64-linux-musl", "-static"), ("qemu-aarch64",)),
-    "aarch64-dotprod": (("-target", "aarch64-linux-musl", "-mcpu=generic+dotprod", "-static"), ("qemu-aarch64",)),
-    "riscv64": (("-target", "riscv64-linux-musl", "-static"), ("qemu-riscv64",)),
-    "riscv64-v": (
-        ("-target", "riscv64-linux-musl", "-mcpu=baseline_rv64+v+zvl128b", "-static"),
-        ("qemu-riscv64", "-cpu", "rv64,v=true,vlen=128,vext_spec=v1.0"),
-    ),
-    "wasm32": (("-target", "wasm32-wasi", "-mcpu=generic+simd128"), ("node", "--no-warnings", "run.mjs")),
-}
 # What this machine's processor must have for the widest units: each is tried where it is there.
 UNITS = {
     "avx512bw": ("-march=skylake-avx512",),

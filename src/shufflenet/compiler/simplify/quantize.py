@@ -282,7 +282,8 @@ def _source(view: View, wiring: Wiring) -> Quantization:
 
 def _table(of: Quantization, activation: Activation | None, to: Quantization) -> np.ndarray:
     """The code of each code's number, or of its activation."""
-    numbers = activate(dequantize(_CODES, of).astype(np.float64), activation)
+    with np.errstate(over="ignore"):
+        numbers = activate(dequantize(_CODES, of).astype(np.float64), activation)
     return quantize(numbers.astype(np.float32), to)
 
 
