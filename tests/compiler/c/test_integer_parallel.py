@@ -1,20 +1,25 @@
 """Quantized networks on threads: the codes of one thread, however tasks are dealt."""
 
+import random
+
 import numpy as np
+import pytest
 import torch
 
 from shufflenet import nets
 from shufflenet.compiler import CompiledNetwork
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.plan import make_plan, tasks
-from shufflenet.compiler.plan.integer_steps import IntegerDepthwise, IntegerProduct
+from shufflenet.compiler.plan.integer_steps import IntegerDepthwise, IntegerProduct, IntegerStep
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 from ..native import load_native
-from ..quantized import pictures, quantized
+from ..networks import random_network
+from ..quantized import FORMS, pictures, quantized
+from ..simplify.test_quantize import pictures as random_pictures
 
 SIZE = (97, 131)
 
@@ -34,3 +39,20 @@ def test_quantized_networks_give_the_same_bits_on_any_number_of_threads(tmp_path
         np.testing.assert_array_equal(network(batch), expected)
         for picture, right in zip(batch, expected, strict=True):
             np.testing.assert_array_equal(network(picture), right)
+
+
+# Networks of these seeds deal pools, means, sums, products of codes, tables and borders between them.
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_random_quantized_networks_give_the_same_bits_on_threads(seed, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "TASK_NANOSECONDS", 1e-6)
+    model = random_network(random.Random(seed).choice, seed)
+    form = list(FORMS)[seed % len(FORMS)]
+    planned = make_plan(simplify(read_onnx(quantized(model, random_pictures(model, 2), tmp_path, form))))
+    assert any(isinstance(step, IntegerStep) and step.tasks for step in planned.steps)
+    alone = load_native(emit(planned, "net", title="A test", version="0"), tmp_path)
+    for inputs in random_pictures(model, 2):
+        expected = alone(*inputs.values())
+        for threads in (2, 5):
+            found = CompiledNetwork(alone.library, alone.signature, threads)(*inputs.values())
+            for one, right in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, right)

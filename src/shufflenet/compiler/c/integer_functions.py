@@ -146,27 +146,25 @@ def _(step: steps.IntegerPool, definitions: Definitions) -> Iterator[str]:
 
 @body.register
 def _(step: steps.IntegerReduce, definitions: Definitions) -> Iterator[str]:
-    operands = f"{len(step.output.planes)}, {planes(step.input, definitions)}, {step.input_zero}"
-    operands += f", {planes(step.output, definitions)}"
+    operands = f"{count_planes(step)}, {planes(step.input, definitions, step)}, {step.input_zero}"
+    operands += f", {planes(step.output, definitions, step)}"
     numbers = f"{number(step.scale)}, {_bounds(step)}"
     yield f"reduce_code_planes({int(step.largest)}, {step.size}, {operands}, {numbers});"
 
 
 @body.register
 def _(step: steps.IntegerAdd, definitions: Definitions) -> Iterator[str]:
-    operands = (
-        f"{planes(step.left, definitions)}, {planes(step.right, definitions)}, {planes(step.output, definitions)}"
-    )
+    operands = ", ".join(planes(operand, definitions, step) for operand in (step.left, step.right, step.output))
     numbers = f"{step.left_factor}, {step.right_factor}, {step.offset}, {step.shift}, {step.low}, {step.high}"
-    how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
+    how = f"{int(step.right_is_number)}, {step.size}, {count_planes(step)}"
     yield f"add_code_planes({how}, {operands}, (struct integer_addition){{{numbers}}});"
 
 
 @body.register
 def _(step: steps.IntegerMultiply, definitions: Definitions) -> Iterator[str]:
-    left, right = planes(step.left, definitions), planes(step.right, definitions)
-    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {planes(step.output, definitions)}"
-    how = f"{int(step.right_is_number)}, {step.size}, {len(step.output.planes)}"
+    left, right = planes(step.left, definitions, step), planes(step.right, definitions, step)
+    operands = f"{left}, {step.left_zero}, {right}, {step.right_zero}, {planes(step.output, definitions, step)}"
+    how = f"{int(step.right_is_number)}, {step.size}, {count_planes(step)}"
     yield f"multiply_code_planes({how}, {operands}, {number(step.scale)}, {_bounds(step)});"
 
 

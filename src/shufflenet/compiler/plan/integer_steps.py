@@ -138,6 +138,7 @@ class IntegerPatches(IntegerConvolution):
 class IntegerPool(IntegerStep, OneInput):
     """Largest codes, or means: the sum of a window's codes, less `input_zero` each, times `scales` (of each pixel of a plane)."""
 
+    by_planes = True
     largest: bool
     window: Window
     input_zero: int
@@ -152,6 +153,7 @@ class IntegerPool(IntegerStep, OneInput):
 class IntegerReduce(IntegerStep, OneInput):
     """The largest code, or the mean, of every plane of `size` codes."""
 
+    by_planes = True
     largest: bool
     size: int
     input_zero: int
@@ -162,6 +164,7 @@ class IntegerReduce(IntegerStep, OneInput):
 class IntegerAdd(IntegerStep):
     """(left · left_factor + right · right_factor + offset) >> shift."""
 
+    by_planes = True
     left: Planes
     right: Planes
     right_is_number: bool
@@ -180,6 +183,7 @@ class IntegerAdd(IntegerStep):
 class IntegerMultiply(IntegerStep):
     """The product of two codes, each less its zero point."""
 
+    by_planes = True
     left: Planes
     right: Planes
     right_is_number: bool
@@ -197,6 +201,7 @@ class IntegerMultiply(IntegerStep):
 class LookupPlanes(OneInput):
     """Each code's entry in a table of 256 bytes, at `table` in the plan's weights."""
 
+    by_planes = True
     size: int
     table: int
 
@@ -218,6 +223,7 @@ class QuantizePlanes(OneInput):
 class DequantizePlanes(OneInput):
     """Codes become numbers."""
 
+    by_planes = True
     size: int
     scale: float
     zero_point: int
@@ -227,6 +233,7 @@ class DequantizePlanes(OneInput):
 class PadBytes(OneInput):
     """A border (top, left, bottom, right) of a code."""
 
+    by_planes = True
     size: tuple[int, int]
     padding: tuple[int, int, int, int]
     value: int
@@ -236,4 +243,5 @@ class PadBytes(OneInput):
 class CopyBytes(OneInput):
     """Planes of `size` codes."""
 
+    by_planes = True
     size: int
