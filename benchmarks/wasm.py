@@ -4,6 +4,7 @@
     python benchmarks/wasm.py --node-modules somewhere/node_modules
 
     python benchmarks/wasm.py --node-modules somewhere/node_modules --target wasm32-relaxed
+    python benchmarks/wasm.py --int8 --target wasm32-relaxed       # our int8 beside our float32, no onnxruntime-web
 
 Times are CPU time of the process, so other work on the machine disturbs them little.
 """
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import onnx
 import torch
+from quantized import quantized
 
 from shufflenet import nets
+from shufflenet.compiler import compile_onnx
 from shufflenet.compiler.run.build import build
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.exportable import Exportable
@@ -47,10 +50,27 @@ def compare(name: str, size: tuple[int, int], node_modules: Path, runs: int, tar
     return figures | {"ratio": figures["onnxruntime-web"] / figures["compiled"]}
 
 
+def compare_int8(name: str, size: tuple[int, int], runs: int, target: str) -> dict[str, float]:
+    """Milliseconds of our float32 and our int8, from the files of one quantizer, and how much faster int8 is."""
+    with tempfile.TemporaryDirectory() as folder:
+        float_file, int8_file, _ = quantized(name, size, Path(folder))
+        modules = []
+        for file in (float_file, int8_file):
+            compiled = compile_onnx(file, size, name=name)
+            modules += [build(compiled.source, target), compiled.plan.arena_bytes]
+        script = Path(__file__).with_name("wasm_int8.mjs")
+        command = ["node", script, *modules, name, *size, runs]
+        done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
+    figures = json.loads(done.stdout)
+    return figures | {"ratio": figures["float32"] / figures["int8"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=list(AT_LEAST), metavar="NETWORK")
-    parser.add_argument("--node-modules", type=Path, required=True, help="where npm put onnxruntime-web")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--node-modules", type=Path, help="where npm put onnxruntime-web")
+    where.add_argument("--int8", action="store_true", help="our int8 and our float32")
     parser.add_argument("--size", default="224x224", help="height × width")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--target", default="wasm32", help="of `shufflenet compile --build`")
@@ -59,6 +79,12 @@ def main() -> None:
     height, width = map(int, options.size.split("x"))
     report = {}
     for name in options.networks:
+        if options.int8:
+            found = report[name] = compare_int8(name, (height, width), options.runs, options.target)
+            if not options.json:
+                both = f"float32 {found['float32']:.2f} ms, int8 {found['int8']:.2f} ms"
+                print(f"{name:20} {both}: {found['ratio']:.2f} times as fast", flush=True)
+            continue
         found = report[name] = compare(name, (height, width), options.node_modules, options.runs, options.target)
         if not options.json:
             wanted = f" (at least {AT_LEAST[name]})" if name in AT_LEAST else ""
