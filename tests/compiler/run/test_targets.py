@@ -17,7 +17,7 @@ import torch
 import shufflenet
 from shufflenet.compiler.c.emit import main_program
 from shufflenet.compiler.run.build import FLAGS, build, compile_command, write_source
-from shufflenet.deploy.compile import compile_source
+from shufflenet.deploy.compile import FLOAT32, Numbers, compile_source
 
 from ..native import RUN_IN_NODE
 
@@ -35,12 +35,31 @@ MACHINES = {
 }
 
 
+# float16, computed in floats by the processor's conversions and by bits, and in halves.
+HALF_MACHINES = {
+    "x86_64": MACHINES["x86_64"],
+    "aarch64": MACHINES["aarch64"],
+    "aarch64-fp16": ((*MACHINES["aarch64"][0], "-mcpu=generic+fullfp16"), ("qemu-aarch64", "-cpu", "max")),
+    "riscv64": MACHINES["riscv64"],
+    "wasm32": MACHINES["wasm32"],
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("targets"))
+
+
+@pytest.fixture(scope="module")
+def half_folder(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("halves"), Numbers("float16"))
+
+
+def written(folder, numbers=FLOAT32):
+    """A small network's source and program, and a picture for it."""
     torch.manual_seed(0)
     net = shufflenet.create("shufflenet_x0_25_g3", num_classes=10, stem="small").eval()
-    source = compile_source(net, SIZE, name="tiny").source
-    folder = tmp_path_factory.mktemp("targets")
+    source = compile_source(net, SIZE, name="tiny", numbers=numbers).source
     write_source(source, folder)
     (folder / "main.c").write_text(main_program(source))
     (folder / "run.mjs").write_text(RUN_IN_NODE)
@@ -67,6 +86,18 @@ def test_every_machine_sees_the_same_classes(folder, machine):
     np.testing.assert_allclose(actual[:, 1], expected[:, 1], atol=1e-4 * np.abs(expected[:, 1]).max(), rtol=0)
 
 
+@pytest.mark.parametrize("machine", HALF_MACHINES)
+def test_halves_are_near_floats_on_every_machine(folder, half_folder, machine):
+    flags, runner = HALF_MACHINES[machine]
+    if runner and not shutil.which(runner[0]):
+        pytest.skip(f"{runner[0]} is not installed")
+    expected = dict(classify(folder, ["gcc"], ["-DLANES=1"], ()))
+    found = dict(classify(half_folder, [sys.executable, "-m", "ziglang", "cc"], flags, runner))
+    assert max(found, key=found.__getitem__) == max(expected, key=expected.__getitem__)
+    apart = max(abs(found[label] - expected[label]) for label in found.keys() & expected.keys())
+    assert 0 < apart <= 5e-3 * max(map(abs, expected.values()))
+
+
 def loops(assembly: str) -> Iterator[tuple[str, list[str]]]:
     """Each innermost loop of the product tiles: the function's name and the instructions from the loop's label to the jump back."""
     for function in re.finditer(r"^(product_\w+):[^\n]*\n(.*?)^\.Lfunc_end", assembly, re.MULTILINE | re.DOTALL):
@@ -86,9 +117,21 @@ def loops(assembly: str) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("target", ["x86_64-v2", "x86_64-v3", "x86_64-v4", "aarch64"])
 def test_sums_stay_in_registers(folder, target):
+    check_registers(folder, target, r"fmla|vfmadd\d+ps|mulps")
+
+
+@pytest.mark.parametrize(
+    ("target", "multiply"), [("aarch64-fp16", r"fmla\s.*\.8h"), ("x86_64-v4-fp16", r"vfmadd\d+ph")]
+)
+def test_sums_of_halves_stay_in_registers(half_folder, target, multiply):
+    """This machine has no AVX512-FP16, and no emulator of it is at hand: here it is compiled alone."""
+    check_registers(half_folder, target, multiply)
+
+
+def check_registers(folder, target, pattern):
     command = [*compile_command(target, (sys.executable, "-m", "ziglang", "cc")), "-Wno-unused-command-line-argument"]
     subprocess.run([*command, "-S", "tiny.c", "-o", "tiny.s"], cwd=folder, check=True)
-    multiply = re.compile(r"fmla|vfmadd\d+ps|mulps")
+    multiply = re.compile(pattern)
     products = [
         (name, body)
         for name, body in loops((folder / "tiny.s").read_text(encoding="latin-1"))
