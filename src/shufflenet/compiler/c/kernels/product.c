@@ -33,7 +33,7 @@ enum { LINE_VECTORS = 64 / sizeof(number) / LANES }; /* of a cache line */
 
 /* Sums of halves lose what they take in as they grow: so many input planes are summed up in halves, and those sums in floats. */
 #ifdef HALF_ARITHMETIC
-enum { SUM_INNER = 32 };
+enum { SUM_INNER = 40 };
 #else
 enum { SUM_INNER = 0 };
 #endif
