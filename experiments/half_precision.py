@@ -52,7 +52,7 @@ def random_network(name: str) -> torch.nn.Module:
 def variant_difference(name: str) -> float:
     """The largest difference of an output, over the largest output."""
     size = nets.variants()[name].size
-    graph = simplify(read_onnx(to_onnx(Exportable(random_network(name), size)), (size, size)))
+    graph = simplify(read_onnx(to_onnx(Exportable(random_network(name), size)), size))
     picture = np.random.default_rng(0).standard_normal(graph.inputs[0].shape, np.float32)
     halved = halve(graph, tensors=True)
     return measure_rounding(graph, halved, [{graph.inputs[0].name: picture}]).largest_difference

@@ -12,6 +12,7 @@ import torch
 from shufflenet import nets
 from shufflenet.compiler import CompiledNetwork, compile_onnx
 from shufflenet.compiler.graph.ir import Convolution, Elementwise, GlobalPool, Pool
+from shufflenet.compiler.plan import make_plan
 from shufflenet.compiler.read import read_onnx
 from shufflenet.compiler.simplify import simplify
 from shufflenet.deploy.exportable import Exportable
@@ -21,6 +22,7 @@ from .native import first_that_differs, load_native
 from .networks import difference, run_onnxruntime
 
 TOLERANCE = 1e-4  # of the output's largest value
+HALF_TOLERANCE = 5e-3  # of float16
 SMALL, ODD, PAPER, VGA, HD = (32, 32), (97, 131), (224, 224), (480, 640), (720, 1280)
 SIZES = [VGA, HD, ODD]
 # Each family and every number of groups, at sizes that take seconds. `make test-sizes` takes all networks at all sizes.
@@ -78,6 +80,33 @@ def check_size(name: str, size: tuple[int, int], folder: Path) -> None:
 @pytest.mark.parametrize(("name", "size"), SAMPLE)
 def test_networks(name, size, tmp_path):
     check_size(name, size, tmp_path)
+
+
+def check_halves(name: str, size: tuple[int, int], folder: Path) -> None:
+    """float16, compiled for this machine, against ONNX Runtime's float32; and how much memory it takes."""
+    model = to_onnx(Exportable(network(name), size))
+    compiled, usual = (
+        compile_onnx(model, size, embed=False, element="float16"),
+        make_plan(simplify(read_onnx(model, size))),
+    )
+    port = compiled.plan.inputs[0]
+    inputs = {port.name: np.random.default_rng(0).standard_normal(port.shape).astype(np.float32)}
+    (expected,) = run_onnxruntime(model, inputs).values()
+    assert difference(load_native(compiled.source, folder)(*inputs.values())[None], expected) <= HALF_TOLERANCE
+    assert compiled.plan.arena_bytes <= 0.56 * usual.arena_bytes + 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("shufflenet_x0_5_g3", ODD), ("shufflenet_x0_25_g8", PAPER), ("mobilenet_x0_25", ODD)]
+)
+def test_networks_in_halves(name, size, tmp_path):
+    check_halves(name, size, tmp_path)
+
+
+@pytest.mark.every_size
+@pytest.mark.parametrize("name", nets.variants())
+def test_every_network_in_halves(name, tmp_path):
+    check_halves(name, PAPER, tmp_path)
 
 
 @pytest.mark.every_size

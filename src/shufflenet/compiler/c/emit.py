@@ -92,7 +92,7 @@ def main_program(source: CSource) -> str:
     text = re.sub(r"NAME_(?!run)", f"{source.name.upper()}_", _kernel("main")).replace("NAME", source.name)
     if source.signature.run_pixels == "run_gray8":
         text = text.replace("run_rgb8", "run_gray8").replace("P6", "P5").replace(".ppm", ".pgm")
-    return text.replace(" */", f"\n   {source.quantized} */", 1) if source.quantized else text
+    return text.replace(" */", f"\n   {source.numbers} */", 1) if source.numbers else text
 
 
 def threads_header() -> str:
@@ -132,7 +132,11 @@ class _Emitter:
             *self._kernels(),
             self.definitions.text(),  # after the functions and runs, which fill it
             *functions,
-            *([_embedded(weights)] if self.signature.embedded and self._reads_weights() else []),
+            *(
+                [_embedded(weights, self.plan.weight.name.capitalize())]
+                if self.signature.embedded and self._reads_weights()
+                else []
+            ),
             *runs,
         ]
         return CSource(
@@ -140,7 +144,7 @@ class _Emitter:
             "\n".join(parts),
             self._header(title),
             None if self.signature.embedded else weights,
-            self._quantized(),
+            self._numbers(),
         )
 
     def _kernels(self) -> Iterator[str]:
@@ -158,7 +162,12 @@ class _Emitter:
 
     # What people read.
 
-    def _quantized(self) -> str:
+    def _numbers(self) -> str:
+        """What it computes with, where that is not float32 alone."""
+        if self.plan.number == FLOAT16:
+            return "Half precision: planes and weights are float16, and so is the arithmetic where the machine has it, else float32."
+        if self.plan.weight == FLOAT16:
+            return "Weights are float16, widened where they are read; arithmetic is float32."
         on_codes = sum(isinstance(step, _ON_CODES) for step in self.plan.steps)
         if not on_codes:
             return ""
@@ -169,12 +178,12 @@ class _Emitter:
         place = "in this file"
         if not self.signature.embedded:
             place = f"{self.name}.bin, which the caller loads or maps, aligned to 64 bytes"
-        quantized = f"\n   {self._quantized()}" if self._quantized() else ""
+        numbers = f"\n   {self._numbers()}" if self._numbers() else ""
         text = f"""{title}
 
    Written by shufflenet {version}; do not edit.
    Multiply-adds: {self.plan.multiply_adds:,}. Arena: {self.plan.arena_bytes:,} bytes.
-   Weights: {self.plan.weights.nbytes:,} bytes, {place}; SHA-256 {weights_hash}.{quantized}
+   Weights: {self.plan.weights.nbytes:,} bytes, {place}; SHA-256 {weights_hash}.{numbers}
 
    Guarantees: no allocation, no global that is written, no library but memcpy and memset; calls with different arenas may
    run at the same time. NaN and infinity go through as IEEE 754 says. One source for every machine: vectors of LANES
@@ -183,7 +192,7 @@ class _Emitter:
         return comment(text)
 
     def _header(self, title: str) -> str:
-        said = "\n\n   ".join(filter(None, (title, self._quantized())))
+        said = "\n\n   ".join(filter(None, (title, self._numbers())))
         lines = [comment(said), f"#ifndef {self.macro}_H", f"#define {self.macro}_H", ""]
         lines += ["#include <stddef.h>", "#include <stdint.h>", ""]
         for word, ports in (("input", self.plan.inputs), ("output", self.plan.outputs)):
@@ -331,10 +340,10 @@ def _arguments(word: str, ports: tuple[PlannedPort, ...]) -> list[str]:
 _ESCAPED = [chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in range(256)]
 
 
-def _embedded(weights: bytes) -> str:
+def _embedded(weights: bytes, kind: str) -> str:
     rows = ("".join(_ESCAPED[byte] for byte in weights[i : i + 64]) for i in range(0, len(weights), 64))
     text = "\n".join(f'"{row}"' for row in rows)
-    return f"""/* Float32 numbers, as the bytes of a string: compilers read that in a fraction of the time of a list of numbers. */
+    return f"""/* {kind} numbers, as the bytes of a string: compilers read that in a fraction of the time of a list of numbers. */
 static const union {{
   _Alignas(64) char bytes[{len(weights) + 1}];
   float numbers[{len(weights) // 4}];

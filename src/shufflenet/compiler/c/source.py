@@ -70,14 +70,14 @@ class Signature:
 class CSource:
     """The text of NAME.c and NAME.h, and the bytes of NAME.bin where the weights are not in the source.
 
-    `quantized` is a sentence on what works on codes; empty in a network of float32.
+    `numbers` is a sentence on what it computes with, where that is not float32 alone.
     """
 
     signature: Signature
     c: str
     h: str
     weights: bytes | None
-    quantized: str = ""
+    numbers: str = ""
 
     @property
     def name(self) -> str:
