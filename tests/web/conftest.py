@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
-from shufflenet.checkpoints import load
-from shufflenet.data.fashion_mnist import CLASSES, open_bundled
+from shufflenet.checkpoints import Metadata, load
+from shufflenet.data import prepare
+from shufflenet.data.fashion_mnist import CLASSES, PREPROCESSING, open_bundled
 from shufflenet.deploy.resolve import resolve_network
 from shufflenet.detection import Category, OneStageConfig, build_detector
+from shufflenet.nets import create
 from shufflenet.quantization import quantize
 from shufflenet.web.build import site_files, write_single_file, write_site
 from shufflenet.web.serve import server
@@ -46,11 +48,31 @@ def make_detector():
     return detector
 
 
+def make_wide(variant):
+    """Untrained, with statistics of its own, and as sure of its answers as a trained network is; for garments, so it has samples."""
+    torch.manual_seed(0)
+    net = create(variant, num_classes=len(CLASSES), in_channels=1)
+    net.metadata = Metadata(replace(PREPROCESSING, size=(64, 64)), CLASSES)
+    garments = prepare(open_bundled("test"), net.metadata.preprocessing)
+    pictures = torch.stack([garments[i][0] for i in range(64)])
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(std=0.3)
+                module.momentum = None
+        net.train()(pictures)
+        net.get_parameter("classifier.weight").mul_(6 / net.eval()(pictures).std())
+    return net
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "classifier": lambda: load(NAME),
     "wider": lambda: load("fashion-mnist/shufflenet_x0_5_g3"),
     "int8": lambda: quantize(load(NAME), open_bundled("train"), pictures=64),
     "detector": make_detector,
+    "1×": lambda: make_wide("shufflenet_x1_0_g3"),
+    "2×": lambda: make_wide("shufflenet_x2_0_g3"),
     "at_224": lambda: resolve_network("shufflenet_x0_5_g3"),
     "small_at_224": lambda: resolve_network("shufflenet_x0_25_g3"),
 }

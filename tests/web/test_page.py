@@ -18,7 +18,7 @@ def press_samples(page, *numbers):
         expect(page.locator("article")).to_have_count(count)
 
 
-@pytest.mark.parametrize("name", ["classifier", "wider"])
+@pytest.mark.parametrize("name", ["classifier", "wider", "1×", "2×"])
 def test_the_samples_are_what_predict_says(page, site, name):
     here = site(name)
     ready(page, here.address)

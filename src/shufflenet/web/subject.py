@@ -1,5 +1,6 @@
 """What a page runs: a classifier, a detector or an ONNX file, compiled, with what the page says of it."""
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,8 +32,6 @@ from shufflenet.nets import Network, cost
 PageTask = Literal["classify", "detect"]
 # The share of a picture's short side that a centre crop keeps, where nobody says: ImageNet's 224 of 256.
 USUAL_CROP = 224 / 256
-# Numbers of a network's weights that are stored in 24 bits: all of 0.5× but its classifier.
-PRECISE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -164,14 +163,24 @@ def _subject(
 def _stored(weights: bytes, model: onnx.ModelProto) -> tuple[dict[str, Any], bytes]:
     """How the page stores the weights, for network.json, and their bytes.
 
-    float32 numbers become float24, which is float32 without its lowest byte; from PRECISE on, where only the classifiers of wide networks
-    are, float16. All stay float32 if one is too large for that.
+    float32 numbers become float24, which is float32 without its lowest byte, and those of the classifier at their end float16: its errors
+    go through no other layer. All stay float32 if one is too large for that.
     """
     if any(constant.data_type == onnx.TensorProto.INT8 for constant in model.graph.initializer):
         return {"weights": "int8"}, weights
     numbers = np.frombuffer(weights, "<f4")
     if not np.isfinite(numbers).all() or np.abs(numbers).max(initial=0) > np.finfo(np.float16).max:
         return {"weights": "float32"}, weights
-    precise, rest = numbers[:PRECISE], numbers[PRECISE:]
+    precise, rest = np.split(numbers, [len(numbers) - classifier_numbers(model)])
     rounded = (precise.view("<u4") + np.uint32(0x80)).view(np.uint8).reshape(-1, 4)[:, 1:]
     return {"weights": "float24", "float24_numbers": len(precise)}, rounded.tobytes() + rest.astype("<f2").tobytes()
+
+
+def classifier_numbers(model: onnx.ModelProto) -> int:
+    """How many weights the fully connected layer has that a network ends with; 0 if it ends with another."""
+    sizes = {constant.name: math.prod(constant.dims) for constant in model.graph.initializer if len(constant.dims) > 1}
+    for node in reversed(model.graph.node):
+        weights = [sizes[name] for name in node.input if name in sizes]
+        if weights:
+            return weights[0] if node.op_type in ("Gemm", "MatMul") else 0
+    return 0

@@ -95,7 +95,7 @@ static void read_pixels(const struct resizer *r, const uint8_t *from, int first,
   }
 }
 
-KERNEL pixel32 widened(const uint8_t *from) {
+KERNEL pixel32 as_floats(const uint8_t *from) {
   pixel8 bytes;
   memcpy(&bytes, from, 4);
   return __builtin_convertvector(bytes, pixel32);
@@ -115,7 +115,7 @@ static void scale_across(const struct resizer *r, const uint8_t *from, uint8_t *
   for (int x = 0; x < r->across.count; x++, taps += 2 + most) {
     pixel32 sum = (pixel32){0} + (1 << (WEIGHT_BITS - 1));
     const uint8_t *pixel = r->row + 4 * (ptrdiff_t)taps[0];
-    for (int t = 0; t < taps[1]; t++) sum += widened(pixel + 4 * t) * taps[2 + t];
+    for (int t = 0; t < taps[1]; t++) sum += as_floats(pixel + 4 * t) * taps[2 + t];
     store_pixel(to + 4 * x, sum);
   }
 }
@@ -130,7 +130,7 @@ static const uint8_t *resized_row(struct resizer *r, int y) {
   for (int x = 0; x < width; x++) {
     pixel32 sum = (pixel32){0} + (1 << (WEIGHT_BITS - 1));
     for (int t = 0; t < taps[1]; t++)
-      sum += widened(r->rows + 4 * ((ptrdiff_t)width * ((taps[0] + t) % most) + x)) * taps[2 + t];
+      sum += as_floats(r->rows + 4 * ((ptrdiff_t)width * ((taps[0] + t) % most) + x)) * taps[2 + t];
     store_pixel(r->result + 4 * x, sum);
   }
   return r->result;
