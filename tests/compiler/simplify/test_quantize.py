@@ -75,7 +75,7 @@ def test_whole_networks_compute_what_onnxruntime_does(networks, name, form, tmp_
         ours.append(np.abs(found - expected).mean())
         theirs.append(np.abs(one(run_onnxruntime(model, inputs)) - expected).mean())
         assert found.argmax() == expected.argmax() or np.ptp(np.sort(expected)[..., -2:]) <= 2 * theirs[-1]
-    assert np.mean(ours) <= 1.1 * np.mean(theirs), "both round to codes; where they differ, each is as far from float32"
+    assert np.mean(ours) <= np.mean(theirs), "both round to codes, and differ by no more than rounding itself costs"
     if "_se" not in name:
         floats = [o for o in graph.operations if not holds_codes(graph, o.output) and not isinstance(o, Dequantize)]
         assert not floats, "everything works on codes"
