@@ -27,6 +27,7 @@ from ..native import load_native, run_sanitized
 from ..networks import difference, random_inputs, random_network
 from ..qdq_networks import qdq_network
 from ..quantized import FORMS, pictures, quantized
+from ..simplify.test_quantize import node, qdq
 
 SIZE = (45, 51)
 SLOW = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -91,6 +92,39 @@ def test_other_networks_too(graphs, name, tmp_path):
     graph = graphs[name]
     inputs = {graph.inputs[0].name: np.random.default_rng(8).standard_normal((1, 3, *SIZE)).astype(np.float32)}
     check(graph, inputs, tmp_path, "-march=native")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("size", "kernel"), [((9, 35), 1), ((17, 6), 3), ((3, 3), 1)])
+def test_the_largest_and_the_repeated_stay_codes_and_the_last_sums_become_numbers(size, kernel, width, tmp_path):
+    random = np.random.default_rng(0)
+    weight = random.integers(-128, 128, (22, 5, kernel, kernel)).astype(np.int8)
+    constants = {
+        "xs": np.float32(0.02).reshape(()), "xz": np.array(131, np.uint8), "w": weight, "s": np.linspace(0.01, 0.02, 22, dtype=np.float32),
+        "b": random.integers(-9000, 9000, 22).astype(np.int32), "factors": np.array((1, 1, 2, 2), np.float32),
+    }  # fmt: skip
+    constants["bs"] = constants["xs"] * constants["s"]
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "xq"),
+        node("DequantizeLinear", "xq xs xz", "xd"),
+        node("MaxPool", "xd", "m", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("Resize", "m  factors", "r", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        node("DequantizeLinear", "w s", "wd", axis=0),
+        node("DequantizeLinear", "b bs", "bd", axis=0),
+        node("Conv", "r wd bd", "y", pads=[kernel // 2] * 4),
+    ]  # fmt: skip
+    nodes[3].input[:] = ["m", "", "factors"]
+    graph = simplify(read_onnx(qdq(nodes, constants, (1, 5, *size))))
+    assert all_codes(graph)
+    assert not any(isinstance(o, Dequantize) for o in graph.operations)
+    inputs = {"x": random.standard_normal((1, 5, *size)).astype(np.float32)}
+    check(graph, inputs, tmp_path, *WIDTHS[width])
+    planned = make_plan(graph)
+    (found,) = run_sanitized(
+        emit(planned, "net", title="", version=""), planned, inputs, tmp_path, "-O1", *WIDTHS[width]
+    )
+    (expected,) = interpret(graph, inputs).values()
+    np.testing.assert_allclose(found.reshape(-1), expected.reshape(-1), rtol=3e-7)
 
 
 def test_a_file_is_compiled_as_any_other(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ _ON_CODES = (
     integer_steps.DequantizePlanes,
     integer_steps.PadBytes,
     integer_steps.CopyBytes,
+    integer_steps.RepeatBytes,
 )
 
 _FROM_PIXELS = ("run_rgb8", "run_rgb8_on", "run_gray8", "run_gray8_on")

@@ -193,6 +193,12 @@ def _(step: steps.PadBytes, definitions: Definitions) -> Iterator[str]:
 
 
 @body.register
+def _(step: steps.RepeatBytes, definitions: Definitions) -> Iterator[str]:
+    sizes = f"{step.rows}, {step.columns}, {step.down}, {step.across}"
+    yield f"repeat_bytes({sizes}, {through(step, step.input, definitions)});"
+
+
+@body.register
 def _(step: steps.CopyBytes, definitions: Definitions) -> Iterator[str]:
     yield f"copy_bytes({step.size}, {through(step, step.input, definitions)});"
 

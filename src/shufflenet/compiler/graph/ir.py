@@ -211,6 +211,13 @@ class Resample(Operation):
     weight: str
     axis: Literal["rows", "columns"]
 
+    def times(self, weight: np.ndarray) -> int:
+        """How many times each row or column goes into the result, where the weights do nothing but repeat; 0 elsewhere."""
+        by_result = weight if self.axis == "rows" else weight.T
+        results, numbers = by_result.shape
+        times = results // numbers
+        return times if np.array_equal(by_result, np.repeat(np.eye(numbers), times, axis=0)) else 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Elementwise(Operation):

@@ -215,7 +215,9 @@ def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
             fits = _has_integer_constants(operation, graph)
             if fits and operation.addend is not None:
                 fits = made and all(read) and addend_factors(graph, operation).fit
-        case Resample() | Softmax() | LocalResponseNormalization():
+        case Resample() if made:
+            fits = all(read) and operation.times(graph.constants[operation.weight]) > 0
+        case Softmax() | LocalResponseNormalization():
             fits = not made and not any(read)
         case _:
             fits = (not made and not any(read)) or (made and all(read))
@@ -224,7 +226,7 @@ def _check_elements(operation: Operation, graph: Graph, label: str) -> None:
     )
     if not made:
         return
-    if isinstance(operation, Activate | Copy | Pad) or (
+    if isinstance(operation, Activate | Copy | Pad | Resample) or (
         isinstance(operation, Pool | GlobalPool) and operation.kind == "max"
     ):
         of = {graph.tensors[view.tensor].quantization for view in (*operation.inputs, operation.output)}

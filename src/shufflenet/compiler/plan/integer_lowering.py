@@ -32,6 +32,7 @@ from shufflenet.compiler.graph.ir import (
     Pad,
     Pool,
     Quantize,
+    Resample,
     View,
 )
 from shufflenet.compiler.plan import integer_steps as steps
@@ -83,7 +84,7 @@ class IntegerLowering:
     def _(self, operation: Convolution) -> Iterator[Step]:
         graph = self.graph
         channels, _, _ = graph.shape(operation.input)
-        out, output_height, output_width = graph.shape(operation.output)
+        out, _, _ = graph.shape(operation.output)
         weight = graph.constants[operation.weight]
         window = window_of(graph, operation)
         matrix = weight.reshape(out, -1).astype(np.int64)
@@ -111,8 +112,7 @@ class IntegerLowering:
         large = _are_large(largest, scale)
         common |= {"bias": self.weights.add(_wrapped(bias), INT32), "scale": self.weights.add(scale)}
         depthwise = operation.groups == channels == out
-        one_pixel = output_height * output_width == 1
-        if not codes and not (one_pixel and operation.activation is None):
+        if not codes and (depthwise or operation.activation):
             yield self._patches(common, window, matrix, zero)
         elif depthwise and not large and operation.addend is None and window.is_direct:
             yield self._depthwise(common, window, matrix, zero)
@@ -326,6 +326,16 @@ class IntegerLowering:
         of = quantization(self.graph, operation.input)
         common = self._plain(operation, operation.input, "int8 → float32")
         yield steps.DequantizePlanes(**common, scale=of.scale, zero_point=of.zero_point)
+
+    @plan.register
+    def _(self, operation: Resample) -> Iterator[Step]:
+        channels, height, width = self.graph.shape(operation.input)
+        times = operation.times(self.graph.constants[operation.weight])
+        yield steps.RepeatBytes(
+            name=operation.name, comment=f"int8 {operation.axis} {times} times, {channels} channels, {height}×{width}",
+            output=self.planes(operation.output), input=self.planes(operation.input), rows=height, columns=width,
+            down=times if operation.axis == "rows" else 1, across=times if operation.axis == "columns" else 1,
+        )  # fmt: skip
 
     @plan.register
     def _(self, operation: Pad) -> Iterator[Step]:

@@ -240,6 +240,16 @@ class PadBytes(OneInput):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatBytes(OneInput):
+    """Every row of every plane of codes `down` times, and every code of it `across` times."""
+
+    rows: int
+    columns: int
+    down: int
+    across: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CopyBytes(OneInput):
     """Planes of `size` codes."""
 

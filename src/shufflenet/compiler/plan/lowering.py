@@ -278,7 +278,7 @@ class Lowering:
         from_left = operation.axis == "rows"
         inner = height if from_left else width
         weight = self.graph.constants[operation.weight]
-        times = _times(weight if from_left else weight.T)
+        times = operation.times(weight)
         if times:
             yield plane_steps.RepeatPlanes(
                 name=operation.name,
@@ -413,13 +413,6 @@ def _counts(
     """How many numbers each window along one axis counts for a mean."""
     low, high = (-before, size + after) if counts_padding else (0, size)
     return [sum(low <= i * stride - before + tap * dilation < high for tap in range(kernel)) for i in range(out)]
-
-
-def _times(weight: np.ndarray) -> int:
-    """How many times each number goes into the result, where weights (results, numbers) do nothing but repeat; 0 elsewhere."""
-    results, numbers = weight.shape
-    times = results // numbers
-    return times if np.array_equal(weight, np.repeat(np.eye(numbers), times, axis=0)) else 0
 
 
 def _bands(weight: np.ndarray) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from shufflenet.compiler.graph.integers import (
     sum_scale,
 )
 from shufflenet.compiler.graph.ir import (
+    RELU,
     Activate,
     Activation,
     Convolution,
@@ -33,6 +34,7 @@ from shufflenet.compiler.graph.ir import (
     Pool,
     Quantization,
     Quantize,
+    Resample,
     View,
 )
 from shufflenet.compiler.graph.reference import activate
@@ -70,6 +72,25 @@ def quantize_before_copy(operation: Operation, wiring: Wiring) -> Edit | None:
     joint = replace(copy, name=operation.name, output=output, pieces=tuple(pieces))
     gone = {link.name: () for link in chain}
     return Edit({copy.name: (), **gone, operation.name: (*operations, joint)}, tensors=tuple(tensors))
+
+
+def keep_codes(operation: Operation, wiring: Wiring) -> Edit | None:
+    """What chooses among dequantized numbers, or repeats them, does so with their codes."""
+    match operation:
+        case Pool() | GlobalPool() if operation.kind == "max" and operation.activation in (None, RELU):
+            pass
+        case Resample() if operation.times(wiring.graph.constants[operation.weight]):
+            pass
+        case _:
+            return None
+    if not isinstance(wiring.producer(operation.input), Dequantize):
+        return None
+    like, of = wiring.graph.tensors[operation.output.tensor], _source(operation.input, wiring)
+    tensor = replace(like, name=f"{operation.name}.codes", dtype="uint8", quantization=of)
+    codes = View(tensor.name, operation.output.planes)
+    chosen = replace(operation, name=tensor.name, input=_codes(operation.input, wiring), output=codes)
+    after = Dequantize(name=operation.name, output=operation.output, input=codes)
+    return Edit({operation.name: (chosen, after)}, tensors=(tensor,))
 
 
 def compute_on_codes(operation: Operation, wiring: Wiring) -> Edit | None:
@@ -116,10 +137,7 @@ def compute_on_codes(operation: Operation, wiring: Wiring) -> Edit | None:
 
 
 def requantize(operation: Operation, wiring: Wiring) -> Edit | None:
-    """Codes that are dequantized and quantized again: the same codes, or, by a table, those of another scale.
-
-    A largest value or a padding whose scale changes, is of the old scale first.
-    """
+    """Codes that are dequantized and quantized again: the same codes, or, by a table, those of another scale."""
     if not isinstance(operation, Quantize):
         return None
     before, graph = wiring.producer(operation.input), wiring.graph
@@ -132,28 +150,6 @@ def requantize(operation: Operation, wiring: Wiring) -> Edit | None:
         table = f"{operation.name}.table"
         lookup = Lookup(name=operation.name, output=operation.output, input=codes, table=table)
         return Edit({operation.name: (lookup,)}, {table: _table(quantization(graph, codes), None, to)})
-    if isinstance(before, Pool | GlobalPool) and before.kind == "max" and _is_limited(before):
-        if not isinstance(wiring.producer(before.input), Dequantize):
-            return None
-        if not wiring.only_read_by(operation.input, operation) or _source(before.input, wiring) == to:
-            return None
-        like = graph.tensors[before.output.tensor]
-        tensor = replace(like, name=f"{operation.name}.max", dtype="uint8", quantization=_source(before.input, wiring))
-        pool = replace(
-            before,
-            name=tensor.name,
-            input=_codes(before.input, wiring),
-            output=View(tensor.name, before.output.planes),
-        )
-        table = f"{operation.name}.table"
-        lookup = Lookup(
-            name=operation.name,
-            output=operation.output,
-            input=View(tensor.name, operation.input.planes),
-            table=table,
-        )
-        values = _table(_source(before.input, wiring), None, to)
-        return Edit({before.name: (), operation.name: (pool, lookup)}, {table: values}, (tensor,))
     return None
 
 

@@ -145,13 +145,29 @@ enum {
   NUMBERS = 32     /* the sums, scaled, are the output: float32 */
 };
 
+/* The first `count` numbers of four vectors, or fewer, whose pixels lie as those of `integer_sums`. */
+KERNEL void store_numbers(const int vectors, const vec z[4], float *to, int count) {
+  vec line[4];
+  UNROLL for (int j = 0; j < vectors; j++) line[j] = z[j];
+  if (vectors == 4) {
+    const vec first_even = FIRST_HALF(z[0], z[2]), last_even = LAST_HALF(z[0], z[2]);
+    const vec first_odd = FIRST_HALF(z[1], z[3]), last_odd = LAST_HALF(z[1], z[3]);
+    line[0] = FIRST_HALF(first_even, first_odd), line[1] = LAST_HALF(first_even, first_odd);
+    line[2] = FIRST_HALF(last_even, last_odd), line[3] = LAST_HALF(last_even, last_odd);
+  }
+  UNROLL for (int j = 0; j < vectors; j++) {
+    if (count >= (j + 1) * LANES) store(to + j * LANES, line[j]);
+    else if (count > j * LANES) store_first(to + j * LANES, line[j], count - j * LANES);
+  }
+}
+
 /* Sums of `vectors` = 4: a block's, or fewer: of pixels in their order. */
 KERNEL void integer_sums(const int rows, const int vectors, const int flags, const struct integer_product *p, int row,
                          const int32_t *w, ptrdiff_t weights_stride, const uint8_t *x, int pixel, int count) {
   const int zero = flags & ANY_CODE ? p->zero : 0, low = flags & ANY_CODE ? p->low : 0, high = flags & ANY_CODE ? p->high : 255;
   const int32_t *const to = p->to + row, *const from = p->from + row;
   const float *const scale = p->scale + row;
-  uint8_t *const output = p->output + pixel;
+  uint8_t *const output = flags & NUMBERS ? NULL : p->output + pixel;
   ints sum[8][4];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = splat_int(p->bias[row + r] + OFFSET * p->weight_sums[row + r]);
@@ -180,12 +196,14 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
         sum[r][j] = dot_pairs(sum[r][j], (ints)words_of(a), splat_int(p->addend_weights[row + r]));
       }
     }
+    vec z[4];
     ints y[4];
-    UNROLL for (int j = 0; j < vectors; j++) {
-      vec z = to_float(sum[r][j]) * scale[r];
-      if (flags & LARGE_SUMS) z = within(z, 1e9f);
-      y[j] = to_nearest(z);
+    UNROLL for (int j = 0; j < vectors; j++) z[j] = to_float(sum[r][j]) * scale[r];
+    if (flags & NUMBERS) {
+      store_numbers(vectors, z, p->numbers + to[r] + pixel, count);
+      continue;
     }
+    UNROLL for (int j = 0; j < vectors; j++) y[j] = to_nearest(flags & LARGE_SUMS ? within(z[j], 1e9f) : z[j]);
     if (vectors == 1) {
       const ints least = splat_int(low - zero), most = splat_int(high - zero);
       const ints above = where_int(y[0] > least, y[0], least);

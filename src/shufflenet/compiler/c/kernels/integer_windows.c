@@ -152,6 +152,21 @@ KERNEL void pad_bytes(const int height, const int width, const int top, const in
   }
 }
 
+/* Planes of rows × columns, with every row `down` times and every byte of it `across` times. */
+KERNEL void repeat_bytes(const int rows, const int columns, const int down, const int across, int planes, const uint8_t *input,
+                         const int32_t *from, uint8_t *output, const int32_t *to) {
+  const int width = columns * across;
+  for (int plane = 0; plane < planes; plane++) {
+    const uint8_t *x = input + from[plane];
+    uint8_t *y = output + to[plane];
+    for (int row = 0; row < rows; row++, x += columns, y += down * width) {
+      for (int i = 0; i < columns; i++)
+        for (int time = 0; time < across; time++) y[i * across + time] = x[i];
+      for (int time = 1; time < down; time++) memcpy(y + time * width, y, (size_t)width);
+    }
+  }
+}
+
 KERNEL void copy_bytes(const int size, int planes, const uint8_t *input, const int32_t *from, uint8_t *output, const int32_t *to) {
   for (int plane = 0; plane < planes; plane++) memcpy(output + to[plane], input + from[plane], (size_t)size);
 }
