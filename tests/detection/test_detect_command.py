@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from shufflenet.cli import app
+from shufflenet.detection import load_detector
 from shufflenet.errors import UserError
 
 SMALL = [
@@ -111,6 +113,15 @@ def test_a_one_stage_detector_goes_on_past_broken_pictures(tmp_path):
     printed = run("train", scenes, *chosen, "-o", folder)
     assert "multiply-adds at 64×96: backbone" in printed
     assert json.loads((folder / "result.json").read_text())["size"] == [64, 96]
+    more = tmp_path / "more"
+    run("train", scenes, "--from", folder, *quick, "--set", "learning_rate=1e-9", "-o", more)
+    before, after = (load_detector(place) for place in (folder, more))
+    assert before.config == after.config
+    for name, tensor in before.state_dict().items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(after.state_dict()[name], tensor)
+    with pytest.raises(UserError, match="keeps its layout"):
+        run("train", scenes, "--from", folder, "--size", "64x96", "-o", tmp_path / "third")
     shots = tmp_path / "shots"
     shots.mkdir()
     Image.new("RGB", (70, 50), "red").save(shots / "a.png")

@@ -7,6 +7,7 @@ on any device, is exact then. What has no form on codes (some other papers' netw
 that codes stand for.
 """
 
+import math
 import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ LARGEST_COUNT = 2**24 // (LARGEST_CODE * 128)
 
 MOVES = {channel_shuffle, torch.flatten, Tensor.flatten, F.dropout, F.max_pool2d}
 MOVING_MODULES = (nn.MaxPool2d, nn.Identity, nn.Dropout, nn.Flatten)
+# What numbers are kept within, from 0 up.
+RECTIFYING_MODULES: dict[type[nn.Module], float] = {nn.ReLU: math.inf, nn.ReLU6: 6.0}
 RECTIFIES = {F.relu, torch.relu, Tensor.relu}
 ADDS = {operator.add, operator.iadd, torch.add, Tensor.add}
 MULTIPLIES = {operator.mul, operator.imul, torch.mul, Tensor.mul}
@@ -57,24 +60,27 @@ class Codes:
 
 @dataclass(frozen=True)
 class Sums:
-    """Whole numbers on their way to codes. Each stands for `unit` times itself; a mean's, for that over `count`."""
+    """Whole numbers on their way to codes. Each stands for `unit` times itself; a mean's, for that over `count`.
+
+    `most` is what a rectifier leaves at most; None where there is none.
+    """
 
     totals: Tensor
     unit: Tensor
     count: Tensor | None = None
-    rectified: bool = False
+    most: float | None = None
 
     @property
     def numbers(self) -> Tensor:
         unit = self.unit if self.count is None else (self.unit.double() / self.count).float()
         numbers = self.totals.float() * unit
-        return F.relu(numbers) if self.rectified else numbers
+        return _rectified(numbers, self.most)
 
     def codes(self, quantizer: Quantizer) -> Codes:
         scale = self.unit / quantizer.scale
         if self.count is not None:
             scale = (self.unit.double() / (quantizer.scale.double() * self.count)).float()
-        return _rounded(self.totals.float() * scale, quantizer, self.rectified)
+        return _rounded(self.totals.float() * scale, quantizer, self.most)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,13 @@ class Layer:
 
     layer: IntegerLayer
     entering: Codes
-    rectified: bool = False
+    most: float | None = None
 
     @property
     def sums(self) -> Sums:
         totals = self.totals(self.layer.weight, self.layer.bias)
         unit = self.entering.quantizer.scale * self.layer.weight_scale
-        return Sums(totals, _along_channels(unit, totals), rectified=self.rectified)
+        return Sums(totals, _along_channels(unit, totals), most=self.most)
 
     def totals(self, weight: Tensor, bias: Tensor) -> Tensor:
         """int32."""
@@ -123,22 +129,22 @@ class Residual:
 
     left: Codes | Branch
     right: Codes | Branch
-    rectified: bool = False
+    most: float | None = None
 
     @property
     def numbers(self) -> Tensor:
         numbers = _codes(self.left).numbers + _codes(self.right).numbers
-        return F.relu(numbers) if self.rectified else numbers
+        return _rectified(numbers, self.most)
 
     def codes(self, quantizer: Quantizer) -> Codes:
         """Within the sums of a layer, the later one if both are layers' codes; by themselves where no factor of 16 bits will do."""
         pairs = (self.left, self.right), (self.right, self.left)
         branches = [(own, other) for own, other in pairs if isinstance(own, Branch)]
         for own, other in sorted(branches, key=lambda pair: -pair[0].place):
-            joined = _joined(own.made, _codes(other), quantizer, self.rectified)
+            joined = _joined(own.made, _codes(other), quantizer, self.most)
             if joined is not None:
                 return joined
-        return _added(_codes(self.left), _codes(self.right), quantizer, self.rectified)
+        return _added(_codes(self.left), _codes(self.right), quantizer, self.most)
 
 
 class IntegerRun(fx.Interpreter):
@@ -171,7 +177,7 @@ class IntegerRun(fx.Interpreter):
             value = value.codes
         if (
             isinstance(value, Layer)
-            and not value.rectified
+            and value.most is None
             and len(n.users) == 1
             and next(iter(n.users)).target in ADDS
         ):
@@ -190,17 +196,19 @@ def _apply(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     if operation is torch.cat and all(isinstance(x, Codes) and x.quantizer is first[0].quantizer for x in first):
         return Codes(torch.cat([piece.values for piece in first], *args[1:], **kwargs), first[0].quantizer)
     others = [value for value in args[1:] if isinstance(value, Codes | Branch)]
-    if isinstance(operation, nn.ReLU) or operation in RECTIFIES:
+    most = math.inf if operation in RECTIFIES else RECTIFYING_MODULES.get(type(operation))
+    if most is not None:
         if isinstance(first, Codes):
-            return replace(first, values=first.values.clamp(min=_zero(first.quantizer)))
-        return F.relu(first) if isinstance(first, Tensor) else replace(first, rectified=True)
+            return replace(first, values=first.values.clamp(*_limits(first.quantizer, most)))
+        return _rectified(first, most) if isinstance(first, Tensor) else replace(first, most=most)
     if operation in ADDS and isinstance(first, Codes | Branch) and others:
         return Residual(first, others[0])
     if operation in MULTIPLIES and isinstance(first, Codes) and others:
         other = _codes(others[0])
         return Sums(first.centred * other.centred, first.quantizer.scale * other.quantizer.scale)
     if isinstance(first, Codes):
-        if isinstance(operation, MOVING_MODULES) or operation in MOVES:
+        repeats = operation is F.interpolate and kwargs.get("mode", "nearest") == "nearest"
+        if isinstance(operation, MOVING_MODULES) or operation in MOVES or repeats:
             moved = operation(first.centred, *args[1:], **kwargs)
             return Codes(moved + _zero(first.quantizer), first.quantizer)
         if isinstance(operation, nn.AvgPool2d) and not isinstance(operation, SameAvgPool2d):
@@ -241,16 +249,27 @@ def _along_channels(each: Tensor, like: Tensor) -> Tensor:
     return each.reshape(-1, *[1] * (like.ndim - 2))
 
 
-def _rounded(scaled: Tensor, quantizer: Quantizer, rectified: bool) -> Codes:
+def _rectified(numbers: Tensor, most: float | None) -> Tensor:
+    return numbers if most is None else numbers.clamp(0, most)
+
+
+def _limits(quantizer: Quantizer, most: float | None) -> tuple[Tensor, Tensor]:
+    """The least and the largest code that a rectifier leaves."""
     zero = _zero(quantizer)
-    low = zero if rectified else torch.zeros_like(zero)
-    return Codes((scaled.round() + zero).clamp(low, torch.full_like(zero, LARGEST_CODE)), quantizer)
+    largest = torch.full_like(zero, LARGEST_CODE)
+    if most is None:
+        return torch.zeros_like(zero), largest
+    return zero, torch.minimum(largest, (most * (1 / quantizer.scale)).round() + zero)
+
+
+def _rounded(scaled: Tensor, quantizer: Quantizer, most: float | None) -> Codes:
+    return Codes((scaled.round() + _zero(quantizer)).clamp(*_limits(quantizer, most)), quantizer)
 
 
 def _nearest(numbers: Tensor, quantizer: Quantizer) -> Codes:
     """The code of each number, the least one for a NaN."""
     scaled = (numbers * (1 / quantizer.scale)).nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    return _rounded(scaled, quantizer, rectified=False)
+    return _rounded(scaled, quantizer, None)
 
 
 def _means(pool: nn.AvgPool2d, x: Codes) -> Sums:
@@ -306,7 +325,7 @@ def _whole(parts: Iterable[tuple[int, Tensor]]) -> Tensor:
     return exact.int() if whole is None else whole + exact.int()
 
 
-def _joined(made: Layer, residual: Codes, quantizer: Quantizer, rectified: bool) -> Codes | None:
+def _joined(made: Layer, residual: Codes, quantizer: Quantizer, most: float | None) -> Codes | None:
     """Codes of a layer's sums with a residual in them: sum · 2^shift + factor · code. None where the factors do not fit.
 
     A channel whose weights are so small that its factor is too large takes coarser weights.
@@ -331,10 +350,10 @@ def _joined(made: Layer, residual: Codes, quantizer: Quantizer, rectified: bool)
     totals = made.totals(weight, bias) << _along_channels(shifts.int(), residual.values)
     totals = totals + _along_channels(factors.int(), totals) * residual.centred.int()
     scale = unit / quantizer.scale * (2.0**-shifts).float()
-    return _rounded(totals.float() * _along_channels(scale, totals), quantizer, rectified)
+    return _rounded(totals.float() * _along_channels(scale, totals), quantizer, most)
 
 
-def _added(left: Codes, right: Codes, quantizer: Quantizer, rectified: bool) -> Codes:
+def _added(left: Codes, right: Codes, quantizer: Quantizer, most: float | None) -> Codes:
     """By a factor of 16 bits for each, and one shift."""
     ratios = [float(codes.quantizer.scale) / float(quantizer.scale) for codes in (left, right)]
     shift = 0
@@ -344,4 +363,4 @@ def _added(left: Codes, right: Codes, quantizer: Quantizer, rectified: bool) -> 
     totals = torch.tensor((zero << shift) + half, dtype=torch.int32, device=left.values.device)
     for codes, ratio in zip((left, right), ratios, strict=True):
         totals = totals + codes.centred.int() * min(round(ratio * 2**shift), LARGEST_FACTOR)
-    return Codes((totals >> shift).clamp(zero if rectified else 0, LARGEST_CODE).float(), quantizer)
+    return Codes((totals >> shift).float().clamp(*_limits(quantizer, most)), quantizer)

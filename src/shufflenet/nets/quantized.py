@@ -1,5 +1,7 @@
 """A network as integers: batch normalization folded into the convolutions, a quantizer behind every result.
 
+`QuantizedModule` is any module that can be traced, `QuantizedNetwork` a classifier.
+
 The graph is traced from the network's own modules, whose names the layers keep. Where quantizers stand is a rule, so a folder of
 integers needs to say no more than its architecture and the element of its activations.
 """
@@ -25,6 +27,7 @@ LEAVES = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
 # What only moves, chooses or cuts off numbers leaves them where its input's quantizer has put them.
 KEEPING_MODULES = (nn.MaxPool2d, nn.Identity, nn.Dropout, nn.Flatten)
 KEEPING_FUNCTIONS = (channel_shuffle, torch.flatten, F.dropout, F.max_pool2d)
+RECTIFIERS = (nn.ReLU, nn.ReLU6)
 
 
 class _Tracer(fx.Tracer):
@@ -41,14 +44,11 @@ def _root(net: Network) -> nn.Module:
     return net.net if isinstance(net, ReferenceNet) else net  # its own forward only looks at the picture's size
 
 
-def _trace(net: Network) -> fx.GraphModule:
-    root = _root(net)
+def _trace(root: nn.Module, name: str) -> fx.GraphModule:
     try:
         return fx.GraphModule(root, _Tracer().trace(root))
     except (TraceError, TypeError) as error:
-        raise VariantError(
-            f"{net.spec['name']} cannot be quantized: its forward depends on values ({error})"
-        ) from error
+        raise VariantError(f"{name} cannot be quantized: its forward depends on values ({error})") from error
 
 
 def _normalized(traced: fx.GraphModule) -> dict[str, str]:
@@ -134,37 +134,39 @@ class _Placement:
 
 
 def _keeps(node: fx.Node, module: nn.Module | None) -> bool:
+    if node.target is F.interpolate:
+        return node.kwargs.get("mode", "nearest") == "nearest"
     return isinstance(module, KEEPING_MODULES) or node.target in KEEPING_FUNCTIONS or node.target == "flatten"
 
 
 def _rectifies(node: fx.Node, module: nn.Module | None) -> bool:
-    return isinstance(module, nn.ReLU) or node.target in (F.relu, torch.relu, "relu")
+    return isinstance(module, RECTIFIERS) or node.target in (F.relu, torch.relu, "relu")
 
 
-class QuantizedNetwork(Network):
-    """[n, in_channels, h, w] → logits [n, num_classes], every layer with integers: in `learning` form with float weights to be trained.
+class QuantizedModule(nn.Module):
+    """[n, in_channels, h, w] → what the module gives, every layer with integers: in `learning` form with float weights to be trained.
 
     The two forms compute almost the same. With integers, `forward` is exact in whole numbers, and gives the bytes of the compiled C
     (codes.py). Learning, it computes `in_real_numbers`, which has a gradient: sums in float32, where a tie may tip, and a branch rounded
     before its residual is added, where the integers round their sum once. Their errors differ by a few pictures in ten thousand.
 
-    `spec` is that of the network it was made of. `net` is the graph; `inputs` names the quantizer that each layer reads from. Raises
-    VariantError for an unknown element, and for a network whose forward cannot be traced.
+    `net` is the graph; `inputs` names the quantizer that each layer reads from. What the module gives is not rounded. `name` is for
+    messages. Raises VariantError for an unknown element, and for a module whose forward cannot be traced.
     """
 
-    def __init__(self, net: Network, activations: str = "u8", *, learning: bool = True) -> None:
+    def __init__(self, module: nn.Module, name: str, in_channels: int, activations: str, *, learning: bool) -> None:
         super().__init__()
         if activations not in ELEMENTS:
             raise VariantError(f"there is no element type {activations!r}; activations are {' or '.join(ELEMENTS)}")
-        self.spec, self.metadata, self.activations, self.learning = net.spec, net.metadata, activations, learning
-        self.net = _trace(copy.deepcopy(net).eval())
+        self.in_channels, self.activations, self.learning = in_channels, activations, learning
+        self.net = _trace(copy.deepcopy(module).eval(), name)
         _fold(self.net)
         self.inputs = _Placement(self.net, activations).inputs
         wrapper: Any = LearningLayer if learning else IntegerLayer
-        for name in self.inputs:
-            self.net.set_submodule(name, wrapper(self.net.get_submodule(name)))
+        for layer in self.inputs:
+            self.net.set_submodule(layer, wrapper(self.net.get_submodule(layer)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         if self.learning:
             return self.in_real_numbers(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -192,17 +194,29 @@ class QuantizedNetwork(Network):
         """The one whose numbers a layer reads."""
         return self.net.get_submodule(self.inputs[layer])  # pyright: ignore[reportReturnType]
 
-    def integers(self) -> "QuantizedNetwork":
-        """The same network with its integers instead of the float weights; itself if it holds them already."""
-        if not self.learning:
-            return self
-        twin = empty(self.spec, self.activations)
+    def integer_state(self) -> dict[str, Tensor]:
+        """The tensors of its twin that does not learn."""
         learned = tuple(f"net.{name}." for name in self.inputs)
         state = {name: tensor.detach() for name, tensor in self.state_dict().items() if not name.startswith(learned)}
         for name, layer in self.layers().items():
             assert isinstance(layer, LearningLayer)
             state |= {f"net.{name}.{kind}": tensor for kind, tensor in layer.integers().items()}
-        twin.load_state_dict(state, assign=True)
+        return state
+
+
+class QuantizedNetwork(QuantizedModule, Network):
+    """A classifier as integers: [n, in_channels, h, w] → logits [n, num_classes]. `spec` is that of the network it was made of."""
+
+    def __init__(self, net: Network, activations: str = "u8", *, learning: bool = True) -> None:
+        super().__init__(_root(net), net.spec["name"], net.spec["in_channels"], activations, learning=learning)
+        self.spec, self.metadata = net.spec, net.metadata
+
+    def integers(self) -> "QuantizedNetwork":
+        """The same network with its integers instead of the float weights; itself if it holds them already."""
+        if not self.learning:
+            return self
+        twin = empty(self.spec, self.activations)
+        twin.load_state_dict(self.integer_state(), assign=True)
         twin.metadata = self.metadata
         return twin.eval()
 
@@ -210,7 +224,7 @@ class QuantizedNetwork(Network):
         """A float32 network of the same architecture with the integers' weights, its activations not rounded."""
         net = create(**self.spec)
         root = _root(net)
-        norms = _normalized(_trace(net))
+        norms = _normalized(_trace(root, self.spec["name"]))
         for name, layer in self.integers().layers().items():
             assert isinstance(layer, IntegerLayer)
             bare = root.get_submodule(name)

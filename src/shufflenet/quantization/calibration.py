@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from shufflenet.checkpoints import Preprocessing
-from shufflenet.nets.quantized import QuantizedNetwork
+from shufflenet.nets.quantized import QuantizedModule
 from shufflenet.quantization.float_run import FloatRun
 
 BINS = 2048
@@ -69,7 +69,7 @@ class _Watched:
 
 
 @torch.no_grad()
-def calibrate(net: QuantizedNetwork, batches: Iterable[Tensor], preprocessing: Preprocessing, method: str) -> None:
+def calibrate(net: QuantizedModule, batches: Iterable[Tensor], preprocessing: Preprocessing, method: str) -> None:
     """Set the scales and zero points of a network in learning form from batches of inputs, which are walked twice.
 
     The input's range is that of bytes after `preprocessing`, whatever the pictures show.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from shufflenet.nets.integers import LearningLayer, Quantizer
-from shufflenet.nets.quantized import QuantizedNetwork
+from shufflenet.nets.quantized import QuantizedModule
 from shufflenet.nets.shufflenet import channel_shuffle
 from shufflenet.quantization.float_run import FloatRun
 
@@ -36,6 +36,7 @@ HOMOGENEOUS_MODULES = (
 HOMOGENEOUS = {
     *("relu", "mean", "flatten"),
     *(F.relu, torch.relu, F.dropout, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, torch.flatten, torch.mean),
+    F.interpolate,
 }
 SUMS = {operator.add, operator.iadd, torch.add}
 
@@ -82,7 +83,7 @@ class Channels:
     layers: dict[str, tuple[Tensor, Tensor]]
 
 
-def channels_of(net: QuantizedNetwork) -> Channels:
+def channels_of(net: QuantizedModule) -> Channels:
     """Which channels of a network in learning form are tied to which."""
     groups = Groups()
     quantizers: dict[str, list[Tensor]] = {name: [] for name in net.quantizers()}
@@ -96,7 +97,7 @@ def channels_of(net: QuantizedNetwork) -> Channels:
             continue
         sources = [channels[source] for source in node.all_input_nodes]
         if not sources:
-            channels[node] = torch.full((net.spec["in_channels"],), FIXED)
+            channels[node] = torch.full((net.in_channels,), FIXED)
             continue
         first = channels[node] = sources[0]
         if isinstance(module, LearningLayer):
@@ -126,7 +127,7 @@ def channels_of(net: QuantizedNetwork) -> Channels:
 
 
 @torch.no_grad()
-def equalize(net: QuantizedNetwork, batches: Iterable[Tensor]) -> None:
+def equalize(net: QuantizedModule, batches: Iterable[Tensor]) -> None:
     """Scale the weights of a network in learning form so that channels fill their tensors' ranges, as far as pictures show these.
 
     A group of channels stands in several tensors; it is scaled until it fills the range of one of them.
@@ -155,7 +156,7 @@ def _groups(layer: nn.Module) -> int:
     return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
-def _largest(net: QuantizedNetwork, batches: Iterable[Tensor]) -> dict[str, list[Tensor]]:
+def _largest(net: QuantizedModule, batches: Iterable[Tensor]) -> dict[str, list[Tensor]]:
     """The largest size of each channel where each quantizer runs."""
     largest: dict[str, list[Tensor]] = {}
     for batch in batches:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from shufflenet.nets.integers import LearningLayer, Quantizer
-from shufflenet.nets.quantized import QuantizedNetwork
+from shufflenet.nets.quantized import QuantizedModule
 
 Watch = Callable[[str, Tensor], None]
 
@@ -18,7 +18,7 @@ def _ignore(name: str, x: Tensor) -> None:
 class FloatRun(fx.Interpreter):
     """`run(x)` gives the logits of the float32 network; the two callables see what enters each quantizer and each layer, by name."""
 
-    def __init__(self, net: QuantizedNetwork, *, quantizer: Watch = _ignore, layer: Watch = _ignore) -> None:
+    def __init__(self, net: QuantizedModule, *, quantizer: Watch = _ignore, layer: Watch = _ignore) -> None:
         super().__init__(net.net)
         self.watch_quantizer, self.watch_layer = quantizer, layer
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shufflenet.nets.integers import LearningLayer
-from shufflenet.nets.quantized import QuantizedNetwork
+from shufflenet.nets.quantized import QuantizedModule
 from shufflenet.quantization.float_run import FloatRun
 
 
@@ -26,7 +26,7 @@ class LayerNoise:
 
 
 @torch.no_grad()
-def layer_noise(net: QuantizedNetwork, batches: Iterable[Tensor]) -> list[LayerNoise]:
+def layer_noise(net: QuantizedModule, batches: Iterable[Tensor]) -> list[LayerNoise]:
     """One row for each layer of a calibrated network in learning form, the noisiest alone first."""
     layers = net.layers()
     signal, alone, together = (dict.fromkeys(layers, 0.0) for _ in range(3))

@@ -17,15 +17,18 @@ def train(
         str | None, typer.Option(help="The backbone (see `shufflenet list`), with random weights; or give --from.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--from", help="A trained classifier to start from: its folder, or a Hub id.")
+        str | None,
+        typer.Option(
+            "--from", help="A trained classifier to start from, or a detector to train on: its folder, or a Hub id."
+        ),
     ] = None,
     layout: Annotated[
-        Literal["paper", "fpn", "ssdlite"],
+        Literal["paper", "fpn", "ssdlite"] | None,
         typer.Option(
-            help="paper: stage 3 for RPN and regions, stage 4 on each region; fpn: a feature pyramid; "
+            help="paper (the default): stage 3 for RPN and regions, stage 4 on each region; fpn: a feature pyramid; "
             "ssdlite: one stage, for small devices."
         ),
-    ] = "paper",
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(help="ssdlite: height × width that pictures are resized to, such as 320x416. Default: 320x320."),
@@ -52,7 +55,7 @@ def train(
     """Train a detector on COCO's folders as downloaded, or on any annotations in COCO's format.
 
     COCO of 2014 is split as in the paper: train and val less the 5,000 minival images, which are the test set; COCO of 2017 is that
-    split. Layout ssdlite takes its anchors from the training boxes.
+    split. Layout ssdlite takes its anchors from the training boxes. A detector that is trained on keeps its layout, sizes and anchors.
 
     Examples:
 
@@ -61,6 +64,8 @@ def train(
       shufflenet detect train train.json --test test.json --from user/repo --layout fpn -o runs/mine
 
       shufflenet detect train /data/coco --from runs/imagenet_1x --short-side 300 -o runs/coco300
+
+      shufflenet detect train more_cells --from runs/cells -o runs/more_cells
 
       accelerate launch -m shufflenet detect train /data/coco --from runs/imagenet_1x -o runs/coco600
     """
@@ -73,20 +78,29 @@ def train(
     from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.detection import detector_cost, detector_for, open_split, recipes_for, train_detector
     from shufflenet.detection.coco import dataset_name
+    from shufflenet.detection.folder import is_detector, load_detector
     from shufflenet.detection.recipe import DetectionRecipe
     from shufflenet.errors import UserError
     from shufflenet.nets import create
     from shufflenet.training.recipe import merge, parse_setting, read_recipe
 
     if (variant is None) == (weights is None):
-        raise UserError("give one of --variant (random weights) and --from (a trained classifier)")
+        raise UserError("give one of --variant (random weights) and --from (a trained classifier or detector)")
     if data.is_file() and test is None:
         raise UserError(f"{data} is one split; name the annotations to evaluate on with --test")
+    trained_before = load_detector(weights) if weights and is_detector(weights) else None
+    if trained_before and (layout or size or short_side or detector_settings):
+        raise UserError(
+            f"{weights} is a detector, which keeps its layout, sizes and anchors; leave out --layout, --size, --short-side and --detector"
+        )
+    layout = trained_before.config.layout if trained_before else layout or "paper"
     overrides = merge(*map(parse_setting, settings or ()))
     chosen = read_recipe(recipe or ("finetune" if weights else "scratch"), overrides, recipes_for(layout))
     assert isinstance(chosen, DetectionRecipe)
     fields: dict[str, Any] = merge(*map(parse_setting, detector_settings or ()))
-    if layout == "ssdlite":
+    if trained_before:
+        pass
+    elif layout == "ssdlite":
         if short_side is not None:
             raise UserError("--short-side is for the layouts paper and fpn; ssdlite has one size for all: --size")
         fields = {"size": parse_size(size or "320x320"), **fields}
@@ -97,8 +111,11 @@ def train(
     training_set = open_split(data, "train", pictures)
     test_set = open_split(test or data, "test", pictures)
     torch.manual_seed(chosen.seed)
-    classifier = resolve_trained(weights) if weights else create(variant or "")
-    detector = detector_for(classifier, training_set, layout=layout, trained=weights is not None, **fields)
+    if trained_before:
+        detector = trained_before
+    else:
+        classifier = resolve_trained(weights) if weights else create(variant or "")
+        detector = detector_for(classifier, training_set, layout=layout, trained=weights is not None, **fields)
     if PartialState().is_main_process and not json:
         for note in training_set.notes[:NOTES_SHOWN]:
             say(note)
