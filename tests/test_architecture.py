@@ -23,7 +23,7 @@ ALLOWED = {
     "checkpoints": {"nets", "pretrained"},
     "data": {"nets", "checkpoints"},
     "training": {"nets", "checkpoints", "data"},
-    "quantization": {"nets", "checkpoints", "data", "training"},
+    "quantization": {"nets", "checkpoints", "data", "training", "detection"},
     "detection": {"nets", "checkpoints", "data", "training"},
     "deploy": {"nets", "pretrained", "checkpoints", "data", "detection", "compiler"},
     "web": {"nets", "checkpoints", "data", "detection", "deploy", "compiler"},

@@ -1,7 +1,7 @@
-"""`shufflenet quantize FOLDER DATA -o FOLDER_INT8`: a trained network with 8-bit weights and activations."""
+"""`shufflenet quantize FOLDER DATA -o FOLDER_INT8`: a trained network or detector with 8-bit weights and activations."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,11 +10,16 @@ LAYERS_SHOWN = 5
 
 def quantize(
     folder: Annotated[
-        str, typer.Argument(help="A trained network: a folder, a name that ships with the package, or a Hub id.")
+        str,
+        typer.Argument(
+            help="A trained network: a folder, a name that ships with the package, or a Hub id; or a detector's folder (ssdlite)."
+        ),
     ],
     data: Annotated[
         str,
-        typer.Argument(help="A data set as for `shufflenet train`: its training part calibrates, its test part tests."),
+        typer.Argument(
+            help="A data set as for `shufflenet train`, or for `detect train`: its training part calibrates, its test part tests."
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     activations: Annotated[str, typer.Option(help="The element of activations: u8 or s8.")] = "u8",
@@ -42,8 +47,9 @@ def quantize(
     """Turn a network's weights and activations into 8-bit integers, and say what that costs.
 
     The folder is a checkpoint like any other: evaluate, predict, compile, export (ONNX, with QuantizeLinear and DequantizeLinear) and
-    bench take it. Prints the error of both networks on the test part, the layers that lose most to rounding, and the
-    sizes. With --qat the folder is a run folder too; a few epochs recover most of what rounding costs.
+    bench take it; a detector's is for the verbs of `shufflenet detect`, compile and web. Prints the error of both networks on the test
+    part, the layers that lose most to rounding, and the sizes. With --qat the folder is a run folder too; a few epochs recover most of
+    what rounding costs.
 
     Examples:
 
@@ -51,32 +57,43 @@ def quantize(
 
       shufflenet quantize runs/flowers ~/flowers -o runs/flowers_int8 --qat --set epochs=3
 
+      shufflenet quantize runs/cells cells -o runs/cells_int8
+
       shufflenet compile runs/flowers_int8 -o flowers_c
     """
     from shufflenet.cli.terminal import console, print_json, say
     from shufflenet.data import open_dataset
     from shufflenet.deploy.resolve import resolve_trained
+    from shufflenet.detection.folder import is_detector
     from shufflenet.errors import UserError
     from shufflenet.quantization import quantize_and_test
     from shufflenet.training.recipe import merge, parse_setting
 
     if (settings or resume) and not qat:
         raise UserError("--set and --resume are for quantization-aware fine-tuning; add --qat, or leave them out")
-    done = quantize_and_test(
-        resolve_trained(folder),
-        open_dataset(data, "train", held_out=held_out),
-        open_dataset(data, "test", held_out=held_out),
-        output,
-        activations=activations,
-        calibration=calibration,
-        equalization=equalization,
-        pictures=pictures,
-        aware=merge(*map(parse_setting, settings or ())) if qat else None,
-        resume=resume,
-        overwrite=overwrite,
-        workers=workers,
-        console=console(stderr=json),
-    )
+    usual: dict[str, Any] = {
+        "activations": activations,
+        "calibration": calibration,
+        "equalization": equalization,
+        "pictures": pictures,
+        "overwrite": overwrite,
+        "workers": workers,
+        "console": console(stderr=json),
+    }
+    if is_detector(folder):
+        if qat:
+            raise UserError(f"{folder} is a detector, which is quantized without training; leave out --qat")
+        done = _quantize_detector(folder, data, output, usual)
+    else:
+        done = quantize_and_test(
+            resolve_trained(folder),
+            open_dataset(data, "train", held_out=held_out),
+            open_dataset(data, "test", held_out=held_out),
+            output,
+            aware=merge(*map(parse_setting, settings or ())) if qat else None,
+            resume=resume,
+            **usual,
+        )
     if done is None:
         say(f"stopped, with a checkpoint in {output}; the same command with --resume goes on", stderr=json)
         return
@@ -87,16 +104,35 @@ def quantize(
     say(f"the network is in {output}")
 
 
+def _quantize_detector(folder: str, data: str, output: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from shufflenet.detection import load_detector, open_split
+    from shufflenet.quantization import quantize_and_test_detector
+
+    place = Path(data)
+    sets = open_split(place, "train"), open_split(place, "test")
+    return quantize_and_test_detector(load_detector(folder), *sets, output, **options)
+
+
 def _show(done: dict, shown: int | None) -> None:
     from shufflenet.cli.terminal import Column, name, print_table
 
     titles = {"float32": "float32", "post_training": "int8, post-training", "aware": "int8, fine-tuned"}
+    figures = {"top1_error": "top-1 error", "top5_error": "top-5 error"}
+    if "average_precision" in done["float32"]:
+        figures = {"average_precision": "mAP[.5:.95]", "average_precision_50": "AP50"}
     rows = [
-        (title, f"{done[key]['top1_error']:.2f}%", f"{done[key]['top5_error']:.2f}%", f"{done[key]['bytes']:,}")
+        (title, *(_percent(figure, done[key][figure]) for figure in figures), f"{done[key]['bytes']:,}")
         for key, title in titles.items()
         if key in done
     ]
-    print_table((name("network"), Column("top-1 error"), Column("top-5 error"), Column("bytes")), rows)
+    print_table((name("network"), *map(Column, figures.values()), Column("bytes")), rows)
     noise = [(row["layer"], f"{row['alone_db']:.1f} dB", f"{row['together_db']:.1f} dB") for row in done["layers"]]
     columns = name("layer"), Column("signal to noise, alone"), Column("with all before it")
     print_table(columns, noise[:shown])
+
+
+def _percent(figure: str, value: float | None) -> str:
+    """Errors are in % already, precisions from 0 to 1."""
+    if value is None:
+        return "–"
+    return f"{value if figure.endswith('error') else 100 * value:.2f}%"

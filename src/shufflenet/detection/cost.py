@@ -1,6 +1,5 @@
 """What a detector costs, part by part, in multiply-adds as the paper counts them."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shufflenet.detection.config import TwoStageConfig
-from shufflenet.detection.detector import Detector
+from shufflenet.detection.detector import Detector, build_detector
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.nets import Size, height_width
 
@@ -56,10 +55,11 @@ def detector_cost(detector: Detector, size: Size | None = None) -> DetectorCost:
     """Count what `detector` needs for a picture of `size` before resizing, with as many regions as the RPN proposes at most.
 
     By default the picture is square, of the config's short side; a one-stage detector has one size for all.
-    Nothing is computed (meta tensors), and `detector` is left as it is.
+    Nothing is computed (meta tensors), and `detector` is left as it is. A quantized detector counts as the float one.
     """
-    twin = copy.deepcopy(detector).to("meta").eval()
-    config = twin.config
+    config = detector.config
+    with torch.device("meta"):
+        twin = build_detector(config).eval()
     if isinstance(config, TwoStageConfig):
         height, width = resized(config, height_width(size or config.short_side))
     else:
@@ -81,5 +81,5 @@ def detector_cost(detector: Detector, size: Size | None = None) -> DetectorCost:
         neck=_counted(lambda: twin.backbone(picture)) - backbone,
         rpn=rpn,
         head_per_region=head,
-        parameters=sum(parameter.numel() for parameter in detector.parameters()),
+        parameters=sum(parameter.numel() for parameter in twin.parameters()),
     )

@@ -1,7 +1,10 @@
 """Detectors of every layout: made from a config or from a classifier and data."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
+
+import torch
 
 from shufflenet.detection.anchors import choose_anchors
 from shufflenet.detection.backbone import backbone_of, create_backbone, preprocessing_of, rgb_weights
@@ -84,6 +87,11 @@ def detector_for(
     if trained:
         load_backbone(detector, classifier)
     return detector
+
+
+def device_of(detector: Detector) -> torch.device:
+    """Where it computes. A quantized detector has no parameters."""
+    return next(chain(detector.parameters(), detector.buffers())).device
 
 
 def load_backbone(detector: Detector, net: Network) -> None:

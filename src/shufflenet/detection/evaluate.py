@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from shufflenet.data import batches, reading_processes
 from shufflenet.detection.coco import Annotations
 from shufflenet.detection.dataset import DetectionDataset, collate
-from shufflenet.detection.detector import Detector
+from shufflenet.detection.detector import Detector, device_of
 from shufflenet.errors import UserError
 
 # Pictures, RGB float32 [3, h, w] from 0 to 1 → for each boxes, labels and scores, as a detector gives them.
@@ -72,7 +72,7 @@ def detect(
         Subset(dataset, mine), batch_size=batch_size, num_workers=reading_processes(workers), collate_fn=collate
     )
     detector.eval()
-    device = next(detector.parameters()).device
+    device = device_of(detector)
     rows: list[CocoDetection] = []
     done = 0
     for pictures, _ in batches(loader):

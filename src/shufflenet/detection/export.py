@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.onnx import symbolic_helper
+from torch.onnx import TensorProtoDataType, symbolic_helper
 
 from shufflenet import atomic
 from shufflenet.detection.detector import Detector
 from shufflenet.detection.one_stage import OneStageDetector
+from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.detection.two_stage import PYRAMID_STRIDES, TwoStageDetector
 from shufflenet.errors import UserError
 from shufflenet.nets import Size, height_width
@@ -40,20 +41,6 @@ class Backbone(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone.features(picture).values())
-
-
-class Heads(nn.Module):
-    """A one-stage detector's network for ONNX: normalized picture [1, 3, h, w] → logits and offsets of each level's map."""
-
-    def __init__(self, detector: OneStageDetector) -> None:
-        super().__init__()
-        self.backbone = detector.backbone
-        self.logits = detector.get_submodule("head.classification_head.module_list")
-        self.offsets = detector.get_submodule("head.regression_head.module_list")
-
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        heads = zip(self.backbone(picture).values(), self.logits.children(), self.offsets.children(), strict=True)
-        return tuple(output for x, logits, offsets in heads for output in (logits(x), offsets(x)))
 
 
 class ProposalsAndRegions(nn.Module):
@@ -102,6 +89,8 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], *, size: Size 
     `boxes` (x1, y1, x2, y2 in its pixels), `labels` (an index into the config's categories, from 1 up) and `scores`. `size` is of the
     example that export traces. Raises UserError without the package onnx, or if the file is there.
     """
+    if isinstance(detector, QuantizedDetector):
+        detector = detector.in_real_numbers()
     return _write(
         OnePicture(detector).eval(),
         ((3, *height_width(size)),),
@@ -122,8 +111,12 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
 
     The input `picture` is float32 [1, 3, height, width], normalized as the detector's config says. The outputs are the network's maps
     that the detector taps, by their names: `stage3` in the paper's layout, `stage2`, `stage3` and `stage4` with an FPN (which is not
-    in it). Raises UserError without the package onnx, or if the file is there.
+    in it). Raises UserError for a quantized detector, without the package onnx, or if the file is there.
     """
+    if isinstance(detector, QuantizedDetector):
+        raise UserError(
+            "a quantized detector has no backbone apart; export that of the float32 detector it was made of"
+        )
     backbone = Backbone(detector).eval()
     return _write(
         backbone,
@@ -136,7 +129,7 @@ def export_backbone_onnx(detector: Detector, path: str | os.PathLike[str], *, si
 
 @symbolic_helper.parse_args("v", "i")  # pyright: ignore[reportPrivateImportUsage]
 def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
-    """The operator that the exporter which traces lacks. It knows no size of `x`, [n, c, h, w], so the shapes do without."""
+    """The exporter knows no size of `x`, [n, c, h, w], so the shapes do without."""
 
     def reshape(value: Any, *shape: int) -> Any:
         return graph.op("Reshape", value, graph.op("Constant", value_t=torch.tensor(shape)))
@@ -145,6 +138,27 @@ def _channel_shuffle(graph: Any, x: Any, groups: int) -> Any:
     dealt = graph.op("Transpose", reshape(pixels, 0, 0, groups, -1), perm_i=[0, 1, 3, 2])
     channels = graph.op("Transpose", reshape(dealt, 0, 0, -1), perm_i=[0, 2, 1])
     return graph.op("Reshape", channels, graph.op("Shape", x))
+
+
+@symbolic_helper.parse_args("v", "v", "v", "i", "i")  # pyright: ignore[reportPrivateImportUsage]
+def _fake_quantize(graph: Any, x: Any, scale: Any, zero_point: Any, low: int, high: int) -> Any:
+    """The element is told by the zero point's type."""
+    zero_point = graph.op("Cast", zero_point, to_i=TensorProtoDataType.UINT8 if low == 0 else TensorProtoDataType.INT8)
+    codes = graph.op("QuantizeLinear", x, scale, zero_point)
+    return graph.op("DequantizeLinear", codes, scale, zero_point)
+
+
+@symbolic_helper.parse_args("v", "v")  # pyright: ignore[reportPrivateImportUsage]
+def _dequantize(graph: Any, codes: Any, scale: Any) -> Any:
+    return graph.op("DequantizeLinear", codes, scale, axis_i=0)
+
+
+# Operators that the exporter which traces lacks, by the names that torch knows them by.
+OPERATORS = {
+    "aten::channel_shuffle": _channel_shuffle,
+    "shufflenet::fake_quantize": _fake_quantize,
+    "shufflenet::dequantize": _dequantize,
+}
 
 
 def export_heads_onnx(detector: OneStageDetector, path: str | os.PathLike[str]) -> Path:
@@ -156,7 +170,7 @@ def export_heads_onnx(detector: OneStageDetector, path: str | os.PathLike[str]) 
     """
     names = [f"{kind}_{stride}" for stride in detector.config.strides for kind in ("logits", "offsets")]
     shape = (1, 3, *detector.config.padded_size)
-    return _write(Heads(detector).eval(), (shape,), Path(path), input_names=["picture"], output_names=names)
+    return _write(detector.heads().eval(), (shape,), Path(path), input_names=["picture"], output_names=names)
 
 
 def export_proposals_onnx(
@@ -190,7 +204,8 @@ def _write(model: nn.Module, input_shapes: tuple[tuple[int, ...], ...], path: Pa
         try:
             # torchvision registers its operators with the exporter that traces.
             register = torch.onnx.register_custom_op_symbolic  # pyright: ignore[reportPrivateImportUsage]
-            register("aten::channel_shuffle", _channel_shuffle, OPSET)
+            for name, symbolic in OPERATORS.items():
+                register(name, symbolic, OPSET)
             torch.onnx.export(model, examples, temporary, dynamo=False, opset_version=OPSET, **names)
         except ModuleNotFoundError as error:
             raise UserError("the export needs onnx; pip install 'shufflenet[compile]'") from error

@@ -143,6 +143,20 @@ def _paired_iou(first: Tensor, second: Tensor) -> Tensor:
     return common / (areas[0] + areas[1] - common)
 
 
+class Heads(nn.Module):
+    """A one-stage detector's network alone: normalized pictures [n, 3, h, w] → logits and offsets of each level's map."""
+
+    def __init__(self, detector: "OneStageDetector") -> None:
+        super().__init__()
+        self.backbone = detector.backbone
+        self.logits = detector.get_submodule("head.classification_head.module_list")
+        self.offsets = detector.get_submodule("head.regression_head.module_list")
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        heads = zip(self.backbone(pictures).values(), self.logits.children(), self.offsets.children(), strict=True)
+        return tuple(output for x, logits, offsets in heads for output in (logits(x), offsets(x)))
+
+
 class OneStageDetector(SSD):
     """A list of RGB pictures [3, h, w] with values 0–1 → for each a dict of boxes [d, 4] (x1, y1, x2, y2), labels [d] and scores [d].
 
@@ -176,6 +190,10 @@ class OneStageDetector(SSD):
         self.transform = FixedSize(config)
         self.config = config
         self.training_record = {}
+
+    def heads(self) -> nn.Module:
+        """Its network alone: normalized pictures [n, 3, h, w] → for each level logits [n, anchors · classes, rows, columns] and offsets."""
+        return Heads(self)
 
     def compute_loss(
         self,

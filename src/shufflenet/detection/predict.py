@@ -11,7 +11,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from shufflenet.data.pictures import read_picture
 from shufflenet.detection.dataset import read_pixels
-from shufflenet.detection.detector import Detector
+from shufflenet.detection.detector import Detector, device_of
 from shufflenet.detection.evaluate import Finder, xywh
 
 # Tableau's ten: easy to tell apart on a photograph.
@@ -47,7 +47,7 @@ def predict(
     `find`, if given, looks in the detector's place (the compiled one). Raises UserError if the file is no picture.
     """
     pixels = read_pixels(path)
-    (output,) = (find or detector.eval())([pixels.to(next(detector.parameters()).device)])
+    (output,) = (find or detector.eval())([pixels.to(device_of(detector))])
     categories = [detector.config.categories[label - 1] for label in output["labels"].tolist()]
     found = zip(categories, output["scores"].tolist(), xywh(output["boxes"]), strict=True)
     height, width = pixels.shape[1:]

@@ -148,7 +148,7 @@ class Residual:
 
 
 class IntegerRun(fx.Interpreter):
-    """`run(x)` gives the logits of a traced network whose layers hold integers."""
+    """`run(x)` gives the logits of a traced network whose layers hold integers, or whatever a traced module gives."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -158,7 +158,7 @@ class IntegerRun(fx.Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         match n.op:
             case "output":
-                return _numbers(args[0])
+                return map_aggregate(args[0], _numbers)
             case "call_module":
                 module = self.fetch_attr(str(n.target))
                 if isinstance(module, Quantizer):
@@ -175,12 +175,7 @@ class IntegerRun(fx.Interpreter):
     def _quantized(self, n: fx.Node, value: Any, quantizer: Quantizer) -> Codes | Branch:
         if isinstance(value, Branch):
             value = value.codes
-        if (
-            isinstance(value, Layer)
-            and value.most is None
-            and len(n.users) == 1
-            and next(iter(n.users)).target in ADDS
-        ):
+        if isinstance(value, Layer) and value.most is None and len(n.users) == 1 and next(iter(n.users)).target in ADDS:
             return Branch(value, quantizer, self.places[n])
         if isinstance(value, Codes) and value.quantizer is quantizer:
             return value

@@ -135,7 +135,7 @@ class _Placement:
 
 def _keeps(node: fx.Node, module: nn.Module | None) -> bool:
     if node.target is F.interpolate:
-        return node.kwargs.get("mode", "nearest") == "nearest"
+        return bool(node.kwargs.get("mode", "nearest") == "nearest")
     return isinstance(module, KEEPING_MODULES) or node.target in KEEPING_FUNCTIONS or node.target == "flatten"
 
 

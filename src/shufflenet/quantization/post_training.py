@@ -64,14 +64,7 @@ def calibrated(
     """As `quantize`, in the form that still learns: float weights beside the scales."""
     if isinstance(net, QuantizedNetwork):
         raise UserError(f"{net.spec['name']} is int8 already; give the float32 network that it was made of")
-    if activations not in ELEMENTS:
-        raise UserError(f"there is no element type {activations!r} for activations; it is one of {', '.join(ELEMENTS)}")
-    if calibration not in CALIBRATIONS:
-        raise UserError(f"there is no calibration {calibration!r}; it is one of {', '.join(CALIBRATIONS)}")
-    if pictures < 1 or not len(dataset):
-        raise UserError(
-            f"there are {min(pictures, len(dataset))} pictures to calibrate on; give some hundred of the kind that the network will see"
-        )
+    check_calibration(activations, calibration, min(pictures, len(dataset)))
     metadata = metadata_of(net)
     quantized = QuantizedNetwork(net, activations)
     quantized.metadata = metadata
@@ -81,6 +74,18 @@ def calibrated(
         equalize(quantized, batches)
     calibrate(quantized, batches, metadata.preprocessing, calibration)
     return quantized
+
+
+def check_calibration(activations: str, calibration: str, pictures: int) -> None:
+    """Raises UserError for an unknown element or method, and for no pictures."""
+    if activations not in ELEMENTS:
+        raise UserError(f"there is no element type {activations!r} for activations; it is one of {', '.join(ELEMENTS)}")
+    if calibration not in CALIBRATIONS:
+        raise UserError(f"there is no calibration {calibration!r}; it is one of {', '.join(CALIBRATIONS)}")
+    if pictures < 1:
+        raise UserError(
+            f"there are {pictures} pictures to calibrate on; give some hundred of the kind that the network will see"
+        )
 
 
 class CalibrationInputs(Iterable[Tensor]):

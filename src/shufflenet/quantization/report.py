@@ -44,8 +44,7 @@ def quantize_and_test(
     the noise of all "layers", the worst first. config.json keeps it under training.quantization. Raises UserError as `quantize`,
     `evaluate` and `save` do.
     """
-    if folder.exists() and any(folder.iterdir()) and not (overwrite or resume):
-        raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (--overwrite)")
+    refuse_full_folder(folder, overwrite=overwrite or resume)
     say = console.print if console else lambda _: None
     learning = calibrated(
         net,
@@ -94,6 +93,12 @@ def _figures(evaluation: Evaluation, net: Network) -> dict[str, Any]:
         "test_pictures": evaluation.pictures,
         "bytes": stored_bytes(net),
     }
+
+
+def refuse_full_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raises UserError for a folder that holds something."""
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise UserError(f"{folder} is not empty; choose another folder, or overwrite it on purpose (--overwrite)")
 
 
 def stored_bytes(net: nn.Module) -> int:

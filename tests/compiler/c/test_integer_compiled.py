@@ -94,8 +94,16 @@ def test_other_networks_too(graphs, name, tmp_path):
     check(graph, inputs, tmp_path, "-march=native")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("size", "kernel"), [((9, 35), 1), ((17, 6), 3), ((3, 3), 1)])
+@pytest.mark.parametrize(
+    ("size", "kernel", "width"),
+    [
+        ((9, 35), 1, "native"),
+        ((17, 6), 3, "native"),
+        ((3, 3), 1, "AVX2"),
+        ((9, 35), 1, "SSSE3"),
+        ((17, 6), 3, "scalar"),
+    ],
+)
 def test_the_largest_and_the_repeated_stay_codes_and_the_last_sums_become_numbers(size, kernel, width, tmp_path):
     random = np.random.default_rng(0)
     weight = random.integers(-128, 128, (22, 5, kernel, kernel)).astype(np.int8)
@@ -119,12 +127,12 @@ def test_the_largest_and_the_repeated_stay_codes_and_the_last_sums_become_number
     assert not any(isinstance(o, Dequantize) for o in graph.operations)
     inputs = {"x": random.standard_normal((1, 5, *size)).astype(np.float32)}
     check(graph, inputs, tmp_path, *WIDTHS[width])
-    planned = make_plan(graph)
-    (found,) = run_sanitized(
-        emit(planned, "net", title="", version=""), planned, inputs, tmp_path, "-O1", *WIDTHS[width]
-    )
-    (expected,) = interpret(graph, inputs).values()
-    np.testing.assert_allclose(found.reshape(-1), expected.reshape(-1), rtol=3e-7)
+    if width in ("scalar", "native"):
+        planned = make_plan(graph)
+        source = emit(planned, "net", title="", version="")
+        (found,) = run_sanitized(source, planned, inputs, tmp_path, "-O1", *WIDTHS[width])
+        (expected,) = interpret(graph, inputs).values()
+        np.testing.assert_allclose(found.reshape(-1), expected.reshape(-1), rtol=3e-7)
 
 
 def test_a_file_is_compiled_as_any_other(tmp_path, monkeypatch):

@@ -79,6 +79,7 @@ def train(
     from shufflenet.detection import detector_cost, detector_for, open_split, recipes_for, train_detector
     from shufflenet.detection.coco import dataset_name
     from shufflenet.detection.folder import is_detector, load_detector
+    from shufflenet.detection.quantized import QuantizedDetector
     from shufflenet.detection.recipe import DetectionRecipe
     from shufflenet.errors import UserError
     from shufflenet.nets import create
@@ -89,6 +90,10 @@ def train(
     if data.is_file() and test is None:
         raise UserError(f"{data} is one split; name the annotations to evaluate on with --test")
     trained_before = load_detector(weights) if weights and is_detector(weights) else None
+    if isinstance(trained_before, QuantizedDetector):
+        raise UserError(
+            f"{weights} is int8; train on the float32 detector that it was made of, and quantize that again"
+        )
     if trained_before and (layout or size or short_side or detector_settings):
         raise UserError(
             f"{weights} is a detector, which keeps its layout, sizes and anchors; leave out --layout, --size, --short-side and --detector"

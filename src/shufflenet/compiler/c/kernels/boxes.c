@@ -128,7 +128,7 @@ ROUTINE uint64_t take_largest(uint64_t *keys, int *count) {
   return largest;
 }
 
-KERNEL float within(float x, int most) {
+KERNEL float cut_off(float x, int most) {
   x = x < 0 ? 0 : x;
   return x > (float)most ? (float)most : x;
 }
@@ -140,8 +140,8 @@ KERNEL BOX moved_box(float x, float y, float w, float h, float dx, float dy, flo
   const float half_width = 0.5f * w * exponential_one(dw > largest ? largest : dw);
   const float half_height = 0.5f * h * exponential_one(dh > largest ? largest : dh);
   x += dx * w, y += dy * h;
-  return (BOX){within(x - half_width, width), within(y - half_height, height), within(x + half_width, width),
-               within(y + half_height, height), 0, 0};
+  return (BOX){cut_off(x - half_width, width), cut_off(y - half_height, height), cut_off(x + half_width, width),
+               cut_off(y + half_height, height), 0, 0};
 }
 
 KERNEL int overlap(const BOX *a, const BOX *b, float threshold) {

@@ -308,10 +308,15 @@ KERNEL void integer_rows(const int vectors, const int pixels, const int flags, c
   UNROLL for (int v = 0; v < vectors; v++) {
     const words own = load_bytes(addend + v * BYTES);
     ints y[4] = {{0}, {0}, {0}, {0}};
-    UNROLL for (int i = 0; i < pixels; i++)
-      y[i] = to_nearest(scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][i], own >> 8 * i & 255));
+    UNROLL for (int i = 0; i < pixels; i++) {
+      const vec z = scale_rows(flags, p, row + v * LANES, rows - v * LANES, sum[v][i], own >> 8 * i & 255);
+      if (!(flags & NUMBERS)) y[i] = to_nearest(z);
+      else if (i < singles)
+        for (int r = 0; r < LANES && v * LANES + r < rows; r++) p->numbers[to[v * LANES + r] + pixel + i] = z[r];
+    }
     store_bytes(codes + v * BYTES, to_bytes(y, p->zero, p->low, p->high, 0));
   }
+  if (flags & NUMBERS) return;
   for (int r = 0; r < rows; r++) {
     if (singles == 4) memcpy(p->output + to[r] + pixel, codes + 4 * r, 4);
     else memcpy(p->output + to[r] + pixel, codes + 4 * r, (size_t)(singles & 3));
