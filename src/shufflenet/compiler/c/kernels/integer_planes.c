@@ -64,14 +64,25 @@ KERNEL void add_code_planes(const int number, const int size, int count, const u
   }
 }
 
+/* LANES codes, less their zero point. What lies beyond a plane may be read. */
+KERNEL ints load_codes(const uint8_t *from, int zero) {
+  quarter x;
+  memcpy(&x, from, sizeof x);
+  return (ints)words_of(x) - zero;
+}
+
 /* left · right, each less its zero point; `number`: right is one code a plane. */
 KERNEL void multiply_code_planes(const int number, const int size, int count, const uint8_t *left, const int32_t *left_from, int left_zero,
                                  const uint8_t *right, const int32_t *right_from, int right_zero, uint8_t *output, const int32_t *to,
                                  float scale, int zero, int low, int high) {
   for (int plane = 0; plane < count; plane++) {
     const uint8_t *const l = left + left_from[plane], *const r = right + right_from[plane];
-    for (int i = 0; i < size; i++)
-      output[to[plane] + i] = code_of((l[i] - left_zero) * (r[number ? 0 : i] - right_zero), scale, zero, low, high);
+    const ints factor = splat_int(r[0] - right_zero);
+    for (int i = 0; i < size; i += LANES) {
+      const ints product = load_codes(l + i, left_zero) * (number ? factor : load_codes(r + i, right_zero));
+      const ints codes = codes_of(to_float(product), scale, zero, low, high);
+      store_quarter(output + to[plane] + i, __builtin_convertvector(codes, quarter), size - i);
+    }
   }
 }
 
