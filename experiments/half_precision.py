@@ -18,6 +18,7 @@ import torch
 
 import shufflenet
 from shufflenet import nets
+from shufflenet.atomic import write_text
 from shufflenet.compiler.graph.elements import NumberType
 from shufflenet.compiler.graph.rounding import measure_rounding
 from shufflenet.compiler.read import read_onnx
@@ -84,18 +85,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("variants", "fashion-mnist"))
     options = parser.parse_args()
-    record = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if options.what == "fashion-mnist":
-        record[SHIPPED] = fashion_mnist()
-        print(json.dumps(record[SHIPPED], indent=2))
+        found = {SHIPPED: fashion_mnist()}
+        print(json.dumps(found, indent=2))
     else:
-        record["variants"] = {}
+        found = {"variants": {}}
         for name in nets.variants():
             start = time.monotonic()
-            record["variants"][name] = variant_difference(name)
-            print(f"{name:36} {record['variants'][name]:.1e}  {time.monotonic() - start:.0f} s", flush=True)
-        print(f"largest {max(record['variants'].values()):.1e}")
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n")
+            found["variants"][name] = variant_difference(name)
+            print(f"{name:36} {found['variants'][name]:.1e}  {time.monotonic() - start:.0f} s", flush=True)
+        print(f"largest {max(found['variants'].values()):.1e}")
+    record = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    write_text(RESULTS, json.dumps({**record, **found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

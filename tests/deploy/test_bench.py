@@ -168,3 +168,14 @@ def test_integers_stand_beside_the_float32_network_with_the_error_of_both(networ
     record = json.loads(json.dumps(done.to_json()))
     jsonschema.validate(record, json.loads(SCHEMA.read_text()), format_checker=jsonschema.FormatChecker())
     assert record["test_pictures"] == 100
+
+
+def test_half_precision_has_rows_of_its_own(tmp_path, monkeypatch):
+    net = shufflenet.create("shufflenet_x0_25_g8", num_classes=10, stem="small").eval()
+    done = bench(net, [RUNTIMES["compiled"], RUNTIMES["torch"]], size=(28, 28), rounds=1, element="float16")
+    measured = {(row.runtime, row.element): row for row in done.rows}
+    assert measured.keys() == {("compiled", "float16"), ("compiled", "float32"), ("torch", "float32")}
+    assert [absent.reason for absent in done.absent] == ["PyTorch gets no float16 network from here"]
+    apart = measured["compiled", "float16"].parity.max_relative_difference
+    assert measured["compiled", "float32"].parity.max_relative_difference < apart <= 5e-3
+    assert done.label(measured["compiled", "float16"]) == "compiled C, float16"

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shufflenet.compiler.graph.elements import NumberType
     from shufflenet.compiler.run.profile import StepTime
     from shufflenet.deploy.bench import Bench, RuntimeFigures
     from shufflenet.deploy.layers import Layers
@@ -44,6 +45,9 @@ def bench(
         str | None, typer.Option(help="Height × width of the picture, such as 480x640; default: the checkpoint's.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads, and processors that a runtime may use.")] = 1,
+    element: Annotated[
+        str, typer.Option(help="float32, or float16: networks that compute in half precision beside those in float32.")
+    ] = "float32",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, in each of which every runtime has its turn.")] = 20,
     data: Annotated[
         str | None,
@@ -77,18 +81,26 @@ def bench(
 
       shufflenet bench clothes_int8 --data fashion-mnist
 
+      shufflenet bench runs/flowers --runtimes compiled,onnx --element float16 --threads 2
+
       shufflenet bench shufflenet_x1_0_g3 --layers
 
       shufflenet bench --table8 -o experiments/results/table8/bench.json
     """
     import json as json_module
     from contextlib import nullcontext
+    from typing import cast
 
     from shufflenet.atomic import write_text, writing
     from shufflenet.cli.options import parse_size
     from shufflenet.cli.terminal import console, print_json, print_whole
+    from shufflenet.compiler.graph.elements import NumberType
     from shufflenet.errors import UserError
 
+    if element not in ("float32", "float16"):
+        raise UserError(f"--element {element} is unknown; choose float32 or float16")
+    if element == "float16" and (table8 or layers):
+        raise UserError("--element float16 is for one network in all runtimes; leave --table8 and --layers out")
     if table8 == bool(src):
         raise UserError("give either a network or --table8")
     if table8 and size:
@@ -113,7 +125,9 @@ def bench(
             result = _measure_layers(src or "", shape, rounds, progress)
         else:
             tested = (data, pictures) if data else None
-            result = _measure_network(src or "", runtimes, shape, threads, rounds, tested, progress)
+            result = _measure_network(
+                src or "", runtimes, shape, threads, rounds, cast(NumberType, element), tested, progress
+            )
     if output:
         write_text(output, json_module.dumps(result.record, indent=2) + "\n")
     if plot and result.plot:
@@ -132,6 +146,7 @@ def _measure_network(
     size: tuple[int, int] | None,
     threads: int,
     rounds: int,
+    element: "NumberType",
     tested: tuple[str, int] | None,
     progress: Progress,
 ) -> Result:
@@ -147,7 +162,9 @@ def _measure_network(
     net = resolve_network(src, size)
     shape = size or net.metadata.preprocessing.size
     pictures = test_pictures(net, tested[0], shape, tested[1]) if tested else None
-    done = measure(net, chosen, size=shape, threads=threads, rounds=rounds, tested=pictures, progress=progress)
+    done = measure(
+        net, chosen, size=shape, threads=threads, rounds=rounds, element=element, tested=pictures, progress=progress
+    )
     if not done.rows:
         raise UserError(f"nothing was measured; {'; '.join(absent.reason for absent in done.absent)}")
     notes = [f"not measured: {absent.runtime}: {absent.reason}" for absent in done.absent]
@@ -192,9 +209,12 @@ def _measure_table8(runtimes: str, threads: int, rounds: int, progress: Progress
 def _table(done: "Bench") -> "Table":
     from rich.table import Table
 
-    from shufflenet.deploy.bench import three_digits
+    from shufflenet.deploy.bench import host, three_digits
 
-    table = Table(title=done.title, box=None, header_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(
+        title=done.title, caption=host(), box=None, header_style="bold", title_justify="left", caption_justify="left",
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
     table.add_column("runtime", no_wrap=True)
     # Two lines a heading, and no unit in the cells: the whole is to fit 80 columns.
     cells: dict[str, Callable[[RuntimeFigures], str]] = {

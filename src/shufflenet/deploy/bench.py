@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 
 from shufflenet import __version__
 from shufflenet.checkpoints.folder import metadata_of
+from shufflenet.compiler.graph.elements import NumberType
 from shufflenet.data import open_dataset, prepare
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import Parity, compare, sample_inputs
@@ -37,8 +38,8 @@ TEST_BATCH_SIZE = 64
 class RuntimeFigures:
     """One runtime's figures. Times are wall-clock, of one picture; the spread is that of the middle 80% of the runs.
 
-    `element` is what weights and activations are: "float32", or "int8" in a quantized network. `top1_error`, in %, is that on the
-    test pictures, if there are any.
+    `element` is what weights and activations are: "float32", "float16", or "int8" in a quantized network. `top1_error`, in %, is
+    that on the test pictures, if there are any.
     """
 
     runtime: str
@@ -88,11 +89,13 @@ class Bench:
         """What was measured, in a line."""
         height, width = self.size
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.variant}, {height}×{width}, {self.multiply_adds / 1e6:.1f}M multiply-adds, {threads}"
+        title = f"{self.variant}, {height}×{width}, {self.multiply_adds / 1e6:.1f}M multiply-adds, {threads}"
+        elements = {row.element for row in self.rows}
+        return f"{title}, {elements.pop()}" if len(elements) == 1 else title
 
     def label(self, row: RuntimeFigures) -> str:
-        """What a row is called: its runtime and version, or of a quantized network its element."""
-        mixed = any(row.element == "int8" for row in self.rows)
+        """What a row is called: its runtime and version, or where there are several elements that."""
+        mixed = any(row.element != "float32" for row in self.rows)
         return f"{row.title}, {row.element}" if mixed else f"{row.title} {row.version}"
 
     def to_json(self) -> dict[str, Any]:
@@ -173,39 +176,41 @@ def bench(
     size: Size,
     threads: int = 1,
     rounds: int = 20,
+    element: NumberType = "float32",
     tested: Tested | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bench:
     """Measure `net` on one picture of `size`, a square where it is one number.
 
     A runtime that is missing or fails is in `absent`, with the reason. All runtimes are loaded and warm before the first round. In
-    a round each has its turn, so a slow minute of the machine affects all of them. With `tested`, each classifies these pictures
-    too.
+    a round each has its turn, so a slow minute of the machine affects all of them. With the `element` float16, runtimes that
+    compute in half precision do that, too. With `tested`, each classifies these pictures too.
     """
     size = height_width(size)
     absent: list[Absent] = []
     with TemporaryDirectory() as scratch, ExitStack() as workers:
         ready: list[_Contestant] = []
-        for element, form in _forms(net).items():
+        for kind, form in _forms(net, element).items():
             source = Exportable(form, size)
             inputs = sample_inputs(source, PARITY_PICTURES)
             reference = _logits(form, inputs)
             if tested:
                 inputs = np.concatenate([inputs, tested.inputs])
             for runtime in runtimes:
-                progress(f"{runtime.title}, {element}: preparing")
+                progress(f"{runtime.title}, {kind}: preparing")
                 try:
-                    write = runtime.write if element == "float32" else runtime.write_integers
+                    writes = {"float32": runtime.write, "float16": runtime.write_halves, "int8": runtime.write_integers}
+                    write = writes[kind]
                     if write is None:
-                        raise UserError(f"{runtime.title} gets no network of 8-bit integers from here")
+                        raise UserError(f"{runtime.title} gets no {kind} network from here")
                     if missing := runtime.missing():
                         raise UserError(missing)
-                    folder = Path(scratch) / element / runtime.name
+                    folder = Path(scratch) / kind / runtime.name
                     folder.mkdir(parents=True)
                     files = write(source, folder)
                     worker = workers.enter_context(start(runtime, files[0], inputs, threads))
                     file_bytes = sum(path.stat().st_size for path in files)
-                    ready.append(_Contestant(runtime, element, worker, file_bytes, reference))
+                    ready.append(_Contestant(runtime, kind, worker, file_bytes, reference))
                 # Whatever a converter or a runtime may raise: the others are measured all the same.
                 except Exception as error:
                     absent.append(Absent(runtime.name, str(error)))
@@ -229,8 +234,12 @@ def _logits(net: Network, inputs: np.ndarray) -> np.ndarray:
         return net.eval()(torch.from_numpy(inputs)).numpy()
 
 
-def _forms(net: Network) -> dict[str, Network]:
-    """By element: the network, and beside integers the float32 network of the same weights."""
+def _forms(net: Network, element: NumberType) -> dict[str, Network]:
+    """By element: the network, and beside integers or halves the float32 network of the same weights."""
+    if element == "float16":
+        if isinstance(net, QuantizedNetwork):
+            raise UserError("the network is quantized, with weights of 8 bits; float16 is for networks of float32")
+        return {"float16": net, "float32": net}
     if isinstance(net, QuantizedNetwork):
         return {"int8": net.integers(), "float32": net.dequantized()}
     return {"float32": net}

@@ -40,6 +40,8 @@ class Runtime:
     float_pictures: bool = False  # whether pictures come as float32 of whole numbers, because it has no uint8 input
     # Writes a quantized network so that it computes in 8-bit integers; None where it cannot.
     write_integers: Callable[["Exportable", Path], list[Path]] | None = None
+    # Writes a network so that it computes in half precision; None where it cannot.
+    write_halves: Callable[["Exportable", Path], list[Path]] | None = None
 
     def missing(self) -> str | None:
         """One sentence on what is not installed for writing and running; None if everything is."""

@@ -1,6 +1,7 @@
 """This project's own: the network compiled to C, as a library for this machine."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,15 @@ import numpy as np
 from shufflenet.deploy.runtime import Classify, Runtime
 
 if TYPE_CHECKING:
+    from shufflenet.compiler.graph.elements import NumberType
     from shufflenet.deploy.exportable import Exportable
 
 
-def write(source: "Exportable", folder: Path) -> list[Path]:
+def write(source: "Exportable", folder: Path, element: "NumberType" = "float32") -> list[Path]:
     """The library, what says how it is called, and its weights where they are not in it."""
     from shufflenet.deploy.compile import compile
 
-    built = compile(source.net, source.size).library
+    built = compile(source.net, source.size, element=element).library
     needed = (built, built.with_suffix(".json"), built.with_suffix(".bin"))
     return [Path(shutil.copy(path, folder)) for path in needed if path.exists()]
 
@@ -38,4 +40,5 @@ COMPILED_C = Runtime(
     write=write,
     load=load,
     write_integers=write,
+    write_halves=partial(write, element="float16"),
 )
