@@ -58,7 +58,7 @@ def evaluate(
     errors = [f"top-1 error {evaluation.top1_error:.2f}%"]
     if evaluation.says_top5:
         errors.append(f"top-5 error {evaluation.top5_error:.2f}%")
-    say(f"{evaluation.pictures} pictures: {', '.join(errors)}")
+    say(f"{evaluation.pictures:,} pictures: {', '.join(errors)}")
 
 
 def _print_classes(evaluation: "Evaluation") -> None:

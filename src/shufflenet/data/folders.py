@@ -115,7 +115,8 @@ def class_folders(root: Path) -> dict[str, list[str]]:
         )
     if strange := [name for name in names if not is_unicode(name)]:
         raise UserError(
-            f"the names of {len(strange)} class folders in {root} are not UTF-8, such as {os.fsencode(strange[0])!r}; rename them"
+            f"{len(strange)} of {len(names)} class folders in {root} have names that are not UTF-8, such as "
+            f"{os.fsencode(strange[0])!r}; rename them"
         )
     folders: dict[str, list[str]] = {}
     for name in names:

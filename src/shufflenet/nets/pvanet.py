@@ -1,4 +1,4 @@
-"""PVANET (arXiv 1608.08021), which section 4.3 compares in the text: 29.7% error at 557M multiply-adds.
+"""PVANET (arXiv 1608.08021), with which section 4.3 compares in the text.
 
 Widths and kernels are those of PVANET's own Table 1; the classifier is a global average pool and one linear layer, as in ShuffleNet.
 """
