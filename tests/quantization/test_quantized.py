@@ -256,6 +256,12 @@ def _batch(dataset, net):
     return x, torch.from_numpy(dataset.labels[dataset.order(0, 0)])
 
 
+@pytest.mark.parametrize("format", ["mnn", "ncnn", "torchscript"])
+def test_a_format_without_integers_is_refused(format, learning, tmp_path):
+    with pytest.raises(UserError, match="no network of integers as we write it; export onnx or openvino"):
+        export(Exportable(learning.integers(), (28, 28)), format, tmp_path)
+
+
 def test_export_takes_it_like_any_other(learning, tmp_path):
     source = Exportable(learning.integers(), (28, 28))
     done = export(source, "onnx", tmp_path)

@@ -84,6 +84,11 @@ def _runtime(format: str, source: Exportable) -> Runtime:
     if source.open_size and not runtime.open_size:
         able = ", ".join(name for name, other in FORMATS.items() if other.open_size)
         raise UserError(f"{format} files hold one picture size; an open one can be exported as {able}")
+    if isinstance(source.net, QuantizedNetwork) and runtime.write_integers is not runtime.write:
+        able = " or ".join(name for name, other in FORMATS.items() if other.write_integers is other.write)
+        raise UserError(
+            f"{runtime.title} reads no network of integers as we write it; export {able}, or the float32 network it was made of"
+        )
     if missing := runtime.missing():
         raise UserError(missing)
     return runtime
