@@ -35,7 +35,7 @@ struct kept {
   float *numbers;
 };
 
-KERNEL float *row_of(const struct kept *kept, int field) { return kept->numbers + (ptrdiff_t)field * kept->room; }
+KERNEL float *numbers_of(const struct kept *kept, int field) { return kept->numbers + (ptrdiff_t)field * kept->room; }
 
 static struct kept none_yet(float *numbers, int room) {
   memset(numbers, 0, sizeof(float) * 6 * (size_t)room);
@@ -44,8 +44,8 @@ static struct kept none_yet(float *numbers, int room) {
 
 /* Keeps a box, unless it overlaps with one of its label by more than the threshold; whether it did. Labels are above 0. */
 static int keep(struct kept *kept, const BOX *box, float threshold) {
-  float *const x1 = row_of(kept, 0), *const y1 = row_of(kept, 1), *const x2 = row_of(kept, 2), *const y2 = row_of(kept, 3);
-  float *const areas = row_of(kept, 4), *const labels = row_of(kept, 5);
+  float *const x1 = numbers_of(kept, 0), *const y1 = numbers_of(kept, 1), *const x2 = numbers_of(kept, 2), *const y2 = numbers_of(kept, 3);
+  float *const areas = numbers_of(kept, 4), *const labels = numbers_of(kept, 5);
   const float area = (box->x2 - box->x1) * (box->y2 - box->y1), label = (float)box->label;
   const float left = box->x1, top = box->y1, right = box->x2, bottom = box->y2;
   for (int first = 0; first < kept->count; first += AT_ONCE) {
@@ -171,10 +171,10 @@ struct region {
 
 static void look_up(const struct detector *d, const struct kept *regions, int i, struct region *region) {
   const struct map *map = d->map;
-  while (map < d->map + d->maps - 1 && row_of(regions, 4)[i] >= map[1].area) map++;
+  while (map < d->map + d->maps - 1 && numbers_of(regions, 4)[i] >= map[1].area) map++;
   region->map = map;
-  sample_side(row_of(regions, 0)[i], row_of(regions, 2)[i], map->scale, map->columns, d->pool, region->across);
-  sample_side(row_of(regions, 1)[i], row_of(regions, 3)[i], map->scale, map->rows, d->pool, region->down);
+  sample_side(numbers_of(regions, 0)[i], numbers_of(regions, 2)[i], map->scale, map->columns, d->pool, region->across);
+  sample_side(numbers_of(regions, 1)[i], numbers_of(regions, 3)[i], map->scale, map->rows, d->pool, region->down);
 }
 
 /* The mean of a bin's four samples, each of four pixels: `depth` numbers. */
@@ -234,8 +234,8 @@ static void softmax_regions(const struct detector *d, float *logits) {
 
 /* A region as the second network moves it for a class; offsets are weighted 10, 10, 5, 5. */
 KERNEL BOX box_of(const struct detector *d, const struct kept *regions, int i, int class, const float *offsets, int height, int width) {
-  const float x1 = row_of(regions, 0)[i], y1 = row_of(regions, 1)[i];
-  const float w = row_of(regions, 2)[i] - x1, h = row_of(regions, 3)[i] - y1;
+  const float x1 = numbers_of(regions, 0)[i], y1 = numbers_of(regions, 1)[i];
+  const float w = numbers_of(regions, 2)[i] - x1, h = numbers_of(regions, 3)[i] - y1;
   const int n = d->regions;
   const float *const o = offsets + (ptrdiff_t)(i / n * d->classes + class) * 4 * n + i % n;
   return moved_box(x1 + 0.5f * w, y1 + 0.5f * h, w, h, o[0] / 10, o[n] / 10, o[2 * n] / 5, o[3 * n] / 5, height, width);
