@@ -282,7 +282,7 @@ def check_what_is_not_finite(graph: Graph, folder, flags) -> None:
         np.testing.assert_array_equal(np.isinf(value), np.isinf(expected[name]), err_msg=name)
 
 
-def check_writes(graph: Graph, folder, monkeypatch) -> None:
+def check_writes(graph: Graph, folder, monkeypatch, flags=tuple(WIDTHS["16 lanes"])) -> None:
     """Each tensor and scratch lies in a place of its own here; between them are gaps, where nothing may be written."""
     gap, before = 256, np.float32(0.123)
     places: list[tuple[int, int]] = []
@@ -294,7 +294,7 @@ def check_writes(graph: Graph, folder, monkeypatch) -> None:
 
     monkeypatch.setattr(memory, "place", place)
     arena = np.full(make_plan(graph).arena_bytes // 4, before)
-    run(graph, folder, WIDTHS["16 lanes"], random_inputs(graph), arena)
+    run(graph, folder, flags, random_inputs(graph), arena)
     aligned = arena[(-arena.ctypes.data % CACHE_LINE_BYTES + memory.MARGIN_BYTES) // 4 :]
     for start, end in places:
         aligned[start // 4 : end // 4] = before

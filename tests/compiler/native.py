@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +54,34 @@ def run_sanitized(
     source: CSource, plan: Plan, inputs: dict[str, np.ndarray], folder: Path, *flags: str
 ) -> list[np.ndarray]:
     """The outputs, from a program under AddressSanitizer and UndefinedBehaviorSanitizer whose buffers are as large as promised."""
+    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+    def build(*files: str) -> None:
+        gcc(*(flags or ("-O1", "-march=native")), *sanitizers, *files)
+
+    return _run_program(source, plan, inputs, folder, build, ())
+
+
+def run_with_half_arithmetic(
+    source: CSource, plan: Plan, inputs: dict[str, np.ndarray], folder: Path
+) -> list[np.ndarray]:
+    """The outputs, from a program for aarch64 with half precision, under qemu."""
+    machine = ("-target", "aarch64-linux-musl", "-static", "-mcpu=generic+fullfp16", "-O2", "-ffp-contract=fast")
+
+    def build(*files: str) -> None:
+        subprocess.run([sys.executable, "-m", "ziglang", "cc", *machine, *files], check=True)
+
+    return _run_program(source, plan, inputs, folder, build, ("qemu-aarch64", "-cpu", "max"))
+
+
+def _run_program(
+    source: CSource,
+    plan: Plan,
+    inputs: dict[str, np.ndarray],
+    folder: Path,
+    build: Callable[..., None],
+    runner: tuple[str, ...],
+) -> list[np.ndarray]:
     write_source(source, folder)
     np.concatenate([array.reshape(-1) for array in inputs.values()]).astype(np.float32).tofile(folder / "inputs")
     reads = [(f"x{i}", int(np.prod(port.shape))) for i, port in enumerate(plan.inputs)]
@@ -69,18 +99,10 @@ def run_sanitized(
     lines.append(f"  {source.name}_run({', '.join(name for name, _ in weights + reads + writes)}, arena);")
     lines += [f"  fwrite({name}, 4, {count}, out);" for name, count in writes]
     (folder / "main.c").write_text("\n".join([*lines, "  return 0;", "}", ""]))
-    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     program = folder / "program"
-    gcc(
-        *(flags or ("-O1", "-march=native")),
-        *sanitizers,
-        f"{folder}/main.c",
-        f"{folder}/{source.name}.c",
-        "-o",
-        str(program),
-    )
+    build(f"{folder}/main.c", f"{folder}/{source.name}.c", "-o", str(program))
     environment = {"ASAN_OPTIONS": "detect_leaks=0"}
-    done = subprocess.run([program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([*runner, program], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     numbers = np.fromfile(folder / "outputs", np.float32)
     ends = np.cumsum([count for _, count in writes])
