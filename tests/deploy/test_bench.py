@@ -157,7 +157,7 @@ def test_integers_stand_beside_the_float32_network_with_the_error_of_both(networ
     expected = {(runtime.name, element) for runtime in runtimes for element in ("int8", "float32")}
     assert measured.keys() == expected - {("torch", "int8")}
     (absent,) = done.absent
-    assert (absent.runtime, absent.reason) == ("torch", "PyTorch gets no network of 8-bit integers from here")
+    assert (absent.runtime, absent.reason) == ("torch", "PyTorch gets no int8 network from here")
     with torch.inference_mode():
         found = int8(torch.from_numpy(tested.inputs)).argmax(1).numpy()
     assert measured["compiled", "int8"].top1_error == 100 * float((found != tested.labels).mean())
