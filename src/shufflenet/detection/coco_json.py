@@ -17,7 +17,7 @@ from shufflenet.text_files import read_text
 # These bounds refuse infinities and NaN alone.
 Number = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Length = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
-Pixels = Annotated[int, Meta(ge=1)]
+Side = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class ImageRecord:
 
     id: int
     file_name: str
-    width: Pixels
-    height: Pixels
+    width: Side
+    height: Side
 
 
 @dataclass(frozen=True, slots=True)
