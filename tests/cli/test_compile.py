@@ -147,3 +147,33 @@ def test_an_unknown_target_is_refused_before_anything_is_written(checkpoint, tmp
     with pytest.raises(CompileError, match="there is no target 'pdp11'; choose one of native, "):
         run(checkpoint, "-o", tmp_path / "out", "--build", "pdp11")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("option", "difference"), [("--weights", 5e-3), ("--element", 1e-2)])
+def test_half_precision_halves_the_weights_and_says_what_it_costs(checkpoint, tmp_path, option, difference):
+    usual = json.loads(run(checkpoint, "-o", tmp_path / "usual", "--json").output)
+    found = json.loads(run(checkpoint, "-o", tmp_path / "half", option, "float16", "--json").output)
+    assert found["weights_bytes"] < 0.51 * usual["weights_bytes"]
+    assert 0 < found["float16_difference"] < difference
+    assert "float16_difference" not in usual
+    assert "float16" in (tmp_path / "half" / "main.c").read_text()
+
+
+def test_pictures_of_a_data_set_are_tried_in_half_precision(checkpoint, tmp_path):
+    done = run(checkpoint, "-o", tmp_path / "half", "--element", "float16", "--calibration", "fashion-mnist-7k")
+    assert "on 8 pictures" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--element", "bfloat16"), "--element bfloat16 is unknown; choose float32 or float16"),
+        (("--weights", "int8"), "--weights int8 is unknown; choose float32 or float16"),
+        (("--calibration", "fashion-mnist-7k"), "--calibration is for float16"),
+        (("--element", "float16", "--weights", "float32"), "float16 networks have float16 weights"),
+    ],
+)
+def test_options_that_contradict_are_refused(checkpoint, tmp_path, options, reason):
+    with pytest.raises(UserError, match=reason):
+        run(checkpoint, "-o", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
