@@ -18,7 +18,8 @@ from shufflenet.compiler.c.boxes import at_most
 from shufflenet.compiler.c.emit import _kernel
 from shufflenet.compiler.c.one_stage import _limit, with_boxes
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.run.detector import BOX
+from shufflenet.compiler.run.build import build
+from shufflenet.compiler.run.detector import BOX, CompiledDetector
 from shufflenet.deploy.detector import (
     box_decoder,
     compile_detector,
@@ -302,6 +303,18 @@ def whole():
 def pictures():
     random = np.random.default_rng(5)
     return [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((50, 70), (131, 40), (9, 200), (1, 1))]
+
+
+def test_float16_weights_find_nearly_the_same(whole):
+    detector, usual = whole
+    compiled, source, decoder = compile_detector_source(detector, name="finder", weights="float16")
+    assert source.signature.weights_bytes < 0.51 * usual.signature.weights_bytes
+    assert compiled.rounding
+    # Weights at random, four times as large as usual: what is rounded grows on its way.
+    assert 1e-3 < compiled.rounding.largest_difference < 3e-2
+    halves, floats = CompiledDetector(build(source), decoder), CompiledDetector(build(usual), decoder)
+    best = [np.sort(found(pictures()[0])["score"])[-5:] for found in (halves, floats)]
+    np.testing.assert_allclose(best[0], best[1], atol=0.03)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
