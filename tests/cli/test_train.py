@@ -1,6 +1,7 @@
 """`shufflenet train`, `evaluate` and `quickstart`: from pictures to a folder and its figures, and what they say when they cannot."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -61,6 +62,17 @@ def test_training_starts_from_a_trained_network(trained, flowers, tmp_path):
     record = json.loads(run("train", flowers, "--from", trained, *SHORT, "-o", tmp_path / "run", "--json"))
     assert record["variant"] == "shufflenet_x0_25_g8"
     assert record["iterations"] == 3
+
+
+def test_training_from_a_network_says_which_rows_of_its_classifier_stay(trained, flowers, tmp_path):
+    more = tmp_path / "more"
+    shutil.copytree(flowers, more)
+    shutil.copytree(flowers / "rose", more / "aster")
+    output = run("train", more, "--from", trained, *SHORT, "-o", tmp_path / "run")
+    assert "keeps its rows of 2 of 3 classes (rose, violet); new ones for aster" in output
+    assert "keeps its rows of all 2 classes" in run(
+        "train", flowers, "--from", trained, *SHORT, "-o", tmp_path / "same"
+    )
 
 
 def test_evaluate_prints_what_it_counts(trained, flowers):

@@ -13,7 +13,7 @@ from rich.console import Console
 from shufflenet import checkpoints
 from shufflenet.atomic import write_text
 from shufflenet.checkpoints import Metadata, Preprocessing
-from shufflenet.data import PictureDataset, class_keys, class_map
+from shufflenet.data import PictureDataset, class_keys, class_map, listed
 from shufflenet.errors import UserError
 from shufflenet.nets import Network, cost, create
 from shufflenet.nets.shufflenet import StemKind
@@ -92,6 +92,8 @@ def train(
         watching = [*observers, stack.enter_context(Trackers(accelerator, folder, settings))]
         if console and accelerator.is_main_process:
             _say_what_will_happen(net, recipe, len(training_set), iterations, accelerator, console)
+            if isinstance(variant, Network):
+                _say_which_rows_are_kept(variant, net.metadata.classes, console)
             _say_learning_rate(recipe, console)
             watching.append(stack.enter_context(Terminal(recipe.batch_size, len(training_set), iterations, console)))
         result = fit(task, recipe, folder, accelerator, resume=resume, observers=tuple(watching))
@@ -172,6 +174,18 @@ def _say_what_will_happen(
     console.print(
         f"{net.spec['name']} learns {len(net.metadata.classes)} classes from {pictures:,} pictures at {height}×{width}: "
         f"{iterations:,} iterations of {recipe.batch_size} ({epochs:.3g} epochs) on {accelerator.num_processes} × {device}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _say_which_rows_are_kept(start: Network, classes: Sequence[str], console: Console) -> None:
+    kept = kept_classes(start, classes)
+    new = [name for row, name in enumerate(classes) if row not in kept]
+    known = f"all {len(classes)} classes" if not new else f"{len(kept)} of {len(classes)} classes"
+    which = f" ({listed([classes[row] for row in kept])})" if kept and new else ""
+    console.print(
+        f"the classifier keeps its rows of {known}{which}{f'; new ones for {listed(new)}' if new else ''}",
         highlight=False,
         markup=False,
     )
