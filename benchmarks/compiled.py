@@ -15,6 +15,8 @@ LiteRT's converter pins older versions of packages that the others need, so its 
 
     .venv-export/bin/python benchmarks/compiled.py --all --write-tflite FOLDER    # FOLDER/NETWORK_HEIGHTxWIDTH.tflite, a file a row
     python benchmarks/compiled.py --all --tflite FOLDER
+
+IREE and Apache TVM compile each network's ONNX file with their defaults for the host: `pip install 'shufflenet[tensor-compilers]'`.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tensor_compilers import iree, tvm
 
 from shufflenet import nets
 from shufflenet.compiler import CompiledNetwork, build, load
@@ -37,6 +40,7 @@ from shufflenet.compiler.run.build import machine_target
 from shufflenet.compiler.run.profile import peak_gflops
 from shufflenet.deploy.compile import compile_source
 from shufflenet.deploy.exportable import Exportable
+from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
 
 Pair = tuple[int, int]
@@ -67,7 +71,8 @@ TABLE = (
         for width in ("0_5", "1_0", "2_0")
     ),
 )
-RIVALS = ("onnx", "openvino", "ncnn", "mnn", "litert")
+RIVALS = tuple(RUNTIMES[name] for name in ("onnx", "openvino", "ncnn", "mnn", "litert"))
+TENSOR_COMPILERS = (iree, tvm)
 
 
 def network(row: Row) -> nets.Network:
@@ -95,34 +100,50 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def restrict_to_avx2() -> tuple[str, ...]:
-    """Keep from AVX-512 the runtimes that can be kept from it, before they are loaded; their names."""
+def runtimes(*, avx2: bool) -> dict[Runtime, bool]:
+    """All that ours is held to; and whether each is measured, since with `avx2` some cannot be kept from AVX-512.
+
+    To be called before they are loaded.
+    """
+    if not avx2:
+        return dict.fromkeys((*RIVALS, *(compiler("host") for compiler in TENSOR_COMPILERS)), True)
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    return ("openvino",)
+    kept = {runtime: runtime.name == "openvino" for runtime in RIVALS}
+    return kept | {compiler("x86-64-v3"): True for compiler in TENSOR_COMPILERS}
 
 
 def rivals(
-    source: Exportable, folder: Path, tflite: Path | None, names: tuple[str, ...]
+    source: Exportable, folder: Path, tflite: Path | None, measured: dict[Runtime, bool]
 ) -> tuple[dict[str, Call], dict[str, str]]:
-    """The network in each runtime of these names; and of each that is not measured, why."""
+    """The network in each runtime that is to be measured; and of each that is not, why."""
     calls: dict[str, Call] = {}
     absent: dict[str, str] = {}
-    for name in RIVALS:
-        if name not in names:
-            absent[name] = f"{RUNTIMES[name].title} cannot be kept from AVX-512"
-            continue
+    for runtime, wanted in measured.items():
+        name = runtime.name
         written = tflite / tflite_name(source) if name == "litert" and tflite else None
-        if written and not written.is_file():
+        if not wanted:
+            absent[name] = f"{runtime.title} cannot be kept from AVX-512"
+        elif written and not written.is_file():
             absent[name] = f"there is no {written}"
-            continue
-        if not written:
-            if reason := RUNTIMES[name].missing():
-                absent[name] = reason
-                continue
-            (folder / name).mkdir()
-            written = RUNTIMES[name].write(source, folder / name)[0]
-        calls[name] = RUNTIMES[name].load(written, 1)
+        elif not written and (reason := runtime.missing()):
+            absent[name] = reason
+        else:
+            try:
+                calls[name] = ready(runtime, source, folder / name, written)
+            except Exception as error:  # whatever a runtime raises
+                last = (str(error).strip() or repr(error)).splitlines()[-1]
+                absent[name] = f"{runtime.title} does not run {source.name}: {last}"
     return calls, absent
+
+
+def ready(runtime: Runtime, source: Exportable, folder: Path, written: Path | None) -> Call:
+    """The network in a runtime, once it has run."""
+    if not written:
+        folder.mkdir()
+        written = runtime.write(source, folder)[0]
+    call = runtime.load(written, 1)
+    call(np.zeros((1, *source.input_shape), np.float32))
+    return call
 
 
 def gcc_network(net: nets.Network, size: Pair) -> CompiledNetwork:
@@ -153,7 +174,7 @@ def in_turn(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[
     return {name: {"min_ms": 1e3 * min(s), "median_ms": 1e3 * float(np.median(s))} for name, s in seconds.items()}
 
 
-def measure(row: Row, options: argparse.Namespace, peak: float, names: tuple[str, ...]) -> dict[str, object]:
+def measure(row: Row, options: argparse.Namespace, peak: float, measured: dict[Runtime, bool]) -> dict[str, object]:
     net = network(row)
     compiled = compile_source(net, row.size)
     target = "x86_64-v3" if options.avx2 else machine_target()
@@ -164,7 +185,7 @@ def measure(row: Row, options: argparse.Namespace, peak: float, names: tuple[str
     x = np.random.default_rng(0).standard_normal((1, *source.input_shape)).astype(np.float32)
     runs = max(4, options.runs * 224 * 224 // (row.size[0] * row.size[1])) if row.size[0] > 224 else options.runs
     with tempfile.TemporaryDirectory() as folder:
-        others, absent = ({}, {}) if options.alone else rivals(source, Path(folder), options.tflite, names)
+        others, absent = ({}, {}) if options.alone else rivals(source, Path(folder), options.tflite, measured)
         times = in_turn(calls | others, x, runs)
     ours = times["compiled"]["median_ms"]
     found: dict[str, object] = {
@@ -220,7 +241,7 @@ def main() -> None:
             parser.error(reason)
         write_tflite(rows, options.write_tflite)
         return
-    names = restrict_to_avx2() if options.avx2 else RIVALS
+    measured = runtimes(avx2=options.avx2)
     torch.set_num_threads(1)
     peak = peak_gflops()
     machine = f"{platform.processor() or platform.machine()}, {'x86_64-v3' if options.avx2 else machine_target()}"
@@ -228,7 +249,7 @@ def main() -> None:
         print(f"{machine}, peak {peak:.1f} GFLOP/s on one thread")
     results, told = [], set()
     for row in rows:
-        results.append(measure(row, options, peak, names))
+        results.append(measure(row, options, peak, measured))
         if not options.json:
             print(text(results[-1]), flush=True)
             for reason in results[-1]["absent"].values():  # pyright: ignore[reportAttributeAccessIssue]
