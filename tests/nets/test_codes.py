@@ -16,7 +16,8 @@ from shufflenet.data import open_dataset
 from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.parity import untrained
 from shufflenet.deploy.write_onnx import to_onnx
-from shufflenet.nets.codes import Codes, Layer
+from shufflenet.nets import codes
+from shufflenet.nets.codes import Codes, Layer, _joined, joining
 from shufflenet.nets.integers import IntegerLayer, Quantizer
 from shufflenet.nets.quantized import QuantizedNetwork
 from shufflenet.quantization.post_training import CalibrationInputs
@@ -57,7 +58,7 @@ def silence(net) -> None:
         ("mobilenet_x0_25", "u8", None),
     ],
 )
-def test_torch_gives_the_bytes_of_the_reference(name, activations, change, pictures):
+def test_torch_gives_the_bytes_of_the_reference(name, activations, change, pictures, monkeypatch):
     net = untrained(name, SIZE)
     if change:
         change(net)
@@ -65,7 +66,12 @@ def test_torch_gives_the_bytes_of_the_reference(name, activations, change, pictu
     graph = simplify(read_onnx(to_onnx(Exportable(quantized, SIZE)), SIZE))
     x = next(iter(CalibrationInputs(pictures, net, 2, seed=1)))
     x[1] = 4 * torch.randn(x[1].shape, generator=torch.Generator().manual_seed(0))  # beyond all ranges
+    joined = []
+    monkeypatch.setattr(codes, "_joined", lambda made, *rest: joined.append(made.layer) or _joined(made, *rest))
     found = logits(quantized, x)
+    foreseen = joining(quantized.net)
+    layers = [node.args[0].target for node in quantized.net.graph.nodes if node.target in foreseen]
+    assert joined == [quantized.layers()[layer] for layer in layers]
     for picture, ours in zip(x, found, strict=True):
         (expected,) = interpret(graph, {"input": picture[None].numpy()}).values()
         np.testing.assert_array_equal(ours, expected[0])

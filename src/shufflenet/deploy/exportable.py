@@ -94,7 +94,7 @@ class Exportable:
 
     @cached_property
     def module(self) -> nn.Module:
-        net = self.net.in_real_numbers if isinstance(self.net, QuantizedNetwork) else self.net
+        net = self.net.integers().in_real_numbers if isinstance(self.net, QuantizedNetwork) else self.net
         module = WithPreprocessing(net, self.metadata.preprocessing) if self.with_preprocessing else net
         return module.eval()
 

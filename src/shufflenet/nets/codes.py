@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-from shufflenet.nets.integers import IntegerLayer, Quantizer
+from shufflenet.nets.integers import IntegerLayer, LearningLayer, Quantizer
 from shufflenet.nets.same_padding import SameAvgPool2d, SameConv2d, same_padded
 from shufflenet.nets.shufflenet import channel_shuffle
 
@@ -145,6 +145,41 @@ class Residual:
             if joined is not None:
                 return joined
         return _added(_codes(self.left), _codes(self.right), quantizer, self.most)
+
+
+def joining(module: fx.GraphModule) -> list[str]:
+    """The quantizers that round nothing, since a residual joins their layer's sums: what `Residual.codes` does, by name.
+
+    `Residual` goes another way where no factor of 16 bits will do. That takes scales thousands of times apart, and is not foreseen here.
+    """
+    places = {node: place for place, node in enumerate(module.graph.nodes)}
+    found = []
+    for node in module.graph.nodes:
+        if _operation(module, node) in ADDS and len(node.all_input_nodes) == 2 and _is_rounded(module, node):
+            branches = [source for source in node.all_input_nodes if _is_branch(module, source)]
+            found += [str(branch.target) for branch in sorted(branches, key=places.__getitem__)[-1:]]
+    return found
+
+
+def _operation(module: fx.GraphModule, node: fx.Node) -> Any:
+    if node.op == "call_module":
+        return module.get_submodule(str(node.target))
+    return getattr(Tensor, str(node.target)) if node.op == "call_method" else node.target
+
+
+def _is_branch(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether it is the quantizer of a layer and has one user."""
+    if not isinstance(_operation(module, node), Quantizer) or len(node.users) > 1:
+        return False
+    return isinstance(_operation(module, node.all_input_nodes[0]), IntegerLayer | LearningLayer)
+
+
+def _is_rounded(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a quantizer comes next, or behind a rectifier."""
+    following = [_operation(module, user) for user in node.users]
+    if len(following) == 1 and (type(following[0]) in RECTIFYING_MODULES or following[0] in RECTIFIES):
+        return _is_rounded(module, next(iter(node.users)))
+    return len(following) == 1 and isinstance(following[0], Quantizer)
 
 
 class IntegerRun(fx.Interpreter):

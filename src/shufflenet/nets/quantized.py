@@ -15,9 +15,9 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from shufflenet.nets.codes import IntegerRun
+from shufflenet.nets.codes import IntegerRun, joining
 from shufflenet.nets.errors import VariantError
-from shufflenet.nets.integers import ELEMENTS, IntegerLayer, LearningLayer, Quantizer
+from shufflenet.nets.integers import ELEMENTS, IntegerLayer, JoiningQuantizer, LearningLayer, Quantizer
 from shufflenet.nets.network import Network
 from shufflenet.nets.references import ReferenceNet
 from shufflenet.nets.shufflenet import channel_shuffle
@@ -147,8 +147,8 @@ class QuantizedModule(nn.Module):
     """[n, in_channels, h, w] → what the module gives, every layer with integers: in `learning` form with float weights to be trained.
 
     The two forms compute almost the same. With integers, `forward` is exact in whole numbers, and gives the bytes of the compiled C
-    (codes.py). Learning, it computes `in_real_numbers`, which has a gradient: sums in float32, where a tie may tip, and a branch rounded
-    before its residual is added, where the integers round their sum once. Their errors differed by 5 and 21 pictures in ten thousand.
+    (codes.py). Learning, it computes in real numbers, which have a gradient, and rounds where the integers round: sums are float32, where
+    a tie may tip.
 
     `net` is the graph; `inputs` names the quantizer that each layer reads from. What the module gives is not rounded. `name` is for
     messages. Raises VariantError for an unknown element, and for a module whose forward cannot be traced.
@@ -165,16 +165,20 @@ class QuantizedModule(nn.Module):
         wrapper: Any = LearningLayer if learning else IntegerLayer
         for layer in self.inputs:
             self.net.set_submodule(layer, wrapper(self.net.get_submodule(layer)))
+        if learning:
+            for quantizer in joining(self.net):
+                self.net.set_submodule(quantizer, JoiningQuantizer(activations))
 
     def forward(self, x: Tensor) -> Any:
         if self.learning:
-            return self.in_real_numbers(x)
+            return self.net(x)
         with torch.autocast(x.device.type, enabled=False):
             return IntegerRun(self.net).run(x.float())
 
     @property
     def in_real_numbers(self) -> nn.Module:
-        """What an exported file says: real numbers, each result rounded to the nearest that its quantizer can say."""
+        """What an exported file says, of a network that holds integers: real numbers, each result rounded by its quantizer."""
+        assert not self.learning
         return self.net
 
     @property
