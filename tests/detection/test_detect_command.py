@@ -69,7 +69,10 @@ def test_from_scenes_to_boxes(tmp_path):
     with pytest.raises(UserError, match="--size is for --heads"):
         run("export", folder, tmp_path / "other.onnx", "--size", "50x70")
     run("export", folder, tmp_path / "heads.onnx", "--heads", "--size", "50x70")
-    assert json.loads((tmp_path / "heads.json").read_text())["padded_size"] == [64, 96]
+    parameters = json.loads((tmp_path / "heads.json").read_text())
+    assert parameters["padded_size"] == [64, 96]
+    assert parameters["box_coder"]["weights"] == [10, 10, 5, 5]
+    assert parameters["proposal_box_coder"]["weights"] == [1, 1, 1, 1]
 
     (torchs,), (compiled,) = (
         json.loads(run("predict", folder, pictures[0], "--threshold", 0, "--json", "--engine", engine))
@@ -113,6 +116,10 @@ def test_a_one_stage_detector_goes_on_past_broken_pictures(tmp_path):
     printed = run("train", scenes, *chosen, "-o", folder)
     assert "multiply-adds at 64×96: backbone" in printed
     assert json.loads((folder / "result.json").read_text())["size"] == [64, 96]
+    assert "a.ncnn.bin: picture" in run("export", folder, tmp_path / "a.ncnn.param", "--format", "ncnn")
+    for option in ("--size", "--backbone"):
+        with pytest.raises(UserError, match=f"{option} is for ONNX; ncnn gets an ssdlite's heads"):
+            run("export", folder, tmp_path / "b.ncnn.param", "--format", "ncnn", option, "64x96")
     more = tmp_path / "more"
     run("train", scenes, "--from", folder, *quick, "--set", "learning_rate=1e-9", "-o", more)
     before, after = (load_detector(place) for place in (folder, more))

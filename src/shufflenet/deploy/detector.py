@@ -4,10 +4,13 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork
 
 from shufflenet.atomic import write_text
@@ -115,6 +118,24 @@ def _graph(detector: Detector, path: Path, size: Size | None) -> BoxDecoder:
     return region_decoder(detector, padded_size)
 
 
+def decoder_to_json(detector: Detector, decoder: BoxDecoder) -> dict[str, Any]:
+    """Everything that leads from what a network computes to boxes.
+
+    A box coder's `weights` are what the offsets are divided by; offsets of width and height, then, are at most `clip`.
+    """
+    if isinstance(detector, OneStageDetector):
+        return {**asdict(decoder), "box_coder": _coder_to_json(detector.box_coder)}
+    rpn, head = detector.get_submodule("rpn"), detector.get_submodule("roi_heads")
+    assert isinstance(rpn, RegionProposalNetwork)
+    assert isinstance(head, RoIHeads)
+    coders = {"proposal_box_coder": rpn.box_coder, "box_coder": head.box_coder}
+    return {**asdict(decoder), **{name: _coder_to_json(coder) for name, coder in coders.items()}}
+
+
+def _coder_to_json(coder: BoxCoder) -> dict[str, Any]:
+    return {"weights": coder.weights, "clip": coder.bbox_xform_clip}
+
+
 def export_heads(detector: Detector, path: Path, size: Size | None = None) -> tuple[Path, Path]:
     """Write what a detector computes without its post-processing as ONNX, and beside it as JSON what leads to boxes; both paths.
 
@@ -124,7 +145,7 @@ def export_heads(detector: Detector, path: Path, size: Size | None = None) -> tu
     if parameters.exists():
         raise UserError(f"{parameters} is there already; choose another name, or remove it")
     decoder = _graph(detector, path, size)
-    write_text(parameters, json.dumps(asdict(decoder), indent=2, ensure_ascii=False) + "\n")
+    write_text(parameters, json.dumps(decoder_to_json(detector, decoder), indent=2, ensure_ascii=False) + "\n")
     return path, parameters
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from shufflenet import atomic
 from shufflenet.deploy.exportable import Exportable
-from shufflenet.deploy.parity import LARGEST_DIFFERENCE, LARGEST_INTEGER_DIFFERENCE, Parity, compare, sample_inputs
+from shufflenet.deploy.parity import Parity, compare, require_parity, sample_inputs
 from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import FORMATS
 from shufflenet.deploy.worker import start
@@ -16,8 +16,6 @@ from shufflenet.errors import UserError
 from shufflenet.nets.quantized import QuantizedNetwork
 
 PARITY_PICTURES = 8
-# A runtime may be so much further from float64 than torch: an ill-conditioned network is off in every float32 engine.
-TIMES_TORCH = 3
 
 
 @dataclass(frozen=True)
@@ -103,14 +101,8 @@ def _parity(source: Exportable, runtime: Runtime, path: Path) -> Parity:
     integers = isinstance(source.net, QuantizedNetwork)
     exact = torchs if integers else source.run_in_float64(inputs)
     apart, torchs_apart = (compare(result, exact).max_relative_difference for result in (outputs, torchs))
-    allowed = LARGEST_INTEGER_DIFFERENCE if integers else max(LARGEST_DIFFERENCE, TIMES_TORCH * torchs_apart)
-    if not apart <= allowed:
-        raise UserError(
-            f"{runtime.title} {runtime.version} differs from {'torch' if integers else 'float64'} by {apart:.2g} of the largest result "
-            f"and torch by {torchs_apart:.2g}, so more than {allowed:.2g}; nothing was written"
-        )
-    parity = compare(outputs, torchs)
-    return parity
+    require_parity(runtime, apart, torchs_apart, integers=integers)
+    return compare(outputs, torchs)
 
 
 def describe(source: Exportable, runtime: Runtime, done: Export) -> dict[str, Any]:

@@ -10,11 +10,15 @@ from shufflenet.checkpoints import Preprocessing
 from shufflenet.data import open_dataset
 from shufflenet.data.transforms import evaluation_transform
 from shufflenet.deploy.exportable import Exportable
+from shufflenet.deploy.runtime import Runtime
+from shufflenet.errors import UserError
 from shufflenet.nets import Network, Size, create
 
 LARGEST_DIFFERENCE = 1e-3  # of float32 results, relative to the largest of a picture's
 # Of integers: sums in another order tip a tie here and there, a step of one code, which the layers behind it pass on.
 LARGEST_INTEGER_DIFFERENCE = 0.1
+# A runtime may be so much further from float64 than torch: an ill-conditioned network is off in every float32 engine.
+TIMES_TORCH = 3
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ def compare(result: np.ndarray, reference: np.ndarray) -> Parity:
         max_relative_difference=worst if np.isfinite(worst) else float("inf"),
         top1_agreement=float((result.argmax(axis=1) == reference.argmax(axis=1)).mean()),
     )
+
+
+def require_parity(runtime: Runtime, apart: float, torchs_apart: float, *, integers: bool = False) -> None:
+    """Raises UserError if a runtime's results are too far from the exact ones; `torchs_apart` is how far torch's float32 is."""
+    allowed = LARGEST_INTEGER_DIFFERENCE if integers else max(LARGEST_DIFFERENCE, TIMES_TORCH * torchs_apart)
+    if not apart <= allowed:
+        raise UserError(
+            f"{runtime.title} {runtime.version} differs from {'torch' if integers else 'float64'} by {apart:.2g} of the largest result "
+            f"and torch by {torchs_apart:.2g}, so more than {allowed:.2g}; nothing was written"
+        )
 
 
 def sample_pictures(preprocessing: Preprocessing, count: int) -> Tensor:

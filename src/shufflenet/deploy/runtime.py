@@ -14,8 +14,10 @@ from shufflenet.errors import UserError
 
 if TYPE_CHECKING:  # a process that only runs a file, as the bench's do, must not load torch
     from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.exportable_heads import ExportableHeads
 
-Classify = Callable[[np.ndarray], np.ndarray]  # a batch of inputs → [n, classes]
+# A batch of inputs → [n, classes]; of a detector's heads [n, numbers of all maps, one map after the other].
+Classify = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Runtime:
     write_integers: Callable[["Exportable", Path], list[Path]] | None = None
     # Writes a network so that it computes in half precision; None where it cannot.
     write_halves: Callable[["Exportable", Path], list[Path]] | None = None
+    # Writes the heads of a one-stage detector, a file of several outputs; None where we do not.
+    write_heads: Callable[["ExportableHeads", Path], list[Path]] | None = None
+    output_name: str = ""  # of each of several outputs, {} for its number
 
     def missing(self) -> str | None:
         """One sentence on what is not installed for writing and running; None if everything is."""

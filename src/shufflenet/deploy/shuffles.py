@@ -2,18 +2,16 @@
 
 import torch
 from torch import nn
-
-from shufflenet.deploy.exportable import Exportable
+from torch.export import ExportedProgram
 
 aten = torch.ops.aten
 
 
-def channels_last_shuffles(source: Exportable) -> nn.Module:
-    """The network with its shuffles on [n, h·w, groups, channels], as LiteRT lays pictures out.
+def channels_last_shuffles(program: ExportedProgram) -> nn.Module:
+    """A captured network with its shuffles on [n, h·w, groups, channels], as LiteRT lays pictures out.
 
     Left as they are, they become transposes of rank 5, between two more that change the layout there and back.
     """
-    program = source.capture()
     graph = program.graph
     for shuffle in graph.find_nodes(op="call_function", target=aten.channel_shuffle.default):
         source_node, groups = shuffle.args

@@ -1,6 +1,8 @@
 """LiteRT (once TensorFlow Lite), by litert-torch."""
 
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,18 +12,19 @@ from shufflenet.deploy.runtime import Classify, Runtime, one_by_one
 
 if TYPE_CHECKING:
     from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.exportable_heads import ExportableHeads
 
 
-def write(source: "Exportable", folder: Path) -> list[Path]:
+def write(source: "Exportable | ExportableHeads", folder: Path) -> list[Path]:
     from shufflenet.deploy.shuffles import channels_last_shuffles
 
-    with warnings.catch_warnings():
+    # The converter tells its steps on the output, where a caller's JSON belongs.
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")  # jax's and litert-torch's own
         import litert_torch  # pyright: ignore[reportMissingImports]
 
-        converted = litert_torch.convert(channels_last_shuffles(source), (source.example,))
-    path = folder / f"{source.name}.tflite"
-    converted.export(str(path))
+        path = folder / f"{source.name}.tflite"
+        litert_torch.convert(channels_last_shuffles(source.capture()), (source.example,)).export(str(path))
     return [path]
 
 
@@ -30,12 +33,12 @@ def load(path: Path, threads: int) -> Classify:
 
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (entry,), results = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(picture: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(entry["index"], picture)
         interpreter.invoke()
-        return interpreter.get_tensor(result["index"])
+        return np.concatenate([interpreter.get_tensor(result["index"]).reshape(1, -1) for result in results], axis=1)
 
     return one_by_one(run)
 
@@ -49,5 +52,7 @@ LITERT = Runtime(
     writes=("litert_torch",),
     runs=("ai_edge_litert.interpreter",),
     write=write,
+    write_heads=write,
+    output_name="output_{}",
     load=load,
 )

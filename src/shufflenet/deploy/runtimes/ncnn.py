@@ -11,20 +11,31 @@ import numpy as np
 from shufflenet.deploy.runtime import Classify, Runtime, call_converter, one_by_one
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.exportable_heads import ExportableHeads
 
 
 def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.write_onnx import shared_onnx
 
+    return _convert(shared_onnx(source), source.name, source.input_shape, folder)
+
+
+def write_heads(heads: "ExportableHeads", folder: Path) -> list[Path]:
+    return _convert(heads.onnx(), heads.name, heads.input_shape, folder)
+
+
+def _convert(model: "ModelProto", name: str, input_shape: tuple[int, ...], folder: Path) -> list[Path]:
     spec = importlib.util.find_spec("pnnx")
     assert spec is not None
     assert spec.origin is not None
     program = Path(spec.origin).parent / "pnnx"
-    param, weights = (folder / f"{source.name}.ncnn.{kind}" for kind in ("param", "bin"))
-    shape = ",".join(map(str, (1, *source.input_shape)))
+    param, weights = (folder / f"{name}.ncnn.{kind}" for kind in ("param", "bin"))
+    shape = ",".join(map(str, (1, *input_shape)))
     with TemporaryDirectory() as scratch:
-        (Path(scratch) / "net.onnx").write_bytes(shared_onnx(source).SerializeToString())
+        (Path(scratch) / "net.onnx").write_bytes(model.SerializeToString())
         outputs = [f"ncnnparam={param.resolve()}", f"ncnnbin={weights.resolve()}"]
         command = [str(program), "net.onnx", f"inputshape=[{shape}]", "fp16=0", *outputs]
         call_converter("ncnn", command, Path(scratch), param)
@@ -39,11 +50,12 @@ def load(path: Path, threads: int) -> Classify:
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
     net.load_param(str(path))
     net.load_model(str(path.with_suffix(".bin")))
+    outputs = [f"out{i}" for i in range(len(net.output_names()))]
 
     def run(picture: np.ndarray) -> np.ndarray:
         with net.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat(np.ascontiguousarray(picture[0])))
-            return np.array(extractor.extract("out0")[1])[None]
+            return np.concatenate([np.array(extractor.extract(name)[1]).ravel() for name in outputs])[None]
 
     return one_by_one(run)
 
@@ -57,6 +69,8 @@ NCNN = Runtime(
     writes=("onnx", "pnnx"),
     runs=("ncnn",),
     write=write,
+    write_heads=write_heads,
+    output_name="out{}",
     load=load,
     float_pictures=True,
 )
