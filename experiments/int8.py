@@ -3,12 +3,14 @@
     python experiments/int8.py train fashion-mnist shufflenet_x0_5_g3_se
     python experiments/int8.py train CIFAR10_FOLDER shufflenet_x0_25_g8
     python experiments/int8.py compile fashion-mnist fashion-mnist/shufflenet_x0_5_g3
+    python experiments/int8.py distance CIFAR10_FOLDER runs/int8/cifar10/shufflenet_x0_25_g8
     python experiments/int8.py measure fashion-mnist fashion-mnist/shufflenet_x0_5_g3 fashion-mnist/shufflenet_x0_25_g8
     python experiments/int8.py measure CIFAR10_FOLDER runs/int8/cifar10/shufflenet_x0_25_g8 learning_rate=0.001
 
 CIFAR10_FOLDER holds train/ and test/ with a folder of 32×32 pictures for each class. Runs go to runs/int8/DATA/NETWORK and are resumed.
 `compile` quantizes networks without fine-tuning, tests float32 and integers as C, which takes seconds, and writes
-experiments/results/int8/DATA/NETWORK.compiled.json.
+experiments/results/int8/DATA/NETWORK.compiled.json. `distance` judges methods without the test part: it prints how far the integers'
+probabilities are from float32's on other training pictures than calibrate, in nats, for several choices of these.
 
 `measure` quantizes networks, fine-tunes each for `ITERATIONS` iterations, and writes experiments/results/int8/DATA/NETWORK.json;
 arguments with a = change the recipe of fine-tuning. "compiled_top1_error" is that of the C, which rounds a sum once where the file
@@ -23,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from torch.nn.functional import kl_div
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -32,8 +35,8 @@ from shufflenet.data import ArrayDataset, PictureDataset, open_dataset, prepare
 from shufflenet.data.open import Split
 from shufflenet.deploy.compile import compile
 from shufflenet.nets import Network
-from shufflenet.quantization import quantize, quantize_and_test
-from shufflenet.quantization.post_training import CALIBRATION, PICTURES
+from shufflenet.quantization import calibrated, quantize, quantize_and_test
+from shufflenet.quantization.post_training import CALIBRATION, PICTURES, CalibrationInputs
 from shufflenet.training import read_recipe, train
 from shufflenet.training.environment import environment
 from shufflenet.training.recipe import merge, parse_setting
@@ -42,6 +45,8 @@ RUNS = Path("runs/int8")
 RESULTS = Path(__file__).parent / "results" / "int8"
 ITERATIONS = 150
 BATCH_SIZE = 100
+HELD_OUT = 1000
+SEEDS = 3
 # The mean and deviation of CIFAR-10's 50,000 training pictures.
 CIFAR10 = Preprocessing((32, 32), short_side=None, mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
 
@@ -88,9 +93,25 @@ def compile_and_test(data: str, *networks: str) -> None:
         name, variant = Path(data).name, net.spec["name"]
         print(f"{name} {variant}: {errors}", flush=True)
         described = {"network": variant, "data": name, "date": date.today().isoformat(), "environment": environment()}
-        record = {**described, "calibration": CALIBRATION, "calibration_pictures": PICTURES, "equalization": True}
-        record["compiled_top1_error"] = errors
+        chosen = {"calibration": CALIBRATION, "calibration_pictures": PICTURES}
+        methods = {"equalization": True, "bias_correction": True}
+        record = {**described, **chosen, **methods, "compiled_top1_error": errors}
         write_text(RESULTS / name / f"{variant}.compiled.json", json.dumps(record, indent=2) + "\n")
+
+
+@torch.no_grad()
+def distance(data: str, *networks: str) -> None:
+    training_set = pictures(data, "train")
+    for network in networks:
+        net = load(network)
+        held_out = torch.cat(list(CalibrationInputs(training_set, net, HELD_OUT, seed=99))).split(BATCH_SIZE)
+        wanted = torch.cat([net(x).log_softmax(1) for x in held_out])
+        for seed in range(SEEDS):
+            for corrected in (False, True):
+                int8 = calibrated(net, training_set, bias_correction=corrected, seed=seed)
+                found = torch.cat([int8(x).log_softmax(1) for x in held_out])
+                nats = kl_div(found, wanted, log_target=True, reduction="batchmean")
+                print(f"{net.spec['name']} seed {seed} bias_correction {corrected}: {float(nats):.5f} nats", flush=True)
 
 
 def compiled_error(net: Network, test_set: PictureDataset) -> float:
@@ -106,4 +127,4 @@ def compiled_error(net: Network, test_set: PictureDataset) -> float:
 
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    {"train": train_float, "compile": compile_and_test, "measure": measure}[verb](*arguments)
+    {"train": train_float, "compile": compile_and_test, "distance": distance, "measure": measure}[verb](*arguments)

@@ -77,7 +77,7 @@ def folder(detector, scenes, tmp_path_factory):
     place = tmp_path_factory.mktemp("int8_detector")
     save_detector(detector, place / "float32")
     done = shufflenet(
-        "quantize", place / "float32", scenes, "-o", place / "int8", "--pictures", 4, "--workers", 0, "--json"
+        "quantize", place / "float32", scenes, "-o", place / "int8", "--pictures", 6, "--workers", 0, "--json"
     )
     assert done.exit_code == 0, done.output
     return place / "int8", json.loads(done.stdout)
@@ -100,7 +100,7 @@ def test_both_detectors_are_scored_and_the_folder_keeps_it(folder, quantized, de
     _, record = folder
     assert record["post_training"]["pictures"] == record["float32"]["pictures"] == 2
     assert record["post_training"]["bytes"] < 0.4 * record["float32"]["bytes"]
-    assert quantized.training_record["quantization"]["calibration_pictures"] == 4
+    assert quantized.training_record["quantization"]["calibration_pictures"] == 6
     assert detector_cost(quantized) == detector_cost(detector)
 
 

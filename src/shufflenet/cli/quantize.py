@@ -29,6 +29,9 @@ def quantize(
     equalization: Annotated[
         bool, typer.Option(help="Scale channels to fill their tensor's range before (cross-layer equalization).")
     ] = True,
+    bias_correction: Annotated[
+        bool, typer.Option(help="Move biases so that each channel keeps its mean after rounding.")
+    ] = True,
     pictures: Annotated[int, typer.Option(help="How many training pictures calibrate.")] = 512,
     qat: Annotated[
         bool, typer.Option("--qat", help="Train on with the roundings in place (quantization-aware fine-tuning).")
@@ -75,6 +78,7 @@ def quantize(
         "activations": activations,
         "calibration": calibration,
         "equalization": equalization,
+        "bias_correction": bias_correction,
         "pictures": pictures,
         "overwrite": overwrite,
         "workers": workers,

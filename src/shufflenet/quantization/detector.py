@@ -15,6 +15,7 @@ from shufflenet.detection.dataset import DetectionDataset
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.errors import UserError
+from shufflenet.quantization.bias_correction import correct_biases
 from shufflenet.quantization.calibration import calibrate
 from shufflenet.quantization.equalization import equalize
 from shufflenet.quantization.noise import layer_noise
@@ -22,6 +23,7 @@ from shufflenet.quantization.post_training import CALIBRATION, PICTURES, check_c
 from shufflenet.quantization.report import NOISE_PICTURES, refuse_full_folder, stored_bytes
 
 BATCH_SIZE = 8
+CORRECTING_PICTURES = 32  # larger than a classifier's
 
 
 class DetectorInputs(Iterable[Tensor]):
@@ -46,6 +48,7 @@ def calibrated_detector(
     activations: str = "u8",
     calibration: str = CALIBRATION,
     equalization: bool = True,
+    bias_correction: bool = True,
     pictures: int = PICTURES,
     seed: int = 0,
 ) -> QuantizedDetector:
@@ -66,6 +69,8 @@ def calibrated_detector(
         equalize(quantized.network, inputs)
     config = detector.config
     calibrate(quantized.network, inputs, Preprocessing(mean=config.mean, std=config.std), calibration)
+    if bias_correction:
+        correct_biases(quantized.network, inputs, CORRECTING_PICTURES)
     return quantized
 
 
@@ -78,6 +83,7 @@ def quantize_and_test_detector(
     activations: str = "u8",
     calibration: str = CALIBRATION,
     equalization: bool = True,
+    bias_correction: bool = True,
     pictures: int = PICTURES,
     overwrite: bool = False,
     workers: int = 0,
@@ -97,12 +103,14 @@ def quantize_and_test_detector(
         activations=activations,
         calibration=calibration,
         equalization=equalization,
+        bias_correction=bias_correction,
         pictures=pictures,
     )
     record: dict[str, Any] = {
         "activations": activations,
         "calibration": calibration,
         "equalization": equalization,
+        "bias_correction": bias_correction,
         "calibration_pictures": min(pictures, len(training_set.pictures)),
     }
     say("testing the float32 detector")

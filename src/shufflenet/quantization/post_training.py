@@ -12,12 +12,14 @@ from shufflenet.errors import UserError
 from shufflenet.nets import Network
 from shufflenet.nets.integers import ELEMENTS
 from shufflenet.nets.quantized import QuantizedNetwork
+from shufflenet.quantization.bias_correction import correct_biases
 from shufflenet.quantization.calibration import CALIBRATIONS, calibrate
 from shufflenet.quantization.equalization import equalize
 
 PICTURES = 512
 CALIBRATION = "percentile"  # docs/decisions.md says why
 BATCH_SIZE = 64
+CORRECTING_PICTURES = 128
 
 
 def quantize(
@@ -27,6 +29,7 @@ def quantize(
     activations: str = "u8",
     calibration: str = CALIBRATION,
     equalization: bool = True,
+    bias_correction: bool = True,
     pictures: int = PICTURES,
     seed: int = 0,
 ) -> QuantizedNetwork:
@@ -35,8 +38,8 @@ def quantize(
     `data` are the pictures to calibrate on, or a data set by name or place, whose training part is taken: `pictures` of them, chosen by
     `seed`; labels are not read. Weights are s8 for each output channel, activations `activations` ("u8" or "s8") for each tensor,
     biases int32. `calibration` chooses the range of each tensor: "minmax", "percentile" or "mse"; `equalization` scales channels to
-    fill it before. Raises UserError for an unknown
-    element or method, a network that is int8 already, and no pictures.
+    fill it before, and `bias_correction` moves biases after, so that each channel keeps its mean. Raises UserError for an unknown element
+    or method, a network that is int8 already, and no pictures.
     """
     dataset = data if isinstance(data, PictureDataset) else open_dataset(data, "train")
     return calibrated(
@@ -45,6 +48,7 @@ def quantize(
         activations=activations,
         calibration=calibration,
         equalization=equalization,
+        bias_correction=bias_correction,
         pictures=pictures,
         seed=seed,
     ).integers()
@@ -57,6 +61,7 @@ def calibrated(
     activations: str = "u8",
     calibration: str = CALIBRATION,
     equalization: bool = True,
+    bias_correction: bool = True,
     pictures: int = PICTURES,
     seed: int = 0,
     workers: int = 0,
@@ -73,6 +78,8 @@ def calibrated(
     if equalization:
         equalize(quantized, batches)
     calibrate(quantized, batches, metadata.preprocessing, calibration)
+    if bias_correction:
+        correct_biases(quantized, batches, CORRECTING_PICTURES)
     return quantized
 
 

@@ -31,6 +31,7 @@ def quantize_and_test(
     activations: str = "u8",
     calibration: str = CALIBRATION,
     equalization: bool = True,
+    bias_correction: bool = True,
     pictures: int = PICTURES,
     aware: Mapping[str, Any] | None = None,
     resume: bool = False,
@@ -52,6 +53,7 @@ def quantize_and_test(
         activations=activations,
         calibration=calibration,
         equalization=equalization,
+        bias_correction=bias_correction,
         pictures=pictures,
         workers=workers,
     )
@@ -60,6 +62,7 @@ def quantize_and_test(
         "activations": activations,
         "calibration": calibration,
         "equalization": equalization,
+        "bias_correction": bias_correction,
         "calibration_pictures": min(pictures, len(training_set)),
     }
     say("testing the float32 network")
