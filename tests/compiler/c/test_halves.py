@@ -1,6 +1,7 @@
 """float16 weights and planes: every kernel against the numpy interpreter, whose rounding is stated, for each vector width."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import Copy
 from shufflenet.compiler.graph.reference import interpret
-from shufflenet.compiler.plan import make_plan, strips
+from shufflenet.compiler.plan import make_plan
+from shufflenet.compiler.plan.machines import USUAL
 from shufflenet.compiler.plan.steps import Strips
 from shufflenet.compiler.simplify.halve import halve
 
@@ -109,14 +111,12 @@ def test_conversions_by_bits_are_ieee_754s(lanes, tmp_path):
         np.testing.assert_array_equal(found.reshape(-1), floats.astype(np.float16).astype(np.float32))
 
 
-def test_strips_and_threads_give_the_same_numbers(tmp_path, monkeypatch):
+def test_strips_and_threads_give_the_same_numbers(tmp_path):
     flags = CONVERSIONS["8 lanes, F16C"]
     graph = halve(units(), tensors=True)
     inputs = random_inputs(graph)
     whole = run(graph, tmp_path, flags, inputs)
-    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
-    monkeypatch.setattr(strips, "STRIP_BYTES", 4 << 10)
-    plan = make_plan(graph)
+    plan = make_plan(graph, replace(USUAL, unit_bytes=0, strip_bytes=4 << 10))
     assert any(isinstance(step, Strips) for step in plan.steps)
     source = emit(plan, "net", title="A test", version="0")
     network = load_native(source, tmp_path, "-O1", "-mavx2", "-mfma", *flags, threads=3)

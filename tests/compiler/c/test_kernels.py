@@ -11,7 +11,7 @@ from shufflenet.compiler.graph.ir import (
     Pool,
 )
 from shufflenet.compiler.graph.reference import interpret
-from shufflenet.compiler.plan import blocking, lowering, make_plan
+from shufflenet.compiler.plan import make_plan, memory
 from shufflenet.compiler.plan.steps import Product, Stem
 from shufflenet.compiler.run.build import build, write_source
 from shufflenet.compiler.run.network import load
@@ -97,8 +97,7 @@ def test_gcc_warns_of_nothing_without_optimisation_either(make, flags, tmp_path)
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
 def test_products_of_planes_beyond_the_caches_are_the_same(flags, tmp_path, monkeypatch):
     """As in large pictures: chunk by chunk, fetched ahead. The largest planes here have 4 chunks of 48 pixels, and 4 pixels more."""
-    monkeypatch.setattr(lowering, "FAR_BYTES", 0)
-    monkeypatch.setattr(blocking, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(memory, "USUAL", replace(memory.USUAL, far_bytes=0, chunk_bytes=0))
     graph = products()
     products_planned = [step for step in make_plan(graph).steps if isinstance(step, Product)]
     assert {(step.far, len(step.chunks)) for step in products_planned} == {(True, 1), (True, 2)}

@@ -13,7 +13,7 @@ import pytest
 from shufflenet.compiler import CSource, Plan
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import RELU, Convolution, Graph
-from shufflenet.compiler.plan import make_plan, steps, strips, tasks
+from shufflenet.compiler.plan import make_plan, memory, steps, tasks
 from shufflenet.compiler.plan.steps import Strips, WinogradProduct
 from shufflenet.compiler.run.build import write_source
 
@@ -39,12 +39,11 @@ PARALLEL_FOR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, TASK, ctype
 @pytest.fixture(autouse=True)
 def fine(monkeypatch):
     """The steps of these tests, which are small, are dealt in as many tasks as can be."""
-    monkeypatch.setattr(tasks, "TASK_NANOSECONDS", 1e-6)
+    fine = replace(memory.USUAL, task_ns=1e-6, unit_bytes=0, strip_bytes=12_000)
+    monkeypatch.setattr(memory, "USUAL", fine)
     monkeypatch.setattr(tasks, "BLOCK_ROWS", 5)
     monkeypatch.setattr(steps, "STEM_ROWS", 1)
     monkeypatch.setattr(steps, "DEALT_ROWS", 4)
-    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
-    monkeypatch.setattr(strips, "STRIP_BYTES", 12_000)
 
 
 def dense() -> Graph:

@@ -12,7 +12,8 @@ from shufflenet import nets
 from shufflenet.compiler.c.emit import emit
 from shufflenet.compiler.graph.ir import Convolution
 from shufflenet.compiler.graph.reference import interpret
-from shufflenet.compiler.plan import make_plan, strips
+from shufflenet.compiler.plan import make_plan, memory, strips
+from shufflenet.compiler.plan.machines import USUAL
 from shufflenet.compiler.plan.operands import Chunks, Window
 from shufflenet.compiler.plan.steps import Strips
 from shufflenet.compiler.read import read_onnx
@@ -29,8 +30,7 @@ from ..networks import difference
 @pytest.fixture
 def small(monkeypatch):
     """Units of these tests count as large, and their strips are a few rows."""
-    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
-    monkeypatch.setattr(strips, "STRIP_BYTES", 12_000)
+    monkeypatch.setattr(memory, "USUAL", replace(memory.USUAL, unit_bytes=0, strip_bytes=12_000))
 
 
 @pytest.mark.parametrize("flags", WIDTHS.values(), ids=list(WIDTHS))
@@ -104,7 +104,7 @@ def test_every_row_is_made_once_and_before_it_is_read(rows, height, width, strid
     net.add(Convolution, (4, height, width), input=x, weight=net.constant(4, 4, 1, 1))
     (*_, product) = make_plan(net.graph).steps
     compressed = expanded = 0
-    for run_ in strips._runs(product, product, window, rows):  # pyright: ignore[reportPrivateUsage]
+    for run_ in strips._runs(product, product, window, rows, USUAL.chunk_bytes):  # pyright: ignore[reportPrivateUsage]
         for first in range(run_.first, run_.end, run_.rows):
             for made in (pixels(run_.compress), pixels(run_.expand)):
                 assert all(a[1] == b[0] for a, b in pairwise([(0, 0), *made]))
@@ -117,10 +117,9 @@ def test_every_row_is_made_once_and_before_it_is_read(rows, height, width, strid
 
 
 @pytest.mark.parametrize("name", ["shufflenet_x0_25_g3", "shufflenet_x0_5_g8"])
-def test_every_unit_finds_what_the_graph_says(name, monkeypatch):
-    monkeypatch.setattr(strips, "UNIT_BYTES", 0)
+def test_every_unit_finds_what_the_graph_says(name):
     torch.manual_seed(0)
     graph = simplify(read_onnx(to_onnx(Exportable(nets.create(name).eval(), (128, 256)))))
-    planned = make_plan(graph)
+    planned = make_plan(graph, replace(USUAL, unit_bytes=0))
     assert sum(isinstance(step, Strips) for step in planned.steps) >= 8
     check_memory(graph, planned)

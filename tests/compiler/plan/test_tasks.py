@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shufflenet.compiler.plan.blocking import cut_pixels, even_spans
+from shufflenet.compiler.plan.machines import USUAL
 from shufflenet.compiler.plan.tasks import BLOCK_ROWS, MOST_TASKS, TILE_BYTES, cut_product, deal, worth
 
 work = st.integers(0, 10**9)
@@ -44,9 +45,9 @@ def test_chunks_are_at_least_as_many_as_asked_and_no_larger_than_allowed(rows, p
 
 @given(units=st.integers(1, 500), multiply_adds=work, moved=work, least=st.integers(1, 5))
 def test_tasks_are_all_units(units, multiply_adds, moved, least):
-    tasks = deal(units, multiply_adds, moved, least)
+    tasks = deal(USUAL, units, multiply_adds, moved, least)
     if tasks is None:
-        assert worth(multiply_adds, moved) == 1 or units < 2 * least
+        assert worth(USUAL, multiply_adds, moved) == 1 or units < 2 * least
     else:
         assert least <= tasks.each <= units
         assert (tasks.count - 1) * tasks.each < units <= tasks.count * tasks.each
@@ -54,9 +55,9 @@ def test_tasks_are_all_units(units, multiply_adds, moved, least):
 
 
 def test_what_is_small_stays_on_one_thread():
-    assert deal(64, 10_000, 4_000) is None
-    assert cut_product(3, 60, 4 * 784, worth(10_000, 4_000)) == (1, 1)
-    assert worth(10**9, 0) == worth(0, 10**9) == MOST_TASKS
+    assert deal(USUAL, 64, 10_000, 4_000) is None
+    assert cut_product(3, 60, 4 * 784, worth(USUAL, 10_000, 4_000)) == (1, 1)
+    assert worth(USUAL, 10**9, 0) == worth(USUAL, 0, 10**9) == MOST_TASKS
 
 
 @given(

@@ -14,7 +14,6 @@ from shufflenet.compiler.plan.tiles import choose_block, choose_tiling
 from shufflenet.compiler.plan.winograd import LANES, Transform, WinogradLayout, chunk_rows, lay_out
 
 PRODUCT_INNER = 128  # input planes at a time: a tile's pixels and a block's weights then fit a first-level cache
-CHUNK_BYTES = 256 << 10  # of input that all blocks of weights meet before the next: part of a second-level cache
 
 
 def chunk_step(element: Element) -> int:
@@ -39,11 +38,11 @@ def cut_rows(
     )
 
 
-def chunk_pixels(inner: int, element: Element, most_bytes: float = inf) -> int:
+def chunk_pixels(inner: int, element: Element, chunk_bytes: int, most_bytes: float = inf) -> int:
     """How many pixels of so many input planes make a chunk: whole tiles, or whole vectors where memory for it is short."""
-    pixels = int(min(CHUNK_BYTES, most_bytes)) // (inner * element.bytes)
+    pixels = int(min(chunk_bytes, most_bytes)) // (inner * element.bytes)
     step = chunk_step(element)
-    if pixels < step and most_bytes < CHUNK_BYTES:
+    if pixels < step and most_bytes < chunk_bytes:
         step = element.count(VECTOR_BYTES)
     return max(1, pixels // step) * step
 

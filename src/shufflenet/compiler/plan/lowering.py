@@ -36,6 +36,7 @@ from shufflenet.compiler.plan.blocking import (
     pack_weights,
 )
 from shufflenet.compiler.plan.integer_lowering import IntegerLowering, works_on_codes
+from shufflenet.compiler.plan.machines import Machine
 from shufflenet.compiler.plan.operands import Buffer, Planes, Window, window_of
 from shufflenet.compiler.plan.spare_memory import spare_bytes
 from shufflenet.compiler.plan.stems import find_stems, lay_out_stem
@@ -46,14 +47,14 @@ from shufflenet.compiler.plan.winograd import Transform, choose_transform, large
 
 VECTOR_ROWS = 32  # of a block of weights that one pixel meets
 PANEL_INNER = 256  # rows of a general convolution's panel, at most
-FAR_BYTES = 1 << 20  # a product that reads and writes more finds little of it in a second-level cache
 
 
 class Lowering:
     """Plans operations one by one and collects the weights, packed as the kernels read them."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, machine: Machine) -> None:
         self.graph = graph
+        self.machine = machine
         self._stems = find_stems(graph)
         self._spare = spare_bytes(graph, self._stems)
         self.number = graph.number
@@ -150,10 +151,10 @@ class Lowering:
         pixels = height * width
         part = -(-inner // -(-inner // PRODUCT_INNER))
         moved = groups * (inner + rows) * pixels * self.number.bytes
-        far = moved > FAR_BYTES
-        wanted = worth(matrix.size * pixels, moved)
+        far = moved > self.machine.far_bytes
+        wanted = worth(self.machine, matrix.size * pixels, moved)
         row_pieces, pieces = cut_product(groups, rows, pixels * self.number.bytes, wanted)
-        most = chunk_pixels(inner, self.number) if far else pixels
+        most = chunk_pixels(inner, self.number, self.machine.chunk_bytes) if far else pixels
         chunks = cut_pixels(rows // row_pieces, pixels, most, pieces=pieces, element=self.number)
         matrix = matrix.reshape(groups * row_pieces, -1, inner)
         return steps.Product(
@@ -167,7 +168,8 @@ class Lowering:
         groups, rows, inner = matrix.shape
         most_inner = PANEL_INNER if self.weights.element == FLOAT32 else PRODUCT_INNER
         panel_inner = -(-inner // -(-inner // most_inner))
-        most = chunk_pixels(panel_inner, self.number, self._spare[operation.name] - panel_inner * OVERHANG_BYTES)
+        spare = self._spare[operation.name] - panel_inner * OVERHANG_BYTES
+        most = chunk_pixels(panel_inner, self.number, self.machine.chunk_bytes, spare)
         chunks = cut_pixels(rows, window.output_height * window.output_width, most, element=self.number)
         stride = whole_lines(chunks[0].count, self.number) + self.number.count(OVERHANG_BYTES)
         return PanelProduct(

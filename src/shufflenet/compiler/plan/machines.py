@@ -1,4 +1,4 @@
-"""What the machines at hand multiply with: for each element a table of vector units, one row a unit."""
+"""What the machines at hand multiply with: for each element a table of vector units, one row a unit. And what their memory wants."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,33 @@ class VectorUnit:
     fused: bool = True
     shallow_rows: int = 24
 
+
+@dataclass(frozen=True)
+class Machine:
+    """What a kind of processor wants of a plan beside its tiles, which are its vector unit's; `benchmarks/machine.py` measures it."""
+
+    name: str
+    far_bytes: int  # a product that reads and writes more finds little of it in a second-level cache
+    chunk_bytes: int  # of such a product's input, which all blocks of weights meet before the next: part of that cache
+    unit_bytes: int  # a unit whose planes are more finds little of them in a last-level cache
+    strip_bytes: int  # of all planes, at most, that a strip of such a unit touches
+    multiply_adds_per_ns: float  # what a core does of a product
+    bytes_per_ns: float  # what it moves where planes come from a second-level cache
+    task_ns: float  # a step of more is worth another thread's while: many times what it takes to tell it
+
+
+ZEN_4 = Machine(
+    "Zen 4",
+    far_bytes=1 << 20,
+    chunk_bytes=256 << 10,
+    unit_bytes=8 << 20,
+    strip_bytes=3 << 20,
+    multiply_adds_per_ns=40,
+    bytes_per_ns=20,
+    task_ns=2000,
+)
+# One C file is for every machine, so one row is. On the others nothing was measured: Intel's second-level caches are twice as large.
+USUAL = ZEN_4
 
 _FLOATS = (
     # With one register alone for weights clang spills a sum in the inner loop.

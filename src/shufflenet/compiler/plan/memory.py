@@ -10,6 +10,7 @@ from shufflenet.compiler.graph.ir import Graph, View
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES, aligned, plane_stride
 from shufflenet.compiler.plan.arena import Lifetime, lower_bound, place, spans
 from shufflenet.compiler.plan.lowering import Lowering
+from shufflenet.compiler.plan.machines import USUAL, Machine
 from shufflenet.compiler.plan.operands import Buffer, Planes
 from shufflenet.compiler.plan.steps import Plan, PlannedPort, Step
 from shufflenet.compiler.plan.strips import in_strips
@@ -18,13 +19,14 @@ from shufflenet.compiler.plan.tasks import deal
 MARGIN_BYTES = 128
 
 
-def make_plan(graph: Graph) -> Plan:
-    """Plan each operation in turn, then give every tensor its place in the arena."""
-    lowering = Lowering(graph)
+def make_plan(graph: Graph, machine: Machine | None = None) -> Plan:
+    """Plan each operation in turn, then give every tensor its place in the arena. The plan suits `machine` (default: USUAL) best."""
+    machine = machine or USUAL
+    lowering = Lowering(graph, machine)
     planned = tuple(lowering.steps())
     moved, home = _reuse_addends(graph, planned)
     results = tuple(_moved(lowering.planes(port.view), home) for port in graph.outputs)
-    moved = tuple(_dealt(step) for step in in_strips(moved, {planes.buffer for planes in results}))
+    moved = tuple(_dealt(step, machine) for step in in_strips(moved, {planes.buffer for planes in results}, machine))
     # Others may write beside what a dealt step reads, while it reads there.
     apart = {planes.buffer for step in moved if step.tasks for planes in step.reads if planes.buffer.place == "arena"}
     lifetimes = _lifetimes(graph, moved, results, apart)
@@ -50,9 +52,11 @@ def make_plan(graph: Graph) -> Plan:
     )
 
 
-def _dealt(step: Step) -> Step:
+def _dealt(step: Step, machine: Machine) -> Step:
     """The step as tasks, if it is worth it."""
-    return step if step.tasks else replace(step, tasks=deal(step.units, step.work, step.moved_bytes, step.least_units))
+    if step.tasks:
+        return step
+    return replace(step, tasks=deal(machine, step.units, step.work, step.moved_bytes, step.least_units))
 
 
 def _worker_bytes(planned: tuple[Step, ...]) -> int:

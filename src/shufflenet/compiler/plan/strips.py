@@ -7,23 +7,22 @@ from itertools import groupby
 from shufflenet.compiler.graph.elements import Element
 from shufflenet.compiler.plan.alignment import OVERHANG_BYTES, VECTOR_BYTES, odd_lines, whole_lines
 from shufflenet.compiler.plan.blocking import chunk_pixels, chunk_step, cut_pixels
+from shufflenet.compiler.plan.machines import Machine
 from shufflenet.compiler.plan.operands import Buffer, Chunks, Planes, Window
 from shufflenet.compiler.plan.steps import Depthwise, Product, Run, Step, Strips
 from shufflenet.compiler.plan.tasks import Tasks
 
-UNIT_BYTES = 8 << 20  # a unit whose planes are more finds little of them in a last-level cache
-STRIP_BYTES = 3 << 20  # of all planes, at most, that a strip touches
 MOST_STRIP_TASKS = 16  # of a unit; for each beyond the first, rows that it shares are kept
 
 UnitSteps = tuple[Product, Depthwise, Product, Depthwise | None]
 
 
-def in_strips(steps: Sequence[Step], kept: set[Buffer]) -> Iterator[Step]:
+def in_strips(steps: Sequence[Step], kept: set[Buffer], machine: Machine) -> Iterator[Step]:
     """The steps in their order, those of a large unit as one. `kept` are the buffers that are read after the last step."""
     rest = list(steps)
     while rest:
         unit = _unit(rest)
-        strips = _strips(*unit) if unit and _alone(unit, steps, kept) else None
+        strips = _strips(*unit, machine) if unit and _alone(unit, steps, kept) else None
         yield strips or rest[0]
         del rest[: len(strips.members) if strips else 1]
 
@@ -54,12 +53,14 @@ def _alone(unit: UnitSteps, steps: Sequence[Step], kept: set[Buffer]) -> bool:
     return not between & (seen | ({expand.addend.buffer} if expand.addend else set()))
 
 
-def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: Depthwise | None) -> Strips | None:
+def _strips(
+    compress: Product, depthwise: Depthwise, expand: Product, shortcut: Depthwise | None, machine: Machine
+) -> Strips | None:
     """The unit as one step, if it is large and its strips small enough."""
     window = depthwise.window
     read, between, made = (len(planes.planes) for planes in (compress.input, compress.output, expand.output))
     made_apart = made if expand.output.buffer != compress.input.buffer else 0
-    rows = _strip_rows(window, read, between, made_apart, compress.output.element)
+    rows = _strip_rows(window, read, between, made_apart, compress.output.element, machine)
     if not rows:
         return None
     width, output_width = window.width, window.output_width
@@ -94,11 +95,11 @@ def _strips(compress: Product, depthwise: Depthwise, expand: Product, shortcut: 
         depthwise=replace(depthwise, input=compressed(depthwise.input, 1), output=filtered(depthwise.output)),
         expand=replace(expand, input=filtered(expand.input)),
         shortcut=shortcut,
-        runs=tuple(_runs(compress, expand, window, rows)),
+        runs=tuple(_runs(compress, expand, window, rows, machine.chunk_bytes)),
         edge=replace(
             compress,
             output=replace(compress.output, buffer=scratch, stride=edge_stride),
-            chunks=_chunks(compress, window.shared_rows * width, single_pixels=False),
+            chunks=_chunks(compress, window.shared_rows * width, machine.chunk_bytes, single_pixels=False),
         ),
         edges=edges,
         edge_bytes=edge_bytes,
@@ -113,7 +114,7 @@ def _tasks(window: Window, rows: int, element: Element) -> Tasks | None:
     return Tasks(strips, -(-strips // MOST_STRIP_TASKS))
 
 
-def _strip_rows(window: Window, read: int, between: int, made: int, element: Element) -> int | None:
+def _strip_rows(window: Window, read: int, between: int, made: int, element: Element, machine: Machine) -> int | None:
     """Output rows of a strip, where there are so many input planes, planes inside and output planes; None where the unit is small.
 
     At stride 1 two rows of a strip serve the next one, too: it must be as high. A strip is of whole vectors, so that none reaches over
@@ -125,14 +126,14 @@ def _strip_rows(window: Window, read: int, between: int, made: int, element: Ele
     heights = [
         rows
         for rows in range(window.shared_rows, window.output_height)
-        if rows * row_bytes <= STRIP_BYTES and rows * window.output_width % element.count(VECTOR_BYTES) == 0
+        if rows * row_bytes <= machine.strip_bytes and rows * window.output_width % element.count(VECTOR_BYTES) == 0
     ]
-    if row_bytes * window.output_height < UNIT_BYTES:
+    if row_bytes * window.output_height < machine.unit_bytes:
         return None
     return max(heights, key=lambda rows: (rows * window.output_width % chunk_step(element) == 0, rows), default=None)
 
 
-def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iterator[Run]:
+def _runs(compress: Product, expand: Product, window: Window, rows: int, chunk_bytes: int) -> Iterator[Run]:
     """Strips one after the other, those together that are alike."""
     stride, height = window.stride[0], window.output_height
 
@@ -151,18 +152,20 @@ def _runs(compress: Product, expand: Product, window: Window, rows: int) -> Iter
             max([first, *others]) + count,
             count,
             # A pixel is summed up the same way, whichever strip makes it.
-            _chunks(compress, compressed * window.width, single_pixels=False),
-            _chunks(expand, count * window.output_width),
-            _chunks(compress, max(0, compressed - 1) * window.width, single_pixels=False) if stride == 1 else (),
+            _chunks(compress, compressed * window.width, chunk_bytes, single_pixels=False),
+            _chunks(expand, count * window.output_width, chunk_bytes),
+            _chunks(compress, max(0, compressed - 1) * window.width, chunk_bytes, single_pixels=False)
+            if stride == 1
+            else (),
         )
 
 
-def _chunks(product: Product, pixels: int, *, single_pixels: bool = True) -> tuple[Chunks, ...]:
+def _chunks(product: Product, pixels: int, chunk_bytes: int, *, single_pixels: bool = True) -> tuple[Chunks, ...]:
     """So many pixels in even chunks, for the blocks in which the weights are packed."""
     if not pixels:
         return ()
     element = product.input.element
-    pieces = -(-pixels // chunk_pixels(product.inner, element))
+    pieces = -(-pixels // chunk_pixels(product.inner, element, chunk_bytes))
     size = -(-pixels // pieces // chunk_step(element)) * chunk_step(element)
     rows = len(product.output.planes) // product.groups
     block = product.chunks[0].blocks[0].rows

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from shufflenet.compiler.plan.alignment import VECTOR_BYTES
+from shufflenet.compiler.plan.machines import Machine
 
-MULTIPLY_ADDS = 40.0  # a nanosecond: what a core does of a product
-BYTES = 20.0  # a nanosecond: what it moves where planes come from a second-level cache
-TASK_NANOSECONDS = 2000.0  # a step of more is worth another thread's while: many times what it takes to tell it
 MOST_TASKS = 16  # of a step: more than one for each of as many threads as such networks can use
 TILE_BYTES = 3 * VECTOR_BYTES  # of a plane: a piece is as wide as a usual tile at least
 BLOCK_ROWS = 10  # of a product: a piece of its rows is as high as this at least
@@ -25,15 +23,15 @@ class Tasks:
         return -(-self.units // self.each)
 
 
-def worth(multiply_adds: int, moved_bytes: int) -> int:
+def worth(machine: Machine, multiply_adds: int, moved_bytes: int) -> int:
     """How many tasks so much work is worth; 1 where other threads would cost more than they save."""
-    nanoseconds = max(multiply_adds / MULTIPLY_ADDS, moved_bytes / BYTES)
-    return max(1, min(MOST_TASKS, ceil(nanoseconds / TASK_NANOSECONDS)))
+    nanoseconds = max(multiply_adds / machine.multiply_adds_per_ns, moved_bytes / machine.bytes_per_ns)
+    return max(1, min(MOST_TASKS, ceil(nanoseconds / machine.task_ns)))
 
 
-def deal(units: int, multiply_adds: int, moved_bytes: int, least: int = 1) -> Tasks | None:
+def deal(machine: Machine, units: int, multiply_adds: int, moved_bytes: int, least: int = 1) -> Tasks | None:
     """Tasks of at least so many units each; an even number of them where that can be, for two threads. None: it stays on one."""
-    wanted = min(worth(multiply_adds, moved_bytes), units // least)
+    wanted = min(worth(machine, multiply_adds, moved_bytes), units // least)
     if wanted < 2:
         return None
     even = [each for each in range(least, units // wanted + 1) if units % (2 * each) == 0]
