@@ -4,8 +4,8 @@
     python benchmarks/machine.py shufflenet_x1_0_g3 --size 480x640
     python benchmarks/machine.py shufflenet_x1_0_g3 --threads 2     # task_ns matters only then
 
-A line is a plan that differs: its time as a share of the usual one's, medians of wall-clock times taken in turn in one process, and of
-the least times. Less than 1 is faster. A second run finds the libraries built: let that one count, on a machine that is idle.
+A line is a plan's time as a share of the usual one's: medians of wall-clock times taken in turn in one process, and of the least
+times. Less than 1 is faster. A second run finds the libraries built: let that one count, on a machine that is idle.
 """
 
 import argparse
@@ -28,12 +28,13 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.write_onnx import to_onnx
 
 AT_ONCE = 5
+USUAL_PLAN = "the usual figures"
 
 
 def variants() -> dict[str, Machine]:
     """The usual machine first."""
     figures = [field.name for field in fields(Machine) if field.name != "name"]
-    return {"as it is": USUAL} | {
+    return {USUAL_PLAN: USUAL} | {
         f"{figure} × {factor:g}": replace(
             USUAL, **{figure: type(getattr(USUAL, figure))(getattr(USUAL, figure) * factor)}
         )
@@ -42,15 +43,14 @@ def variants() -> dict[str, Machine]:
     }
 
 
-def networks(graph: Graph, threads: int) -> dict[str, CompiledNetwork]:
-    """What each variant's plan becomes. Variants that change nothing are left out, and of those that are alike the first stands for all."""
-    sources = {}
+def networks(graph: Graph, threads: int) -> tuple[dict[str, CompiledNetwork], dict[str, str]]:
+    """What the variants' plans become, each plan once; and of each variant, by which one's name its plan goes."""
+    sources, plans = {}, {}
     for name, machine in variants().items():
         source = emit(make_plan(graph, machine), "net", title="A plan", version="0")
-        alike = next((other for other, before in sources.items() if before.c == source.c), None)
-        if alike is None:
-            sources[name] = source
-    return {name: load(build(source, machine_target()), threads) for name, source in sources.items()}
+        plans[name] = next((other for other, before in sources.items() if before.c == source.c), name)
+        sources.setdefault(plans[name], source)
+    return {name: load(build(source, machine_target()), threads) for name, source in sources.items()}, plans
 
 
 def in_turn(calls: dict[str, CompiledNetwork], x: np.ndarray, runs: int) -> dict[str, tuple[float, float]]:
@@ -78,14 +78,16 @@ def main() -> None:
     for name in options.networks:
         torch.manual_seed(0)
         source = Exportable(nets.create(name).eval(), (height, width))
-        calls = networks(simplify(read_onnx(to_onnx(source))), options.threads)
-        usual, *others = in_turn(calls, x, options.runs).items()
-        (_, (median, least)) = usual
-        print(
-            f"{name} {height}×{width}, {options.threads} {'threads' if options.threads > 1 else 'thread'}, planned for {USUAL.name}: {median:.3f} ms ({least:.3f})"
-        )
-        for variant, (its_median, its_least) in others:
-            print(f"  {variant:28} {its_median / median:.3f} ({its_least / least:.3f})", flush=True)
+        calls, plans = networks(simplify(read_onnx(to_onnx(source))), options.threads)
+        ms = in_turn(calls, x, options.runs)
+        median, least = ms[USUAL_PLAN]
+        workers = f"{options.threads} {'threads' if options.threads > 1 else 'thread'}"
+        print(f"{name} {height}×{width}, {workers}, planned for {USUAL.name}: {median:.3f} ms ({least:.3f})")
+        for variant, plan in plans.items():
+            if plan == variant != USUAL_PLAN:
+                print(f"  {variant:28} {ms[plan][0] / median:.3f} ({ms[plan][1] / least:.3f})", flush=True)
+            elif variant != USUAL_PLAN:
+                print(f"  {variant:28} the plan of {plan}", flush=True)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ ZEN_4 = Machine(
     bytes_per_ns=20,
     task_ns=2000,
 )
-# One C file is for every machine, so one row is. On the others nothing was measured: Intel's second-level caches are twice as large.
+# One C file is for every machine, so one row is. It was not measured on Intel's, whose second-level caches are twice as large.
 USUAL = ZEN_4
 
 _FLOATS = (
