@@ -90,3 +90,12 @@ def test_no_verb_prints_in_another_way():
             assert "rich.print(" not in text, path
             assert "rich.console" not in text, path
             assert "rich.markup" not in text, path
+
+
+@pytest.mark.parametrize("use", ["numpy.empty(10**15)", "torch.empty(10**14)", "torch.empty(10**10, 10**9)"])
+def test_too_little_memory_is_said_in_a_sentence(use):
+    code = "import sys, numpy, torch, shufflenet.cli as cli\nsys.argv = ['shufflenet', 'list']\n"
+    code += f"cli.app = lambda: {use}\ncli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: there is not enough memory; take smaller pictures or batches\n"

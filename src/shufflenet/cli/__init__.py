@@ -71,6 +71,16 @@ def _is_for_the_user(error: Exception) -> bool:
     )
 
 
+# What torch says where memory ends, as a plain RuntimeError: of the processor, of a GPU, and past all addresses.
+TOO_LARGE = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+
+
+def _is_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in TOO_LARGE)
+    )
+
+
 def _words(error: Exception) -> str:
     """What an error says, of the system's the file first: "results.json: No space left on device"."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
@@ -90,7 +100,9 @@ def main() -> None:
         say("interrupted", stderr=True)
         sys.exit(130)
     except Exception as error:
-        if debug or not _is_for_the_user(error):
+        if debug or not (_is_for_the_user(error) or _is_of_memory(error)):
             raise
-        say_error(_words(error))
+        say_error(
+            "there is not enough memory; take smaller pictures or batches" if _is_of_memory(error) else _words(error)
+        )
         sys.exit(2)
