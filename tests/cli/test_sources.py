@@ -103,7 +103,7 @@ def test_a_folder_comes_before_a_variant_of_its_name(run, sources, tmp_path, mon
     assert json.loads(run("compile", VARIANT, "--json").stdout)["random_weights"] is False
 
 
-@pytest.mark.parametrize("verb", ["info", "predict", "evaluate", "export", "bench", "quantize"])
+@pytest.mark.parametrize("verb", ["info", "predict", "evaluate", "export", "bench"])
 def test_a_detector_is_told_apart(verb, run, tmp_path):
     folder = tmp_path / "detector"
     folder.mkdir()

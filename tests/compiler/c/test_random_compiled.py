@@ -108,7 +108,8 @@ def test_an_arena_full_of_nan_changes_nothing(tmp_path):
     compiled = compile_onnx(model, embed=False)
     network = load_native(compiled.source, tmp_path)
     inputs = random_inputs(model)
-    arena = network._arena()
+    network(*inputs.values())
+    arena = network._own.arena
     results = []
     for byte in (0x00, 0xFF, 0x7F):
         arena[:] = byte

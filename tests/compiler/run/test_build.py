@@ -197,7 +197,8 @@ def test_a_compiler_is_found_or_named(monkeypatch):
 
 @pytest.mark.parametrize(
     ("left_out", "expected"),
-    [((), "x86_64-v4-vnni"), (("avx512_vnni",), "x86_64-v4"), (("avx512bw", "avx512_vnni"), "x86_64-v3-vnni"),
+    [((), "x86_64-v4-fp16"), (("avx512_fp16",), "x86_64-v4-vnni"), (("avx512_fp16", "avx512_vnni"), "x86_64-v4"),
+     (("avx512bw", "avx512_vnni"), "x86_64-v3-vnni"),
      (("avx512f", "avx_vnni"), "x86_64-v3"), (("avx2",), "x86_64-v2"), (("popcnt",), "native")],
     ids=str,
 )  # fmt: skip
