@@ -35,8 +35,8 @@ from shufflenet.data import ArrayDataset, PictureDataset, open_dataset, prepare
 from shufflenet.data.open import Split
 from shufflenet.deploy.compile import compile
 from shufflenet.nets import Network
-from shufflenet.quantization import calibrated, quantize, quantize_and_test
-from shufflenet.quantization.post_training import CALIBRATION, PICTURES, CalibrationInputs
+from shufflenet.quantization import Method, calibrated, quantize, quantize_and_test
+from shufflenet.quantization.post_training import CalibrationInputs
 from shufflenet.training import read_recipe, train
 from shufflenet.training.environment import environment
 from shufflenet.training.recipe import merge, parse_setting
@@ -93,9 +93,7 @@ def compile_and_test(data: str, *networks: str) -> None:
         name, variant = Path(data).name, net.spec["name"]
         print(f"{name} {variant}: {errors}", flush=True)
         described = {"network": variant, "data": name, "date": date.today().isoformat(), "environment": environment()}
-        chosen = {"calibration": CALIBRATION, "calibration_pictures": PICTURES}
-        methods = {"equalization": True, "bias_correction": True}
-        record = {**described, **chosen, **methods, "compiled_top1_error": errors}
+        record = {**described, **Method().record(len(training_set)), "compiled_top1_error": errors}
         write_text(RESULTS / name / f"{variant}.compiled.json", json.dumps(record, indent=2) + "\n")
 
 
@@ -108,7 +106,7 @@ def distance(data: str, *networks: str) -> None:
         wanted = torch.cat([net(x).log_softmax(1) for x in held_out])
         for seed in range(SEEDS):
             for corrected in (False, True):
-                int8 = calibrated(net, training_set, bias_correction=corrected, seed=seed)
+                int8 = calibrated(net, training_set, Method(bias_correction=corrected, seed=seed))
                 found = torch.cat([int8(x).log_softmax(1) for x in held_out])
                 nats = kl_div(found, wanted, log_target=True, reduction="batchmean")
                 print(f"{net.spec['name']} seed {seed} bias_correction {corrected}: {float(nats):.5f} nats", flush=True)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import shufflenet
 from shufflenet.data import open_dataset
-from shufflenet.quantization import calibrated
+from shufflenet.quantization import Method, calibrated
 from shufflenet.quantization.bias_correction import correct_biases
 from shufflenet.quantization.float_run import FloatRun
 from shufflenet.quantization.post_training import CalibrationInputs
@@ -47,7 +47,7 @@ def channel_means(y):
 
 @torch.no_grad()
 def test_channels_keep_their_means(net, pictures):
-    rounded = calibrated(net, pictures, pictures=PICTURES, bias_correction=False)
+    rounded = calibrated(net, pictures, Method(pictures=PICTURES, bias_correction=False))
     x = next(iter(CalibrationInputs(pictures, net, PICTURES)))
     wanted = means(rounded, x, rounded=False)
     before = means(rounded, x, rounded=True)
@@ -67,6 +67,6 @@ def test_the_answers_come_nearer_to_float32_s(net, pictures):
     wanted = net(x).log_softmax(1)
     apart = []
     for corrected in (False, True):
-        found = calibrated(net, pictures, pictures=128, bias_correction=corrected)(x).log_softmax(1)
+        found = calibrated(net, pictures, Method(pictures=128, bias_correction=corrected))(x).log_softmax(1)
         apart.append(float(F.kl_div(found, wanted, log_target=True, reduction="batchmean")))
     assert apart[1] < 0.9 * apart[0]

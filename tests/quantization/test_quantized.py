@@ -24,7 +24,7 @@ from shufflenet.nets import VariantError, create
 from shufflenet.nets.codes import IntegerRun
 from shufflenet.nets.integers import IntegerLayer, LearningLayer, fake_quantize
 from shufflenet.nets.quantized import QuantizedNetwork
-from shufflenet.quantization import CALIBRATIONS, calibrated, fine_tune, layer_noise
+from shufflenet.quantization import CALIBRATIONS, Method, calibrated, fine_tune, layer_noise
 from shufflenet.quantization.aware import aware_recipe
 from shufflenet.quantization.calibration import BINS, Histogram, byte_range
 from shufflenet.quantization.post_training import CalibrationInputs
@@ -44,7 +44,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def learning(net, pictures):
-    return calibrated(net, pictures, pictures=64)
+    return calibrated(net, pictures, Method(pictures=64))
 
 
 @pytest.fixture(scope="module")

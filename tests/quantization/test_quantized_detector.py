@@ -28,7 +28,7 @@ from shufflenet.detection.dataset import read_pixels
 from shufflenet.detection.export import export_heads_onnx
 from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.errors import UserError
-from shufflenet.quantization import calibrated_detector
+from shufflenet.quantization import Method, calibrated_detector
 
 BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
 
@@ -143,9 +143,9 @@ def test_what_is_refused(detector, quantized, scenes, folder, tmp_path):
     with pytest.raises(UserError, match="int8 already"):
         calibrated_detector(quantized, annotations)
     with pytest.raises(UserError, match="no element type 'f8'"):
-        calibrated_detector(detector, annotations, activations="f8")
+        calibrated_detector(detector, annotations, Method(activations="f8"))
     with pytest.raises(UserError, match="0 pictures to calibrate on"):
-        calibrated_detector(detector, annotations, pictures=0)
+        calibrated_detector(detector, annotations, Method(pictures=0))
     with pytest.raises(UserError, match="leave out --qat"):
         shufflenet("quantize", folder[0], scenes, "-o", tmp_path / "a", "--qat")
     with pytest.raises(UserError, match="no backbone apart"):

@@ -69,17 +69,13 @@ def quantize(
     from shufflenet.deploy.resolve import resolve_trained
     from shufflenet.detection.folder import is_detector
     from shufflenet.errors import UserError
-    from shufflenet.quantization import quantize_and_test
+    from shufflenet.quantization import Method, quantize_and_test
     from shufflenet.training.recipe import merge, parse_setting
 
     if (settings or resume) and not qat:
         raise UserError("--set and --resume are for quantization-aware fine-tuning; add --qat, or leave them out")
     usual: dict[str, Any] = {
-        "activations": activations,
-        "calibration": calibration,
-        "equalization": equalization,
-        "bias_correction": bias_correction,
-        "pictures": pictures,
+        "method": Method(activations, calibration, equalization, bias_correction, pictures),
         "overwrite": overwrite,
         "workers": workers,
         "console": console(stderr=json),

@@ -3,6 +3,7 @@
 from shufflenet.quantization.aware import QAT, aware_recipe, fine_tune
 from shufflenet.quantization.calibration import CALIBRATIONS, calibrate
 from shufflenet.quantization.detector import calibrated_detector, quantize_and_test_detector
+from shufflenet.quantization.method import Method
 from shufflenet.quantization.noise import LayerNoise, layer_noise
 from shufflenet.quantization.post_training import calibrated, quantize
 from shufflenet.quantization.report import quantize_and_test
@@ -11,6 +12,7 @@ __all__ = [
     "CALIBRATIONS",
     "QAT",
     "LayerNoise",
+    "Method",
     "aware_recipe",
     "calibrate",
     "calibrated",

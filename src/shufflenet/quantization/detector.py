@@ -15,11 +15,8 @@ from shufflenet.detection.dataset import DetectionDataset
 from shufflenet.detection.one_stage import OneStageDetector
 from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.errors import UserError
-from shufflenet.quantization.bias_correction import correct_biases
-from shufflenet.quantization.calibration import calibrate
-from shufflenet.quantization.equalization import equalize
+from shufflenet.quantization.method import USUAL, Method
 from shufflenet.quantization.noise import layer_noise
-from shufflenet.quantization.post_training import CALIBRATION, PICTURES, check_calibration
 from shufflenet.quantization.report import NOISE_PICTURES, refuse_full_folder, stored_bytes
 
 BATCH_SIZE = 8
@@ -41,36 +38,22 @@ class DetectorInputs(Iterable[Tensor]):
 
 
 @torch.no_grad()
-def calibrated_detector(
-    detector: Detector,
-    annotations: Annotations,
-    *,
-    activations: str = "u8",
-    calibration: str = CALIBRATION,
-    equalization: bool = True,
-    bias_correction: bool = True,
-    pictures: int = PICTURES,
-    seed: int = 0,
-) -> QuantizedDetector:
+def calibrated_detector(detector: Detector, annotations: Annotations, method: Method = USUAL) -> QuantizedDetector:
     """A one-stage detector with 8-bit weights and activations, in the form that still learns (`integers()` gives the other).
 
-    `pictures` of `annotations` calibrate, chosen by `seed`; their boxes are not read. Options are those of `quantize`. Raises UserError
-    for a detector of two stages, one that is int8 already, an unknown element or method, and no pictures.
+    Boxes of `annotations` are not read. Raises UserError for a detector of two stages, one that is int8 already, an unknown element or
+    calibration, and no pictures.
     """
     name, layout = detector.config.backbone["name"], detector.config.layout
     if not isinstance(detector, OneStageDetector):
         raise UserError(f"a detector of the layout {layout} cannot be quantized; train one with --layout ssdlite")
     if isinstance(detector, QuantizedDetector):
         raise UserError(f"the detector on {name} is int8 already; give the float32 detector that it was made of")
-    check_calibration(activations, calibration, min(pictures, len(annotations.pictures)))
-    quantized = QuantizedDetector(detector, activations).eval()
-    inputs = DetectorInputs(annotations, detector.eval(), pictures, seed)
-    if equalization:
-        equalize(quantized.network, inputs)
-    config = detector.config
-    calibrate(quantized.network, inputs, Preprocessing(mean=config.mean, std=config.std), calibration)
-    if bias_correction:
-        correct_biases(quantized.network, inputs, CORRECTING_PICTURES)
+    method.check(len(annotations.pictures))
+    quantized = QuantizedDetector(detector, method.activations).eval()
+    inputs = DetectorInputs(annotations, detector.eval(), method.pictures, method.seed)
+    seen_as = Preprocessing(mean=detector.config.mean, std=detector.config.std)
+    method.apply(quantized.network, inputs, seen_as, CORRECTING_PICTURES)
     return quantized
 
 
@@ -80,11 +63,7 @@ def quantize_and_test_detector(
     test_set: Annotations,
     folder: Path,
     *,
-    activations: str = "u8",
-    calibration: str = CALIBRATION,
-    equalization: bool = True,
-    bias_correction: bool = True,
-    pictures: int = PICTURES,
+    method: Method = USUAL,
     overwrite: bool = False,
     workers: int = 0,
     console: Console | None = None,
@@ -97,29 +76,15 @@ def quantize_and_test_detector(
     refuse_full_folder(folder, overwrite=overwrite)
     say = console.print if console else lambda _: None
     say("calibrating")
-    learning = calibrated_detector(
-        detector,
-        training_set,
-        activations=activations,
-        calibration=calibration,
-        equalization=equalization,
-        bias_correction=bias_correction,
-        pictures=pictures,
-    )
-    record: dict[str, Any] = {
-        "activations": activations,
-        "calibration": calibration,
-        "equalization": equalization,
-        "bias_correction": bias_correction,
-        "calibration_pictures": min(pictures, len(training_set.pictures)),
-    }
+    learning = calibrated_detector(detector, training_set, method)
+    record = method.record(len(training_set.pictures))
     say("testing the float32 detector")
     record["float32"] = _figures(evaluate(detector, test_set, workers=workers), detector)
     say("testing the detector of integers")
     quantized = learning.integers()
     record["post_training"] = _figures(evaluate(quantized, test_set, workers=workers), quantized)
     assert isinstance(detector, OneStageDetector)
-    shown = DetectorInputs(training_set, detector, min(pictures, NOISE_PICTURES))
+    shown = DetectorInputs(training_set, detector, min(method.pictures, NOISE_PICTURES))
     record["layers"] = [asdict(row) for row in layer_noise(learning.network, shown)]
     scores = {name: value for name, value in record["post_training"].items() if name != "bytes"}
     kept = {name: value for name, value in record.items() if name != "layers"}

@@ -14,8 +14,9 @@ from shufflenet.data import PictureDataset
 from shufflenet.errors import UserError
 from shufflenet.nets import Network
 from shufflenet.quantization.aware import aware_recipe, fine_tune
+from shufflenet.quantization.method import USUAL, Method
 from shufflenet.quantization.noise import layer_noise
-from shufflenet.quantization.post_training import CALIBRATION, PICTURES, CalibrationInputs, calibrated
+from shufflenet.quantization.post_training import CalibrationInputs, calibrated
 from shufflenet.training import Evaluation, evaluate
 from shufflenet.training.recipe import to_dict
 
@@ -28,11 +29,7 @@ def quantize_and_test(
     test_set: PictureDataset,
     folder: Path,
     *,
-    activations: str = "u8",
-    calibration: str = CALIBRATION,
-    equalization: bool = True,
-    bias_correction: bool = True,
-    pictures: int = PICTURES,
+    method: Method = USUAL,
     aware: Mapping[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -47,30 +44,15 @@ def quantize_and_test(
     """
     refuse_full_folder(folder, overwrite=overwrite or resume)
     say = console.print if console else lambda _: None
-    learning = calibrated(
-        net,
-        training_set,
-        activations=activations,
-        calibration=calibration,
-        equalization=equalization,
-        bias_correction=bias_correction,
-        pictures=pictures,
-        workers=workers,
-    )
+    learning = calibrated(net, training_set, method, workers)
     trained = metadata_of(net).training
-    record: dict[str, Any] = {
-        "activations": activations,
-        "calibration": calibration,
-        "equalization": equalization,
-        "bias_correction": bias_correction,
-        "calibration_pictures": min(pictures, len(training_set)),
-    }
+    record = method.record(len(training_set))
     say("testing the float32 network")
     record["float32"] = _figures(evaluate(net, test_set, workers=workers), net)
     say("testing the network of integers")
     quantized = learning.integers()
     record["post_training"] = _figures(evaluate(quantized, test_set, workers=workers), quantized)
-    noise = layer_noise(learning, CalibrationInputs(training_set, net, min(pictures, NOISE_PICTURES)))
+    noise = layer_noise(learning, CalibrationInputs(training_set, net, min(method.pictures, NOISE_PICTURES)))
     if aware is not None:
         recipe = aware_recipe(net, aware)
         run = fine_tune(learning, recipe, training_set, test_set, folder, teacher=net, resume=resume, console=console)
