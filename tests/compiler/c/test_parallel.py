@@ -4,7 +4,7 @@ import ctypes
 import random
 import subprocess
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from shufflenet.compiler.graph.ir import RELU, Convolution, Graph
 from shufflenet.compiler.plan import make_plan, memory, steps, tasks
 from shufflenet.compiler.plan.steps import Strips, WinogradProduct
 from shufflenet.compiler.run.build import write_source
+from shufflenet.compiler.simplify.halve import halve
 
 from ..kernels import (
     GRAPHS,
@@ -159,14 +160,16 @@ int main(void) {{
 """
 
 
-@pytest.mark.parametrize("lanes", ["-DLANES=4", "-DLANES=16"])
 @pytest.mark.parametrize(
-    "make",
-    [products, convolutions, depthwise, vectors, pools, stems, wide_units, dense],
-    ids=lambda make: make.__name__,
+    ("make", "lanes", "element"),
+    [
+        *product((products, convolutions, depthwise, vectors, pools, stems, wide_units, dense), (4, 16), ["float32"]),
+        *product((products, depthwise, stems, wide_units), [16], ["float16"]),
+    ],
+    ids=lambda of: str(getattr(of, "__name__", of)),
 )
-def test_thread_sanitizer_finds_nothing(make, lanes, tmp_path):
-    graph = make()
+def test_thread_sanitizer_finds_nothing(make, lanes, element, tmp_path):
+    graph = make() if element == "float32" else halve(make(), tensors=True)
     planned, _ = plan_and_source(graph, tmp_path)
     inputs = inputs_of(graph)
     np.concatenate([inputs[port.name].reshape(-1) for port in planned.inputs]).tofile(tmp_path / "inputs")
@@ -180,7 +183,7 @@ def test_thread_sanitizer_finds_nothing(make, lanes, tmp_path):
     arguments = {f"arguments_{name}": ", ".join([*read, *places(name, shapes)[0]]) for name in ("expected", "found")}
     output_floats = places("found", shapes)[1]
     (tmp_path / "main.c").write_text(PROGRAM.format(inputs=input_floats, outputs=output_floats, workers=4, **arguments))
-    gcc("-O1", "-march=native", lanes, "-g", "-fsanitize=thread", "-pthread", "-Wno-unused-function", "-std=gnu11",
+    gcc("-O1", "-march=native", f"-DLANES={lanes}", "-g", "-fsanitize=thread", "-pthread", "-Wno-unused-function", "-std=gnu11",
         f"-I{KERNELS}", f"{tmp_path}/main.c", f"{tmp_path}/net.c", "-o", f"{tmp_path}/program")  # fmt: skip
     done = subprocess.run([f"{tmp_path}/program"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]

@@ -98,7 +98,7 @@ class Definitions:
         if name not in self._multiplications:
             lines = [f"/* {rows} rows × {pixels} pixels. */", f"ROUTINE void {name}(struct product p) {{"]
             if self._weight != FLOAT32:
-                lines.append(f"  factor room[{max(block.rows for block in blocks) * PRODUCT_INNER} + LANES];")
+                lines.append(f"  scalar room[{max(block.rows for block in blocks) * PRODUCT_INNER} + LANES];")
             for block in blocks:
                 lines += self._block(block, suffix, f"{' | '.join(flags) or '0'}, {kind}")
             self._multiplications[name] = "\n".join([*lines, "}\n"])

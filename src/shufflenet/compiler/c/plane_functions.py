@@ -17,7 +17,7 @@ def _(step: steps.PoolPlanes, definitions: Definitions) -> Iterator[str]:
         scales = f"{definitions.table('float', step.row_scale)}, {definitions.table('float', step.column_scale)}"
     operands = f"{planes(step.input, definitions, step)}, {planes(step.output, definitions, step)}"
     yield f"pool_planes({int(step.largest)}, {window(w, 0, 0)}, {w.output_height}, {kind}, {count_planes(step)},"
-    yield f"            {operands}, {scales}, {limits(step)}, {scratch(step, step.output.element)});"
+    yield f"            {operands}, {scales}, {limits(step)}, (scalar *)({scratch(step)}));"
 
 
 @body.register

@@ -2,6 +2,8 @@
 
 Sums are taken in float64 and rounded to the tensor's element, float32 or float16, when it is written: to the nearest, ties to even. A
 network's input is rounded so too. A NaN or an infinity goes through as IEEE 754 says.
+Kernels round float16 a little more often: the sum of a convolution's products waits as float16 after each 128 of them, and a 3×3
+mean that counts its padding multiplies by the float16 next to 1/9. Where arithmetic is in float16 too, every sum of 40 rounds.
 On codes (u8 tensors) sums are whole numbers, exact in float64 too, and what is written is exact: kernels give the same bytes.
 """
 

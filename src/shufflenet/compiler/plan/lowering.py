@@ -257,7 +257,7 @@ class Lowering:
             window=window,
             row_scale=tuple(1 / n for n in rows),
             column_scale=(*(1 / n for n in columns), *(0.0,) * overhang),
-            scratch_bytes=self.number.bytes * (window.padding[1] + max(reach, window.width + 2 * overhang)),
+            scratch_bytes=FLOAT32.bytes * (window.padding[1] + max(reach, window.width + 2 * overhang)),
         )
 
     @plan.register

@@ -124,7 +124,7 @@ static void step_1(const float *w, float *a) {
 /* maxpool2: max pool 2×2, 5 channels, 2×3 */
 static void step_2(float *a) {
   pool_planes(1, (struct window){5, 6, 3, 2, 2, 2, 2, 0, 0, 1, 1, 0, 0}, 2, NONE, 5,
-              a + 3232, table_2, a + 32, table_3, NULL, NULL, 0.0f, 0.0f, a + 112);
+              a + 3232, table_2, a + 32, table_3, NULL, NULL, 0.0f, 0.0f, (scalar *)(a + 112));
 }
 
 /* Float32 numbers, as the bytes of a string: compilers read that in a fraction of the time of a list of numbers. */

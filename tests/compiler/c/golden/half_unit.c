@@ -85,7 +85,7 @@ PRODUCT_TILE(product_2x3_add_relu, 2, 3, ADD, RELU)
 
 /* 2 rows × 35 pixels. */
 ROUTINE void multiply_2x35_by_2_relu(struct product p) {
-  factor room[256 + LANES];
+  scalar room[256 + LANES];
   p.rows = 2;
   p.factors = factors_of(p.weights, p.inner * 2, room);
 #if LANES == 32
@@ -115,7 +115,7 @@ ROUTINE void multiply_2x35_by_2_relu(struct product p) {
 
 /* 4 rows × 35 pixels. */
 ROUTINE void multiply_4x35_by_4_add_relu(struct product p) {
-  factor room[512 + LANES];
+  scalar room[512 + LANES];
   p.rows = 4;
   p.factors = factors_of(p.weights, p.inner * 4, room);
 #if LANES == 32

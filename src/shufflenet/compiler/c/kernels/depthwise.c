@@ -11,8 +11,8 @@ KERNEL bits inside(int first, int step, int width) {
 KERNEL vec masked(vec x, bits mask) { return (vec)((bits)x & mask); }
 
 /* Weights times the three neighbours of a row, on top of sum. */
-KERNEL vec three_taps(vec sum, const factor *weights, const vec x[3]) {
-  UNROLL for (int i = 0; i < 3; i++) sum = multiply_add(spread_factor(weights[i]), x[i], sum);
+KERNEL vec three_taps(vec sum, const scalar *weights, const vec x[3]) {
+  UNROLL for (int i = 0; i < 3; i++) sum = multiply_add(spread_scalar(weights[i]), x[i], sum);
   return sum;
 }
 
@@ -35,7 +35,7 @@ KERNEL void neighbours(const int stride, const int edge, bits left, bits right, 
 /* Output columns [column, column + LANES), of which the first `lanes` count, of `rows` rows from row `first` of a plane on, where
    `output` begins; `input` begins with the row that has the first one in its middle. */
 KERNEL void depthwise_sweep(const int stride, const int height, const int width, const int edge, const int activation, const int rows,
-                            int first, int column, int lanes, const number *input, const factor *weights, float bias, number *output,
+                            int first, int column, int lanes, const number *input, const scalar *weights, float bias, number *output,
                             float alpha, float beta) {
   const int output_width = (width - 1) / stride + 1;
   bits left = {0}, right = {0};
@@ -90,8 +90,8 @@ KERNEL void depthwise_planes(const int stride, const int height, const int width
   for (int plane = 0; plane < planes; plane++, weights += 9) {
     const number *const x = input + from[plane];
     number *const y = output + to[plane];
-    factor room[9 + LANES];
-    const factor *const w = factors_of(weights, 9, room);
+    scalar room[9 + LANES];
+    const scalar *const w = factors_of(weights, 9, room);
     const float b = from_weight(bias[plane]);
     if (last > 0)
       depthwise_sweep(stride, height, width, 1, activation, rows, first, 0, LANES, x, w, b, y, alpha, beta);

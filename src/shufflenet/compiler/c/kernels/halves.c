@@ -51,16 +51,17 @@ KERNEL wide load_weights(const weight *from) { return widen(*(const halves_anywh
 /* `count` weights as products multiply by them: in `room`, which has a vector more, where those are not halves. */
 #ifdef HALF_ARITHMETIC
 KERNEL float from_weight(weight x) { return (float)x; }
-typedef half factor;
-KERNEL const factor *factors_of(const weight *weights, int count, factor *room) {
+typedef half scalar;
+KERNEL const scalar *factors_of(const weight *weights, int count, scalar *room) {
   (void)count, (void)room;
   return weights;
 }
-KERNEL vec load_factors(const factor *from) { return *(const halves_anywhere *)from; }
-KERNEL vec spread_factor(factor x) { return splat_half(x); }
+KERNEL vec load_scalars(const scalar *from) { return *(const halves_anywhere *)from; }
+KERNEL void store_scalars(scalar *to, vec x) { *(halves_anywhere *)to = x; }
+KERNEL vec spread_scalar(scalar x) { return splat_half(x); }
 #else
 KERNEL float from_weight(weight x) { return widen(x - (halves){0})[0]; }
-KERNEL const factor *factors_of(const weight *weights, int count, factor *room) {
+KERNEL const scalar *factors_of(const weight *weights, int count, scalar *room) {
   for (int i = 0; i < count; i += LANES) store_floats(room + i, load_weights(weights + i));
   return room;
 }

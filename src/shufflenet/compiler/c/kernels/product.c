@@ -14,7 +14,7 @@ struct product {
   int rows;                /* rows of a block of weights */
   float alpha, beta;       /* of the activation */
 #ifdef HALF_WEIGHTS
-  const factor *factors;   /* a block's weights as they are multiplied by */
+  const scalar *factors;   /* a block's weights as they are multiplied by */
 #endif
 };
 #ifdef HALF_WEIGHTS
@@ -58,7 +58,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
       UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS)
         __builtin_prefetch((flags & ADD ? p->addend + from[r] + pixel : output + to[r]) + v * LANES);
 
-  const factor *weights = FACTORS(p) + row;
+  const scalar *weights = FACTORS(p) + row;
   const number *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   const int32_t *const taps = p->taps;
@@ -74,7 +74,7 @@ KERNEL void product_tile(const int rows, const int vectors, const int flags, con
       vec x[8];
       UNROLL for (int v = 0; v < vectors; v++) x[v] = load((flags & TAPS ? input + taps[k] : input) + (unsigned)v * LANES);
       UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(spread_factor(weights[(unsigned)r]), x[v], sum[r][v]);
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = multiply_add(spread_scalar(weights[(unsigned)r]), x[v], sum[r][v]);
       UNROLL for (int r = 0; r < rows; r += 16) __builtin_prefetch(weights + next_block + r);
       if (flags & FAR) /* the next tile's pixels */
         UNROLL for (int v = 0; v < vectors; v += LINE_VECTORS) __builtin_prefetch(input + (vectors + v) * LANES, 0, 2);
@@ -120,7 +120,7 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
   UNROLL for (int c = 0; c < chains; c++)
     UNROLL for (int i = 0; i < pixels; i++)
       UNROLL for (int v = 0; v < vectors; v++) sum[c][i][v] = (vec){0};
-  const factor *weights = FACTORS(p);
+  const scalar *weights = FACTORS(p);
   const number *input = p->input + pixel;
   const ptrdiff_t input_stride = p->input_stride, rows_stride = p->rows;
   float y[8][16 * LANES];
@@ -132,12 +132,12 @@ KERNEL void product_pixels(const int pixels, const int vectors, const int chains
     for (; k + chains <= end; k += chains)
       UNROLL for (int c = 0; c < chains; c++, weights += rows_stride, input += input_stride)
         UNROLL for (int v = 0; v < vectors; v++) {
-          const vec w = load_factors(weights + v * LANES);
+          const vec w = load_scalars(weights + v * LANES);
           UNROLL for (int i = 0; i < pixels; i++) sum[c][i][v] = multiply_add(spread(input[i]), w, sum[c][i][v]);
         }
     for (; k < end; k++, weights += rows_stride, input += input_stride)
       UNROLL for (int v = 0; v < vectors; v++)
-        UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += spread(input[i]) * load_factors(weights + v * LANES);
+        UNROLL for (int i = 0; i < pixels; i++) sum[0][i][v] += spread(input[i]) * load_scalars(weights + v * LANES);
     UNROLL for (int i = 0; i < pixels; i++)
       UNROLL for (int v = 0; v < vectors; v++) {
         wide total = to_wide(sum[0][i][v]);

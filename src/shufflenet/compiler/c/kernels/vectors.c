@@ -159,7 +159,7 @@ KERNEL vec in_order(vec x) {
 /* The first multiple of 64 bytes: vectors that straddle cache lines cost twice. */
 KERNEL float *aligned(void *arena) { return (float *)(((uintptr_t)arena + 63) & ~(uintptr_t)63); }
 
-/* What planes hold, what weights are stored as, and what products multiply numbers by: all floats, but where halves.c says otherwise. */
+/* What planes hold, what weights are stored as, and `scalar`, a lane of `vec`: all floats, but where halves.c says otherwise. */
 #ifndef HALF_NUMBERS
 typedef float number;
 KERNEL vec load(const number *from) { return load_floats(from); }
@@ -188,7 +188,8 @@ KERNEL const float *factors_of(const weight *weights, int count, float *room) {
 }
 #endif
 #ifndef HALF_ARITHMETIC
-typedef float factor;
-KERNEL vec load_factors(const factor *from) { return load_floats(from); }
-KERNEL vec spread_factor(factor x) { return splat(x); }
+typedef float scalar;
+KERNEL vec load_scalars(const scalar *from) { return load_floats(from); }
+KERNEL void store_scalars(scalar *to, vec x) { store_floats(to, x); }
+KERNEL vec spread_scalar(scalar x) { return splat(x); }
 #endif
