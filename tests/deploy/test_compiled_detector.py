@@ -15,10 +15,10 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
 from shufflenet.compiler.c.boxes import at_most
-from shufflenet.compiler.c.emit import _kernel
-from shufflenet.compiler.c.one_stage import _limit, with_boxes
+from shufflenet.compiler.c.emit import _kernel, threads_header
+from shufflenet.compiler.c.one_stage import LIKELY_BYTES, _limit, with_boxes
 from shufflenet.compiler.errors import CompileError
-from shufflenet.compiler.run.build import build
+from shufflenet.compiler.run.build import build, write_source
 from shufflenet.compiler.run.detector import BOX, CompiledDetector
 from shufflenet.deploy.detector import (
     box_decoder,
@@ -92,8 +92,9 @@ def kernels(tmp_path_factory):
             "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>",
             "typedef struct { float x1, y1, x2, y2, score; int32_t label; } box;\n#define BOX box",
             *map(_kernel, ("vectors", "activation", "boxes", "one_stage")),
-            "int find(const struct detector *d, int h, int w, int fh, int fw, uint64_t *keys, box *kept, box *boxes, int most) {",
-            "  return find_boxes(d, h, w, fh, fw, keys, kept, boxes, most);\n}",
+            "int find(const struct detector *d, int h, int w, int fh, int fw, void *likely, uint64_t *keys, box *kept, box *boxes,",
+            "         int most) {",
+            "  return find_boxes(d, h, w, fh, fw, likely, keys, kept, boxes, most);\n}",
             "void fit(int h, int w, int *oh, int *ow) { fit_into(h, w, oh, ow); }",
             "void resize(const struct canvas *canvas, const uint8_t *pixels, int h, int w, ptrdiff_t stride, int oh, int ow,",
             "            float *planes, float *row, int32_t *columns, float *shares) {",
@@ -133,9 +134,10 @@ def post_process(kernels, config, logits, offsets, resized, picture, max_boxes=1
         made.level[i] = Level(rows, columns, len(anchors), stride, *(array.ctypes.data for array in arrays))
         first += count
     candidates = len(config.categories) * config.candidates_per_class
+    likely = np.zeros(LIKELY_BYTES * first, np.uint8)
     keys, kept = np.zeros(max(first, candidates), np.uint64), np.zeros(candidates, BOX)
     boxes = np.zeros(max_boxes, BOX)
-    pointers = (ctypes.c_void_p(array.ctypes.data) for array in (keys, kept, boxes))
+    pointers = (ctypes.c_void_p(array.ctypes.data) for array in (likely, keys, kept, boxes))
     found = kernels.find(ctypes.byref(made), *resized, *picture, *pointers, max_boxes)
     return boxes[:found]
 
@@ -246,7 +248,7 @@ def test_pictures_are_resized_as_torchvision_does(kernels, seed, letterbox):
 
     random = np.random.default_rng(seed)
     config = one_stage_config(random, letterbox=letterbox)
-    height, width = random.integers(1, 300, 2).tolist()
+    height, width = config.size if seed < 2 else random.integers(1, 300, 2).tolist()
     wide = random.integers(0, 256, (height, width + 5, 3), dtype=np.uint8)
     pixels = wide[:, :width]
     planes = np.full((3, *config.padded_size), np.nan, np.float32)
@@ -347,6 +349,46 @@ def test_every_machine_finds_and_draws_the_same(whole, machine, tmp_path):
     for pixels, ours in zip(pictures(), find_on(machine, source, pictures(), tmp_path), strict=True):
         theirs = torch_boxes(detector, pixels)
         assert not unmatched(theirs["boxes"].numpy(), theirs["scores"].numpy(), theirs["labels"].numpy(), ours, 0.051)
+
+
+ON_THREADS = """\
+#include <stdlib.h>
+#include <string.h>
+#include "finder.h"
+#include "threads.h"
+enum { HEIGHT = 61, WIDTH = 83, MOST = 100 };
+int main(void) {
+  static uint8_t pixels[3 * HEIGHT * WIDTH];
+  for (size_t i = 0, x = 1; i < sizeof pixels; i++) pixels[i] = (uint8_t)((x = x * 1103515245 + 12345) >> 16);
+  static finder_box expected[MOST], boxes[MOST];
+  void *const alone = malloc(FINDER_DETECT_ARENA_BYTES);
+  const int count = finder_detect_rgb8(pixels, HEIGHT, WIDTH, 3 * WIDTH, expected, MOST, alone);
+  free(alone);
+  if (count < 5) return 2;
+  const int workers[] = {1, 2, 3, 7};
+  for (int i = 0; i < 4; i++) {
+    void *const arena = malloc(FINDER_DETECT_ARENA_BYTES_FOR(workers[i]));
+    static struct threads threads;
+    threads_start(&threads, workers[i]);
+    const int found = finder_detect_rgb8_on(pixels, HEIGHT, WIDTH, 3 * WIDTH, boxes, MOST, arena, threads_for, &threads);
+    threads_stop(&threads);
+    free(arena);
+    if (found != count || memcmp(boxes, expected, sizeof(finder_box) * (size_t)count)) return 3;
+  }
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_any_number_of_threads_finds_the_same(whole, sanitizer, tmp_path):
+    write_source(whole[1], tmp_path)
+    (tmp_path / "threads.h").write_text(threads_header())
+    (tmp_path / "main.c").write_text(ON_THREADS)
+    flags = ("-std=gnu11", "-O1", "-g", "-march=native", "-Wno-psabi", "-pthread", f"-fsanitize={sanitizer}")
+    subprocess.run(["gcc", *flags, "main.c", "finder.c", "-o", "main"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./main"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_heads_and_the_parameters_beside_them(whole, tmp_path):

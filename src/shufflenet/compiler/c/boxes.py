@@ -16,6 +16,7 @@ from shufflenet.compiler.plan.arena import Lifetime, place
 from shufflenet.compiler.plan.operands import Buffer
 
 BOX_BYTES = 24
+THREADS = "threads"
 MOST_LEVELS = 8
 
 
@@ -93,7 +94,8 @@ def with_detection(
     source: CSource, decoder: BoxDecoder, describe: Callable[[SectionPointer], DetectionCode]
 ) -> CSource:
     """`source` with NAME_detect_rgb8, as `describe` has it."""
-    offsets, _ = _placed(decoder, source.signature.arena_bytes)
+    offsets, size = _placed(decoder, source.signature.arena_bytes)
+    offsets |= {THREADS: size}  # the network's arena for several threads, behind all others
 
     def memory(name: str, kind: str = "float") -> str:
         return f"({kind} *)(base + {offsets[name]})"
@@ -124,11 +126,17 @@ def _kernel(name: str) -> str:
     return (resources.files("shufflenet.compiler.c.kernels") / f"{name}.c").read_text(encoding="utf-8")
 
 
-def _prototype(source: CSource) -> str:
+def on_threads(source: CSource) -> bool:
+    """Whether a source's network runs on the caller's threads, too."""
+    return f"{source.name}_run_on(" in source.h
+
+
+def _prototype(source: CSource, name: str, *, parallel: bool = False) -> str:
     weights = "" if source.signature.embedded else "const float *weights, "
+    more = f", {source.name}_parallel_for *parallel_for, void *context" if parallel else ""
     return (
-        f"int {source.name}_detect_rgb8({weights}const uint8_t *pixels, int height, int width, ptrdiff_t row_stride,\n"
-        f"    {source.name}_box *boxes, int max_boxes, void *arena)"
+        f"int {source.name}_{name}({weights}const uint8_t *pixels, int height, int width, ptrdiff_t row_stride,\n"
+        f"    {source.name}_box *boxes, int max_boxes, void *arena{more})"
     )
 
 
@@ -148,7 +156,16 @@ typedef struct {source.name}_box {{
 /* Objects in a picture of any height and of a width up to {macro}_MAX_WIDTH: 8-bit RGB, rows `row_stride` bytes apart. Writes at most
    `max_boxes` boxes, the surest first, and returns how many; 0 for a picture that is empty or too wide. `arena`:
    {macro}_DETECT_ARENA_BYTES bytes of the caller's, anywhere; they need not be cleared. */
-{_prototype(source)};
+{_prototype(source, "detect_rgb8")};
+{_header_of_threads(source) if on_threads(source) else ""}"""
+
+
+def _header_of_threads(source: CSource) -> str:
+    macro = source.name.upper()
+    return f"""/* The same boxes, the network on threads of the caller's, as {source.name}_run_on has it.
+   `arena`: {macro}_DETECT_ARENA_BYTES_FOR(n) bytes for n workers. */
+#define {macro}_DETECT_ARENA_BYTES_FOR(workers) ({macro}_DETECT_ARENA_BYTES + {macro}_ARENA_BYTES_FOR(workers))
+{_prototype(source, "detect_rgb8_on", parallel=True)};
 """
 
 
@@ -166,7 +183,18 @@ def _function(source: CSource, decoder: BoxDecoder, memory: SectionPointer, dete
         f"            {memory('row')}, {memory('columns', 'int32_t')}, {memory('shares')});",
         *detection.behind,
     )
-    return (f"{_prototype(source)} {{", *(f"  {line}" for line in lines), "}\n")
+    body = (*(f"  {line}" for line in lines), "}\n")
+    if not on_threads(source):
+        return (f"{_prototype(source, 'detect_rgb8')} {{", *body)
+    weights = "" if source.signature.embedded else "weights, "
+    call = f"return {source.name}_objects({weights}pixels, height, width, row_stride, boxes, max_boxes, arena"
+    return (
+        "/* Without parallel_for, on this thread. */",
+        f"ROUTINE {_prototype(source, 'objects', parallel=True)} {{",
+        *body,
+        f"{_prototype(source, 'detect_rgb8')} {{ {call}, NULL, NULL); }}\n",
+        f"{_prototype(source, 'detect_rgb8_on', parallel=True)} {{ {call}, parallel_for, context); }}\n",
+    )
 
 
 def number(value: float) -> str:

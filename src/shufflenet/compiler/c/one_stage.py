@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shufflenet.compiler.c.boxes import (
     BOX_BYTES,
     MOST_LEVELS,
+    THREADS,
     BoxDecoder,
     DetectionCode,
     Section,
@@ -13,10 +14,13 @@ from shufflenet.compiler.c.boxes import (
     at_most,
     number,
     numbers,
+    on_threads,
     with_detection,
 )
 from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.errors import CompileError
+
+LIKELY_BYTES = 12  # struct likely
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class OneStageDecoder(BoxDecoder):
             **self._picture_sections(),
             "network": Section(network_bytes, 1, 1),
             "outputs": Section(4 * self.anchor_count * (self.classes + 4), 1, 2),
+            "likely": Section(LIKELY_BYTES * self.anchor_count, 2, 2),
             "keys": Section(8 * max(self.anchor_count, candidates), 2, 2),
             "kept": Section(BOX_BYTES * candidates, 2, 2),
         }
@@ -111,12 +116,21 @@ def _detection(source: CSource, decoder: OneStageDecoder, memory: SectionPointer
         resized=resized,
         behind=(
             f"float *const outputs = {memory('outputs')};",
-            f"{source.name}_run({weights}planes, {', '.join(outputs)}, {memory('network', 'char')});",
+            *_run(source, f"{weights}planes, {', '.join(outputs)}", memory),
             "const struct detector detector = {",
             f"    {decoder.classes}, {len(decoder.levels)}, {', '.join(map(number, thresholds))},",
             f"    {decoder.candidates_per_class}, {decoder.detections_per_picture},",
             f"    {{{', '.join(levels)}}}}};",
             "return find_boxes(&detector, resized_height, resized_width, height, width,",
-            f"                  {memory('keys', 'uint64_t')}, {memory('kept', f'{source.name}_box')}, boxes, max_boxes);",
+            f"                  {memory('likely', 'struct likely')}, {memory('keys', 'uint64_t')},",
+            f"                  {memory('kept', f'{source.name}_box')}, boxes, max_boxes);",
         ),
     )
+
+
+def _run(source: CSource, arrays: str, memory: SectionPointer) -> tuple[str, ...]:
+    alone = f"{source.name}_run({arrays}, {memory('network', 'char')});"
+    if not on_threads(source):
+        return (alone,)
+    parallel = f"{source.name}_run_on({arrays}, {memory(THREADS, 'char')}, parallel_for, context);"
+    return (f"if (parallel_for) {parallel}", f"else {alone}")

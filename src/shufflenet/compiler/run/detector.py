@@ -9,6 +9,7 @@ import numpy as np
 
 from shufflenet.compiler.c.boxes import BoxDecoder, detect_arena_bytes
 from shufflenet.compiler.c.source import Signature
+from shufflenet.compiler.run.addresses import address_of
 
 BOX = np.dtype([("box", np.float32, 4), ("score", np.float32), ("label", np.int32)])
 
@@ -28,7 +29,11 @@ class CompiledDetector:
         self.arena_bytes = detect_arena_bytes(decoder, signature.arena_bytes)
         self.multiply_adds = signature.multiply_adds
         self._detect = ctypes.CDLL(str(library))[f"{signature.name}_detect_rgb8"]
-        self._weights = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
+        self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
+        self._weights = tuple(map(address_of, self._mapped))
+        pointer, number = ctypes.c_void_p, ctypes.c_int
+        picture = (pointer, number, number, ctypes.c_ssize_t)
+        self._detect.argtypes = (*(pointer for _ in self._weights), *picture, pointer, number, pointer)
         self._own = threading.local()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -42,15 +47,11 @@ class CompiledDetector:
             )
         if pixels.strides[1:] != (3, 1):
             pixels = np.ascontiguousarray(pixels)
-        if not hasattr(self._own, "arena"):
-            self._own.arena = np.empty(self.arena_bytes, np.uint8)
-        boxes = np.empty(self.decoder.detections_per_picture, BOX)
-        found = self._detect(
-            *map(_address, self._weights), _address(pixels), height, width, ctypes.c_ssize_t(pixels.strides[0]),
-            _address(boxes), len(boxes), _address(self._own.arena),
-        )  # fmt: skip
-        return boxes[:found]
-
-
-def _address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.__array_interface__["data"][0])
+        own = self._own
+        if not hasattr(own, "arena"):
+            own.arena = np.empty(self.arena_bytes, np.uint8)
+            own.boxes = np.empty(self.decoder.detections_per_picture, BOX)
+            # numpy takes long to say an address.
+            own.addresses = address_of(own.boxes), len(own.boxes), address_of(own.arena)
+        found = self._detect(*self._weights, address_of(pixels), height, width, pixels.strides[0], *own.addresses)
+        return own.boxes[:found].copy()

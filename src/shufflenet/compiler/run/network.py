@@ -15,6 +15,7 @@ import numpy as np
 from shufflenet.compiler.c.source import Signature
 from shufflenet.compiler.errors import CompileError
 from shufflenet.compiler.graph.ir import Batch
+from shufflenet.compiler.run.addresses import address_of
 from shufflenet.compiler.run.threads import MOST_ARGUMENTS, MOST_THREADS, Threads
 
 
@@ -56,7 +57,7 @@ class CompiledNetwork:
         self._run_pixels = _run_pixels(dynamic, signature)
         self._run_timed = _run(dynamic, signature, "run_timed", more=1) if signature.timed_steps else None
         self._mapped = () if signature.embedded else (np.memmap(library.with_suffix(".bin"), np.uint8, mode="r"),)
-        self._weights = tuple(map(_address, self._mapped))
+        self._weights = tuple(map(address_of, self._mapped))
         self._picture_bytes = [4 * math.prod(shape) for shape in signature.input_shapes]
         self._picture_bytes += [4 * output.floats for output in signature.outputs]
         self._own = threading.local()
@@ -72,7 +73,7 @@ class CompiledNetwork:
         arrays, count = self._batches(inputs)
         outputs = self._outputs(count)
         arrays += outputs
-        addresses = [_address(array) for array in arrays]
+        addresses = [address_of(array) for array in arrays]
         if self._team is None or not self._team.run(self._weights, addresses, self._picture_bytes, count):
             arena = self._arena()
             for i in range(count):
@@ -108,7 +109,7 @@ class CompiledNetwork:
         if expected != channels or pixels.dtype != np.uint8 or pixels.shape != shape or not close:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; the network takes uint8 {shape}")
         outputs = self._outputs(1)
-        arguments = (*self._weights, _address(pixels), pixels.strides[0], *map(_address, outputs))
+        arguments = (*self._weights, address_of(pixels), pixels.strides[0], *map(address_of, outputs))
         if self._team is None or not self._team.run_pixels(arguments):
             self._run_pixels(*arguments, self._arena())
         return self._results(outputs)
@@ -121,7 +122,7 @@ class CompiledNetwork:
         arrays, _ = self._batches(inputs)
         # Addresses keep nothing alive: this list does.
         arrays += self._outputs(1)
-        self._run_timed(*self._weights, *map(_address, arrays), self._arena(), _address(nanoseconds))
+        self._run_timed(*self._weights, *map(address_of, arrays), self._arena(), address_of(nanoseconds))
         return nanoseconds
 
     def _batches(self, inputs: tuple[np.ndarray, ...]) -> tuple[list[np.ndarray], int]:
@@ -147,7 +148,7 @@ class CompiledNetwork:
         own = self._own
         if not hasattr(own, "address"):
             own.arena = np.empty(self.signature.arena_bytes, np.uint8)
-            own.address = _address(own.arena)
+            own.address = address_of(own.arena)
         return own.address
 
 
@@ -192,7 +193,7 @@ class _Team:
         dealt = count - count % self._threads.workers
         if len(weights) + len(arrays) + 1 > MOST_ARGUMENTS:
             dealt = 0
-        arenas = _address(self._arenas)
+        arenas = address_of(self._arenas)
         if dealt:
             pictures = zip(arrays, picture_bytes, strict=True)
             self._threads.deal(self._run, [*((w, 0) for w in weights), *pictures, (arenas, self._own_bytes)], dealt)
@@ -205,7 +206,7 @@ class _Team:
         assert self._run_pixels_on
         with self._free() as mine:
             if mine:
-                self._run_pixels_on(*arguments, _address(self._arenas), *self._threads.parallel_for)
+                self._run_pixels_on(*arguments, address_of(self._arenas), *self._threads.parallel_for)
         return mine
 
 
@@ -232,14 +233,6 @@ def _function(library: ctypes.CDLL, name: str, types: list[Any]) -> Callable[...
     function = library[name]
     function.argtypes, function.restype = types, None
     return function
-
-
-def _address(array: np.ndarray) -> int:
-    try:
-        # In a third of the time that the other way takes.
-        return ctypes.addressof(ctypes.c_byte.from_buffer(array.data))
-    except (TypeError, ValueError, BufferError):  # read-only, empty, or with gaps
-        return array.ctypes.data
 
 
 def _put_together(results: np.ndarray, batch: Batch) -> np.ndarray:

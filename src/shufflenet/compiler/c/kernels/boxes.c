@@ -23,7 +23,15 @@ KERNEL void scale_sides(int from_height, int from_width, int shortest, int longe
   if (*width < 1) *width = 1;
 }
 
-KERNEL float exponential_one(float x) { return exponential(splat(x))[0]; }
+/* e to each of two numbers, by one vector where that has room for both. */
+KERNEL void exponentials(float *x, float *y) {
+#if LANES > 1
+  const wide both = exponential((wide){*x, *y});
+  *x = both[0], *y = both[1];
+#else
+  *x = exponential((wide){*x})[0], *y = exponential((wide){*y})[0];
+#endif
+}
 
 /* Where a pixel of a side of `to` pixels lies among `from`: the first of two neighbours, and how far it is to the other. */
 KERNEL int neighbour(int i, int from, int to, float *share) {
@@ -50,23 +58,37 @@ KERNEL pixel blend_pixels(const float *left, float share) {
   return x + (*(const pixel_anywhere *)(left + 3) - x) * share;
 }
 
+/* A row of pixels as they are. */
+KERNEL void unpack_pixels(const uint8_t *restrict pixels, int width, const float scale[3], const float shift[3], float *restrict red,
+                          float *restrict green, float *restrict blue) {
+  for (int x = 0; x < width; x++, pixels += 3) {
+    red[x] = (float)pixels[0] * scale[0] + shift[0];
+    green[x] = (float)pixels[1] * scale[1] + shift[1];
+    blue[x] = (float)pixels[2] * scale[2] + shift[2];
+  }
+}
+
 /* Bilinear, as torch's interpolate, into the left top of three planes whose rest is 0; `row` has room for a picture's row and two
    pixels more, `columns` for the first neighbour of each column, `shares` for its share. `h` and `w` are the resized picture's. */
 ROUTINE void resize_into(const struct canvas *canvas, const uint8_t *pixels, int from_height, int from_width, ptrdiff_t row_stride,
                         int h, int w, float *planes, float *row, int32_t *columns, float *shares) {
   const ptrdiff_t area = (ptrdiff_t)canvas->height * canvas->width;
   const float *const scale = canvas->scale, *const shift = canvas->shift;
-  const int count = 3 * from_width;
+  const int count = 3 * from_width, same_size = h == from_height && w == from_width;
   if (h < canvas->height || w < canvas->width) memset(planes, 0, sizeof(float) * 3 * (size_t)area);
   for (int x = 0; x < w; x++) columns[x] = 3 * neighbour(x, from_width, w, shares + x);
   for (int y = 0; y < h; y++) {
+    float *const red = planes + (ptrdiff_t)y * canvas->width, *const green = red + area, *const blue = green + area;
+    if (same_size) {
+      unpack_pixels(pixels + y * row_stride, w, scale, shift, red, green, blue);
+      continue;
+    }
     float share;
     const int above = neighbour(y, from_height, h, &share);
     const uint8_t *const a = pixels + above * row_stride;
     blend_rows(a, above < from_height - 1 ? a + row_stride : a, share, row, count);
     /* The last pixel is its own right neighbour. */
     for (int c = 0; c < 6; c++) row[count + c] = row[count + c - 3];
-    float *const red = planes + (ptrdiff_t)y * canvas->width, *const green = red + area, *const blue = green + area;
     int x = 0;
     for (; x + 4 <= w; x += 4) {
       pixel p[4], rows[3];
@@ -137,8 +159,9 @@ KERNEL float cut_off(float x, int most) {
    their exponentials. Cut off at the picture's edges. */
 KERNEL BOX moved_box(float x, float y, float w, float h, float dx, float dy, float dw, float dh, int height, int width) {
   const float largest = 4.135166556742356f; /* log(1000 / 16) */
-  const float half_width = 0.5f * w * exponential_one(dw > largest ? largest : dw);
-  const float half_height = 0.5f * h * exponential_one(dh > largest ? largest : dh);
+  dw = dw > largest ? largest : dw, dh = dh > largest ? largest : dh;
+  exponentials(&dw, &dh);
+  const float half_width = 0.5f * w * dw, half_height = 0.5f * h * dh;
   x += dx * w, y += dy * h;
   return (BOX){cut_off(x - half_width, width), cut_off(y - half_height, height), cut_off(x + half_width, width),
                cut_off(y + half_height, height), 0, 0};

@@ -155,12 +155,24 @@ KERNEL void pad_bytes(const int height, const int width, const int top, const in
 /* Planes of rows × columns, with every row `down` times and every byte of it `across` times. */
 KERNEL void repeat_bytes(const int rows, const int columns, const int down, const int across, int planes, const uint8_t *input,
                          const int32_t *from, uint8_t *output, const int32_t *to) {
-  const int width = columns * across;
+  /* Rows that are not repeated are one long one. */
+  const int lines = down == 1 ? 1 : rows, length = down == 1 ? rows * columns : columns, width = length * across;
   for (int plane = 0; plane < planes; plane++) {
     const uint8_t *x = input + from[plane];
     uint8_t *y = output + to[plane];
-    for (int row = 0; row < rows; row++, x += columns, y += down * width) {
-      for (int i = 0; i < columns; i++)
+    for (int line = 0; line < lines; line++, x += length, y += down * width) {
+      int i = 0;
+      if (across == 1) {
+        memcpy(y, x, (size_t)length);
+        i = length;
+      } else if (across == 2)
+        for (; i + LANES <= length; i += LANES) {
+          quarter some;
+          memcpy(&some, x + i, sizeof some);
+          const halves twice = __builtin_convertvector(some, halves) * 257;
+          memcpy(y + 2 * i, &twice, sizeof twice);
+        }
+      for (; i < length; i++)
         for (int time = 0; time < across; time++) y[i * across + time] = x[i];
       for (int time = 1; time < down; time++) memcpy(y + time * width, y, (size_t)width);
     }

@@ -28,17 +28,20 @@ KERNEL int any(bits condition) {
   return either != 0;
 }
 
+/* LANES neighbours of one anchor of a level, some of which may be objects. */
+struct likely {
+  int level, anchor, first;
+};
+
 /* `count` anchors' logits of all classes, `area` numbers apart → probabilities of the objects' classes, in place; 0 where no class
-   can pass the threshold. A NaN among an anchor's logits makes all of its scores NaN, which pass no threshold. */
-KERNEL void softmax_scores(const struct detector *d, float *logits, int area, int count) {
+   can pass the threshold. Nothing is written, and the result is 0, where that is so of all. A NaN among an anchor's logits makes all of
+   its scores NaN, which pass no threshold. */
+KERNEL int softmax_scores(const struct detector *d, float *logits, int area, int count) {
   const vec background = load_first(logits, count), zero = {0};
   vec best = load_first(logits + area, count);
   for (int c = 2; c < d->classes; c++) best = larger(best, load_first(logits + c * area, count));
   const bits none = best - background <= splat(d->limit);
-  if (!any(~none)) {
-    for (int c = 1; c < d->classes; c++) store_first(logits + c * area, zero, count);
-    return;
-  }
+  if (!any(~none)) return 0;
   const vec most = larger(best, background);
   vec sum = exponential(background - most);
   for (int c = 1; c < d->classes; c++) {
@@ -48,16 +51,21 @@ KERNEL void softmax_scores(const struct detector *d, float *logits, int area, in
   }
   for (int c = 1; c < d->classes; c++)
     store_first(logits + c * area, where(none, zero, load_first(logits + c * area, count) / sum), count);
+  return 1;
 }
 
-static void score_level(const struct detector *d, const struct level *level) {
+/* Scores of a level; where some may pass the threshold is added to `likely`, which has `count`. How many it has then. */
+static int score_level(const struct detector *d, int number, struct likely *likely, int count) {
+  const struct level *const level = d->level + number;
   const int area = level->rows * level->columns;
   for (int anchor = 0; anchor < level->anchors; anchor++) {
     float *const logits = level->logits + (ptrdiff_t)anchor * d->classes * area;
-    int p = 0;
-    for (; p + LANES <= area; p += LANES) softmax_scores(d, logits + p, area, LANES);
-    if (p < area) softmax_scores(d, logits + p, area, area - p);
+    for (int p = 0; p < area; p += LANES) {
+      const int some = p + LANES <= area ? softmax_scores(d, logits + p, area, LANES) : softmax_scores(d, logits + p, area, area - p);
+      if (some) likely[count++] = (struct likely){number, anchor, p};
+    }
   }
+  return count;
 }
 
 /* The box of anchor number `index`, counted by level, row, column and anchor; offsets are weighted 10, 10, 5, 5. */
@@ -73,28 +81,28 @@ static BOX decode_box(const struct detector *d, uint32_t index, int height, int 
 }
 
 /* Boxes of a picture of from_height × from_width that was resized to height × width, the surest first; how many there are. `keys` has
-   room for every anchor, or for every class's candidates if these are more; `kept` for every class's candidates. */
-static int find_boxes(const struct detector *d, int height, int width, int from_height, int from_width, uint64_t *keys, BOX *kept,
-                      BOX *boxes, int max_boxes) {
+   room for every anchor, or for every class's candidates if these are more; `kept` for every class's candidates, `likely` for every
+   anchor. */
+static int find_boxes(const struct detector *d, int height, int width, int from_height, int from_width, struct likely *likely, uint64_t *keys,
+                      BOX *kept, BOX *boxes, int max_boxes) {
   const float t = d->score_threshold;
-  for (int i = 0; i < d->levels; i++) score_level(d, d->level + i);
-  int total = 0;
+  uint32_t before[BOX_LEVELS_MOST], anchors = 0; /* of each level, how many anchors come before it */
+  int places = 0, total = 0;
+  for (int i = 0; i < d->levels; i++) {
+    const struct level *const level = d->level + i;
+    before[i] = anchors, anchors += (uint32_t)(level->rows * level->columns * level->anchors);
+    places = score_level(d, i, likely, places);
+  }
   for (int class = 1; class < d->classes; class ++) {
     int count = 0;
-    uint32_t first = 0;
-    for (int i = 0; i < d->levels; i++) {
-      const struct level *const level = d->level + i;
-      const int area = level->rows * level->columns;
-      for (int anchor = 0; anchor < level->anchors; anchor++) {
-        const float *const scores = level->logits + ((ptrdiff_t)anchor * d->classes + class) * area;
-        for (int p = 0; p < area; p += LANES) {
-          const int end = p + LANES < area ? p + LANES : area;
-          if (!any(load_first(scores + p, end - p) > splat(t))) continue;
-          for (int i = p; i < end; i++)
-            if (scores[i] > t) keys[count++] = key_of(scores[i], first + (uint32_t)(i * level->anchors + anchor));
-        }
-      }
-      first += (uint32_t)(area * level->anchors);
+    for (int place = 0; place < places; place++) {
+      const struct likely at = likely[place];
+      const struct level *const level = d->level + at.level;
+      const int area = level->rows * level->columns, end = at.first + LANES < area ? at.first + LANES : area;
+      const float *const scores = level->logits + ((ptrdiff_t)at.anchor * d->classes + class) * area;
+      if (!any(load_first(scores + at.first, end - at.first) > splat(t))) continue;
+      for (int i = at.first; i < end; i++)
+        if (scores[i] > t) keys[count++] = key_of(scores[i], before[at.level] + (uint32_t)(i * level->anchors + at.anchor));
     }
     make_heap(keys, count);
     const int begin = total;

@@ -34,22 +34,25 @@ KERNEL void resample_planes(const int from_left, const int rows, const int inner
 /* Planes of rows × columns, with every row `down` times and every number of it `across` times. */
 KERNEL void repeat_planes(const int rows, const int columns, const int down, const int across, int count, const number *input,
                           const int32_t *from, number *output, const int32_t *to) {
-  const int width = columns * across;
+  /* Rows that are not repeated are one long one. */
+  const int lines = down == 1 ? 1 : rows, length = down == 1 ? rows * columns : columns, width = length * across;
   for (int plane = 0; plane < count; plane++) {
     const number *x = input + from[plane];
     number *y = output + to[plane];
-    for (int row = 0; row < rows; row++, x += columns) {
+    for (int line = 0; line < lines; line++, x += length, y += down * width) {
       int i = 0;
-      if (across == 2)
-        for (; i + LANES <= columns; i += LANES) {
+      if (across == 1) {
+        memcpy(y, x, sizeof(number) * (size_t)length);
+        i = length;
+      } else if (across == 2)
+        for (; i + LANES <= length; i += LANES) {
           const vec numbers = load(x + i);
           store(y + 2 * i, FIRST_HALF(numbers, numbers));
           store(y + 2 * i + LANES, LAST_HALF(numbers, numbers));
         }
-      for (; i < columns; i++)
+      for (; i < length; i++)
         for (int time = 0; time < across; time++) y[i * across + time] = x[i];
       for (int time = 1; time < down; time++) memcpy(y + time * width, y, sizeof(number) * (size_t)width);
-      y += down * width;
     }
   }
 }
