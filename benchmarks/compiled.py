@@ -25,14 +25,13 @@ import os
 import platform
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tensor_compilers import iree, tvm
+from turns import Call, bound, check_alike, in_turn, summary
 
 from shufflenet import nets
 from shufflenet.compiler import CompiledNetwork, build, load
@@ -44,7 +43,6 @@ from shufflenet.deploy.runtime import Runtime
 from shufflenet.deploy.runtimes import RUNTIMES
 
 Pair = tuple[int, int]
-Call = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,6 @@ def write_tflite(rows: list[Row], folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             written = RUNTIMES["litert"].write(source, Path(scratch))[0]
             print(written.replace(folder / tflite_name(source)), flush=True)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 def runtimes(*, avx2: bool) -> dict[Runtime, bool]:
@@ -158,22 +150,6 @@ def gcc_network(net: nets.Network, size: Pair) -> CompiledNetwork:
             os.environ["CC"] = before
 
 
-def in_turn(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each, minimum and median. All must compute what the first one does."""
-    first = next(iter(calls.values()))(x)
-    for name, call in calls.items():
-        difference = np.abs(call(x).reshape(-1) - first.reshape(-1)).max() / np.abs(first).max()
-        if not difference <= 1e-3:
-            raise SystemExit(f"{name} computes something else: {difference:.2g} of the largest output")
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    at_once = min(10, runs)
-    for _ in range(-(-runs // at_once)):
-        for name, call in calls.items():
-            call(x)
-            seconds[name] += [_seconds(lambda call=call: call(x)) for _ in range(at_once)]
-    return {name: {"min_ms": 1e3 * min(s), "median_ms": 1e3 * float(np.median(s))} for name, s in seconds.items()}
-
-
 def measure(row: Row, options: argparse.Namespace, peak: float, measured: dict[Runtime, bool]) -> dict[str, object]:
     net = network(row)
     compiled = compile_source(net, row.size)
@@ -186,7 +162,8 @@ def measure(row: Row, options: argparse.Namespace, peak: float, measured: dict[R
     runs = max(4, options.runs * 224 * 224 // (row.size[0] * row.size[1])) if row.size[0] > 224 else options.runs
     with tempfile.TemporaryDirectory() as folder:
         others, absent = ({}, {}) if options.alone else rivals(source, Path(folder), options.tflite, measured)
-        times = in_turn(calls | others, x, runs)
+        check_alike(calls | others, x)
+        times = summary(in_turn(bound(calls | others, x), runs))
     ours = times["compiled"]["median_ms"]
     found: dict[str, object] = {
         "network": row.network, "size": row.size, "runs": runs, "times": times, "absent": absent,

@@ -14,7 +14,6 @@ not count and ten that do. A ratio is the best int8 runtime's time, or our float
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -23,6 +22,7 @@ import numpy as np
 import onnxruntime
 import openvino
 from quantized import quantized
+from turns import in_turn
 
 from shufflenet.compiler import build, compile_onnx, load
 from shufflenet.compiler.run.build import machine_target
@@ -52,24 +52,6 @@ def ours(file: Path, name: str, picture: np.ndarray, target: str, *, gcc: bool =
     with patch.dict(os.environ, {"CC": "gcc"} if gcc else {}):
         network = load(build(compile_onnx(file, SIZE, name=name).source, target))
     return lambda: network(picture[0])
-
-
-def in_turn(measured: dict[str, Callable[[], object]], runs: int, *, cold: bool) -> dict[str, list[float]]:
-    """Milliseconds of `runs` runs of each, some at a time after one that does not count; `cold`: one at a time, which counts."""
-    times: dict[str, list[float]] = {name: [] for name in measured}
-    for call in measured.values():
-        for _ in range(AT_ONCE):
-            call()
-    at_once = 1 if cold else min(AT_ONCE, runs)
-    for _ in range(-(-runs // at_once)):
-        for name, call in measured.items():
-            if not cold:
-                call()
-            for _ in range(at_once):
-                start = time.process_time()
-                call()
-                times[name].append(1e3 * (time.process_time() - start))
-    return times
 
 
 def summary(found: dict[str, float]) -> str:
@@ -111,7 +93,8 @@ def main() -> None:
                 measured["ours, int8, gcc"] = ours(int8_file, "int8", picture, target, gcc=True)
             if not alone:
                 measured |= rivals(int8_file, picture)
-            times = in_turn(measured, arguments.runs, cold=arguments.cold)
+            at_once, uncounted = (1, 0) if arguments.cold else (AT_ONCE, 1)
+            times = in_turn(measured, arguments.runs, at_once=at_once, uncounted=uncounted)
             print(f"{network}, ms, medians: {summary({name: float(np.median(some)) for name, some in times.items()})}")
             print(f"{network}, ms, least:   {summary({name: min(some) for name, some in times.items()})}", flush=True)
 

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import torch
+from turns import bound, in_turn, summary
 
 from shufflenet import nets
 from shufflenet.compiler import CompiledNetwork, build, load
@@ -53,19 +54,6 @@ def networks(graph: Graph, threads: int) -> tuple[dict[str, CompiledNetwork], di
     return {name: load(build(source, machine_target()), threads) for name, source in sources.items()}, plans
 
 
-def in_turn(calls: dict[str, CompiledNetwork], x: np.ndarray, runs: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds of each, median and minimum."""
-    ms: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(-(-runs // AT_ONCE)):
-        for name, call in calls.items():
-            call(x)
-            for _ in range(AT_ONCE):
-                start = time.perf_counter()
-                call(x)
-                ms[name].append(1e3 * (time.perf_counter() - start))
-    return {name: (float(np.median(times)), min(times)) for name, times in ms.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="+", metavar="NETWORK")
@@ -79,13 +67,16 @@ def main() -> None:
         torch.manual_seed(0)
         source = Exportable(nets.create(name).eval(), (height, width))
         calls, plans = networks(simplify(read_onnx(to_onnx(source))), options.threads)
-        ms = in_turn(calls, x, options.runs)
-        median, least = ms[USUAL_PLAN]
+        ms = summary(in_turn(bound(calls, x), options.runs, at_once=AT_ONCE, clock=time.perf_counter))
+        median, least = ms[USUAL_PLAN].values()
         workers = f"{options.threads} {'threads' if options.threads > 1 else 'thread'}"
         print(f"{name} {height}×{width}, {workers}, planned for {USUAL.name}: {median:.3f} ms ({least:.3f})")
         for variant, plan in plans.items():
             if plan == variant != USUAL_PLAN:
-                print(f"  {variant:28} {ms[plan][0] / median:.3f} ({ms[plan][1] / least:.3f})", flush=True)
+                print(
+                    f"  {variant:28} {ms[plan]['median_ms'] / median:.3f} ({ms[plan]['min_ms'] / least:.3f})",
+                    flush=True,
+                )
             elif variant != USUAL_PLAN:
                 print(f"  {variant:28} the plan of {plan}", flush=True)
 

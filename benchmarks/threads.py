@@ -14,12 +14,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from turns import Call, bound, check_alike, in_turn, summary
 
 from shufflenet import nets
 from shufflenet.compiler import build, load
@@ -29,7 +29,6 @@ from shufflenet.deploy.exportable import Exportable
 from shufflenet.deploy.runtimes import RUNTIMES
 
 Pair = tuple[int, int]
-Call = Callable[[np.ndarray], np.ndarray]
 RIVALS = ("onnx", "openvino", "ncnn", "mnn")
 BATCH = 32
 
@@ -75,25 +74,10 @@ def openvino_throughput(path: Path, threads: int) -> Call:
     return run
 
 
-def in_turn(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each. All must compute what the first one does."""
-    first = next(iter(calls.values()))(x)
-    for name, call in calls.items():
-        difference = np.abs(call(x).reshape(-1) - first.reshape(-1)).max() / np.abs(first).max()
-        if not difference <= 1e-3:
-            raise SystemExit(f"{name} computes something else: {difference:.2g} of the largest output")
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    at_once = min(5, runs)
-    for _ in range(-(-runs // at_once)):
-        for name, call in calls.items():
-            time.sleep(0.005)  # threads of the one before come to rest
-            call(x)
-            call(x)
-            for _ in range(at_once):
-                start = time.perf_counter()
-                call(x)
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: {"median_ms": float(np.median(ms)), "min_ms": min(ms)} for name, ms in times.items()}
+def timed(calls: dict[str, Call], x: np.ndarray, runs: int) -> dict[str, dict[str, float]]:
+    """Wall time of each; threads of the one before come to rest."""
+    check_alike(calls, x)
+    return summary(in_turn(bound(calls, x), runs, at_once=5, uncounted=2, rest_s=0.005, clock=time.perf_counter))
 
 
 def measure(row: Row, threads: int, runs: int, *, alone: bool) -> dict[str, object]:
@@ -117,14 +101,14 @@ def measure(row: Row, threads: int, runs: int, *, alone: bool) -> dict[str, obje
                     batched[name] = calls[name]
                 if name == "openvino":
                     batched[name] = openvino_throughput(written, threads)
-        times = in_turn(calls, x, runs)
+        times = timed(calls, x, runs)
         found |= {"times": times, "scaling": _ratios(times, ("ours on one thread",)), "held": row.scaling}
         rivals = tuple(name for name in calls if name in RIVALS)
         if rivals:
             found |= {"latency": _ratios(times, rivals), "latency_held": row.latency}
         if row.size == (224, 224):
             batch = np.random.default_rng(1).standard_normal((BATCH, *exportable.input_shape)).astype(np.float32)
-            times = in_turn(batched, batch, max(5, runs // 20))
+            times = timed(batched, batch, max(5, runs // 20))
             found["pictures_a_second"] = {name: 1e3 * BATCH / ms["median_ms"] for name, ms in times.items()}
             if len(batched) > 1:
                 found |= {"throughput": _ratios(times, tuple(batched)[1:]), "throughput_held": row.throughput}
