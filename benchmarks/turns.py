@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-Call = Callable[[np.ndarray], np.ndarray]
+Call = Callable[[np.ndarray], Any]  # of a network on pictures
 
 
 def in_turn(

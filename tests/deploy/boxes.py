@@ -14,10 +14,28 @@ from shufflenet.compiler.c.boxes import boxes_program
 from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.run.build import FLAGS, write_source
 from shufflenet.compiler.run.detector import BOX
+from shufflenet.detection import build_detector
 
 from ..compiler.native import RUN_IN_NODE
 
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-Wno-unused-function", "-ffp-contract=fast")
+
+
+@torch.no_grad()
+def settled(config, seed=0):
+    """A one-stage detector whose scores are spread out, so that no two are equal but for rounding: BN's statistics are those of noise."""
+    torch.manual_seed(seed)
+    detector = build_detector(config)
+    norms = [module for module in detector.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    detector.train()
+    maps = detector.backbone(torch.randn(4, 3, *config.padded_size))
+    detector.head(list(maps.values()))
+    for parameter in detector.head.parameters():
+        if parameter.ndim > 1:
+            parameter.mul_(4)
+    return detector.eval()
 
 
 def torch_boxes(detector, pixels):

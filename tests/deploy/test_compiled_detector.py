@@ -33,7 +33,7 @@ from shufflenet.detection.evaluate import detect
 from shufflenet.detection.evaluate import score as coco_score
 from shufflenet.errors import UserError
 
-from .boxes import MACHINES, STRICT, assert_alike, assert_same, find_on, torch_boxes, unmatched
+from .boxes import MACHINES, STRICT, assert_alike, assert_same, find_on, settled, torch_boxes, unmatched
 
 BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
 
@@ -271,23 +271,6 @@ def test_pictures_are_resized_as_torchvision_does(kernels, seed, letterbox):
     images, _ = FixedSize(config)([picture])
     assert images.image_sizes == [(oh.value, ow.value)]
     np.testing.assert_allclose(planes, images.tensors[0].numpy(), atol=1e-4)
-
-
-@torch.no_grad()
-def settled(config, seed=0):
-    """A detector whose scores are spread out: BN's statistics are those of noise."""
-    torch.manual_seed(seed)
-    detector = build_detector(config)
-    norms = [module for module in detector.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    detector.train()
-    maps = detector.backbone(torch.randn(4, 3, *config.padded_size))
-    detector.head(list(maps.values()))
-    for parameter in detector.head.parameters():
-        if parameter.ndim > 1:
-            parameter.mul_(4)
-    return detector.eval()
 
 
 @pytest.fixture(scope="module")

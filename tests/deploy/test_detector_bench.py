@@ -4,21 +4,21 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from shufflenet.cli import app
 from shufflenet.deploy.detector_bench import ENGINES, bench_detector, matched
-from shufflenet.detection import Category, OneStageConfig, build_detector, save_detector
+from shufflenet.detection import Category, OneStageConfig, save_detector
 from shufflenet.errors import UserError
+
+from .boxes import settled
 
 BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
 
 
 @pytest.fixture(scope="module")
 def detector():
-    torch.manual_seed(0)
     config = OneStageConfig(
         backbone=BACKBONE,
         categories=(Category(1, "cup"), Category(2, "bowl")),
@@ -28,17 +28,7 @@ def detector():
         neck_channels=16,
         score_threshold=0.3,
     )
-    detector = build_detector(config)
-    for module in detector.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        # Scores that are spread out: no two are equal but for rounding.
-        detector.train().head(list(detector.backbone(torch.randn(4, 3, *config.padded_size)).values()))
-        for parameter in detector.head.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(4)
-    return detector.eval()
+    return settled(config)
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from shufflenet.detection import Category, OneStageConfig, build_detector, detec
 from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.errors import UserError
 
+from .boxes import settled
+
 FORMAT = pytest.mark.parametrize("format", ["ncnn", pytest.param("litert", marks=pytest.mark.heavy_export)])
 
 
 def one_stage_detector(variant="shufflenet_x0_25_g3", size=(75, 90), strides=(8, 16, 32, 64, 128), **fields):
     """Odd sizes pad the picture and halve maps upwards; scores are spread out."""
-    torch.manual_seed(0)
     anchors = tuple(((1.5 * stride, 2.0 * stride), (2.5 * stride, stride)) for stride in strides)
     defaults = {"categories": (Category(3, "cup"), Category(7, "Schüssel")), "score_threshold": 0.3}
     config = OneStageConfig(
@@ -32,16 +33,7 @@ def one_stage_detector(variant="shufflenet_x0_25_g3", size=(75, 90), strides=(8,
         neck_channels=16,
         **{**defaults, **fields},
     )
-    detector = build_detector(config)
-    for module in detector.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        detector.train().head(list(detector.backbone(torch.randn(4, 3, *config.padded_size)).values()))
-        for parameter in detector.head.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(4)
-    return detector.eval()
+    return settled(config)
 
 
 def boxes_by_the_record(record, pictures, run):

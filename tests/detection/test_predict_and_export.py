@@ -10,7 +10,6 @@ from shufflenet.compiler import compile_onnx
 from shufflenet.detection import (
     Category,
     OneStageConfig,
-    build_detector,
     draw,
     export_backbone_onnx,
     export_onnx,
@@ -18,6 +17,8 @@ from shufflenet.detection import (
 )
 from shufflenet.detection.predict import drawing_names
 from shufflenet.errors import UserError
+
+from ..deploy.boxes import settled
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -43,7 +44,6 @@ def test_a_prediction_and_its_drawing(make_detector, tmp_path, mode):
 
 
 def test_onnx_runtime_finds_the_same_boxes_of_one_stage(tmp_path):
-    torch.manual_seed(0)
     config = OneStageConfig(
         backbone={"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"},
         categories=(Category(1, "cup"), Category(2, "bowl")),
@@ -54,17 +54,7 @@ def test_onnx_runtime_finds_the_same_boxes_of_one_stage(tmp_path):
         neck_channels=16,
         score_threshold=0.3,
     )
-    detector = build_detector(config)
-    for module in detector.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        # Scores that are spread out: no two are equal but for rounding.
-        detector.train().head(list(detector.backbone(torch.randn(4, 3, *config.padded_size)).values()))
-        for parameter in detector.head.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(4)
-    detector.eval()
+    detector = settled(config)
     path = export_onnx(detector, tmp_path / "detector.onnx", size=(80, 100))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for size in ((80, 100), (150, 97), (20, 64)):
