@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from shufflenet.checkpoints import Metadata, load
 from shufflenet.data import prepare
 from shufflenet.data.fashion_mnist import CLASSES, PREPROCESSING, open_bundled
 from shufflenet.deploy.resolve import resolve_network
-from shufflenet.detection import Category, OneStageConfig, build_detector
+from shufflenet.detection import Category, OneStageConfig, build_detector, open_split
+from shufflenet.detection.scenes import make_scenes
 from shufflenet.nets import create
-from shufflenet.quantization import quantize
+from shufflenet.quantization import calibrated_detector, quantize
 from shufflenet.web.build import site_files, write_single_file, write_site
 from shufflenet.web.serve import server
 
@@ -48,6 +50,14 @@ def make_detector():
     return detector
 
 
+def make_int8_detector():
+    """The same in integers, calibrated on scenes of its garments."""
+    with TemporaryDirectory() as folder:
+        scenes = Path(folder) / "scenes"
+        make_scenes(scenes, lambda _: open_bundled("train"), train=16, test=1, size=96)
+        return calibrated_detector(make_detector(), open_split(scenes, "train")).integers()
+
+
 def make_wide(variant):
     """Untrained, with statistics of its own, and as sure of its answers as a trained network is; for garments, so it has samples."""
     torch.manual_seed(0)
@@ -71,6 +81,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "wider": lambda: load("fashion-mnist/shufflenet_x0_5_g3"),
     "int8": lambda: quantize(load(NAME), open_bundled("train"), pictures=64),
     "detector": make_detector,
+    "int8_detector": make_int8_detector,
     "1×": lambda: make_wide("shufflenet_x1_0_g3"),
     "2×": lambda: make_wide("shufflenet_x2_0_g3"),
     "at_224": lambda: resolve_network("shufflenet_x0_5_g3"),

@@ -40,8 +40,9 @@ def test_the_page_says_what_network_it_is(page, site):
     assert facts["WebAssembly"] == "relaxed SIMD"
 
 
-def test_boxes_are_those_of_detect_predict(page, site):
-    here = site("detector")
+@pytest.mark.parametrize("name", ["detector", "int8_detector"])
+def test_boxes_are_those_of_detect_predict(page, site, name):
+    here = site(name)
     ready(page, here.address)
     press_samples(page, 0, 1)
     page.locator("#threshold").fill("10")
