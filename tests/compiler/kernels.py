@@ -5,10 +5,12 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, count
+from pathlib import Path
 
 import numpy as np
 
 from shufflenet.compiler.c.emit import emit
+from shufflenet.compiler.c.source import CSource
 from shufflenet.compiler.graph.ir import (
     RELU,
     Activate,
@@ -34,6 +36,7 @@ from shufflenet.compiler.plan import make_plan, memory
 from shufflenet.compiler.plan.alignment import CACHE_LINE_BYTES
 from shufflenet.compiler.plan.arena import Lifetime
 from shufflenet.compiler.plan.operands import Buffer
+from shufflenet.compiler.run.build import write_source
 
 WIDTHS = {
     "scalar": ["-DLANES=1"],
@@ -239,20 +242,31 @@ def resampled() -> Graph:
 GRAPHS = (products, convolutions, depthwise, vectors, pools, stems, simple, resampled)
 
 
+_BUILT: dict[tuple[str, ...], Path] = {}
+
+
+def build(source: CSource, folder: Path, flags: Sequence[str]) -> Path:
+    """By gcc in `folder`; or the library that an earlier test of this process built of the same source."""
+    key = (source.c, source.h, *flags)
+    if key not in _BUILT:
+        library = folder / "net.so"
+        write_source(source, folder)
+        command = ["gcc", "-O1", "-std=c11", "-mavx2", "-mfma", "-ffp-contract=fast", "-fno-math-errno", "-Wall"]
+        command += ["-Wextra", "-Werror", *flags, "-shared", "-fPIC", str(folder / "net.c"), "-o", str(library)]
+        subprocess.run(command, check=True)
+        _BUILT[key] = library
+    return _BUILT[key]
+
+
 def run(graph: Graph, folder, flags, inputs, arena: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Build with gcc, run in `arena`, or in one full of NaN."""
     planned = make_plan(verify(graph))
-    source = emit(planned, "net", title="A test", version="0")
-    (folder / "net.c").write_text(source.c)
-    (folder / "net.h").write_text(source.h)
-    command = ["gcc", "-O1", "-std=c11", "-mavx2", "-mfma", "-ffp-contract=fast", "-fno-math-errno", "-Wall", "-Wextra"]
-    command += ["-Werror", *flags, "-shared", "-fPIC", str(folder / "net.c"), "-o", str(folder / "net.so")]
-    subprocess.run(command, check=True)
+    library = build(emit(planned, "net", title="A test", version="0"), folder, flags)
     outputs = [np.full(port.shape, np.nan, np.float32) for port in planned.outputs]
     if arena is None:
         arena = np.full(planned.arena_bytes // 4, np.nan, np.float32)
     arguments = [*(inputs[port.name] for port in planned.inputs), *outputs, arena]
-    ctypes.CDLL(str(folder / "net.so")).net_run(*(ctypes.c_void_p(a.ctypes.data) for a in arguments))
+    ctypes.CDLL(str(library)).net_run(*(ctypes.c_void_p(a.ctypes.data) for a in arguments))
     return {port.name: output for port, output in zip(planned.outputs, outputs, strict=True)}
 
 

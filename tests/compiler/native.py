@@ -54,7 +54,7 @@ def run_sanitized(
     source: CSource, plan: Plan, inputs: dict[str, np.ndarray], folder: Path, *flags: str
 ) -> list[np.ndarray]:
     """The outputs, from a program under AddressSanitizer and UndefinedBehaviorSanitizer whose buffers are as large as promised."""
-    sanitizers = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    sanitizers = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
     def build(*files: str) -> None:
         gcc(*(flags or ("-O1", "-march=native")), *sanitizers, *files)

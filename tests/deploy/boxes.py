@@ -76,7 +76,7 @@ def assert_same(ours: np.ndarray, theirs: dict[str, torch.Tensor]) -> None:
 
 
 MACHINES = {
-    "sanitized": (["gcc"], ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ()),
+    "sanitized": (["gcc"], ["-O1", "-g1", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ()),
     "one lane": (["gcc"], ["-O1", "-DLANES=1"], ()),
     "aarch64": (
         [sys.executable, "-m", "ziglang", "cc"], ["-target", "aarch64-linux-musl", "-static", "-O2"], ("qemu-aarch64",)

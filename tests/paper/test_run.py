@@ -29,11 +29,11 @@ checkpoint_iterations: 1
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """500 training and 50 test pictures of the bundled set, as class folders."""
+    """200 training and 50 test pictures of the bundled set, as class folders."""
     from shufflenet.data import open_dataset
 
     root = tmp_path_factory.mktemp("pictures")
-    for split, count in (("train", 500), ("test", 50)):
+    for split, count in (("train", 200), ("test", 50)):
         dataset = open_dataset("fashion-mnist-7k", split)
         for index in range(count):
             picture, label = dataset[index]
@@ -66,7 +66,7 @@ def paper_run(experiment: Experiment, data: Path) -> list[str]:
 
 
 def test_a_run_that_is_killed_half_way_goes_on_and_ends_the_same(experiment, pictures, tmp_path):
-    """Two rows, one epoch, 500 pictures: SIGKILL in the first row, then the same command again, against one that was left alone."""
+    """Two rows, one epoch, 200 pictures: SIGKILL in the first row, then the same command again, against one that was left alone."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = paper_run(experiment, pictures)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_half_way_goes_on_and_ends_the_same(experiment, pic
     assert again.returncode == 0, again.stderr
     records = json.loads(again.stdout)
     assert [record["variant"] for record in records] == list(ROWS)
-    assert all(record["training_pictures"] == 500 and record["test_pictures"] == 50 for record in records)
+    assert all(record["training_pictures"] == 200 and record["test_pictures"] == 50 for record in records)
 
     alone = Experiment(
         experiment.recipe_file, str(pictures), "small", tmp_path / "other results", tmp_path / "other runs"

@@ -52,7 +52,7 @@ def test_wide_units_give_the_bytes_of_index_loops(unit, tmp_path):
 @pytest.mark.parametrize(("lanes", "pixel_bytes"), [(1, 3), (4, 3), (4, 1)])
 def test_nothing_beside_the_buffers_is_touched(lanes, pixel_bytes, tmp_path):
     sizes = (f"-DLANES={lanes}", f"-DPIXEL_BYTES={pixel_bytes}")
-    gcc(tmp_path, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *sizes)
+    gcc(tmp_path, "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *sizes)
     run(tmp_path / "main", "env", "ASAN_OPTIONS=detect_leaks=0")
 
 

@@ -38,7 +38,8 @@ def explain(model: onnx.ModelProto, inputs: dict[str, np.ndarray], folder) -> st
     return first_that_differs(simplify(read_onnx(model)), inputs, folder)
 
 
-@pytest.mark.parametrize("batch", range(10))
+# Each opset and each width once; twice by `make test-long`.
+@pytest.mark.parametrize("batch", [*range(5), *(pytest.param(batch, marks=pytest.mark.long) for batch in range(5, 10))])
 def test_compiled_networks_agree_with_onnxruntime(batch, tmp_path):
     seeds = range(1000 + batch * BATCH, 1000 + (batch + 1) * BATCH)
     model, names = random_networks(seeds, OPSETS[batch % len(OPSETS)])

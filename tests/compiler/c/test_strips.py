@@ -42,7 +42,7 @@ def test_all_units_whose_rows_make_whole_vectors_are_in_strips(small):
     planned = [step for step in make_plan(units()).steps if isinstance(step, Strips)]
     heights = [[(run.first, run.end, run.rows) for run in step.runs] for step in planned]
     assert heights == [
-        [(0, 6, 6), (6, 9, 3)],
+        [(0, 5, 5), (5, 9, 4)],
         [(0, 2, 2), (2, 12, 2), (12, 13, 1)],
         [(0, 6, 6), (6, 10, 4)],
         [(0, 2, 2), (2, 6, 2), (6, 8, 2)],

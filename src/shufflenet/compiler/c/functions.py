@@ -145,7 +145,7 @@ class StepFunctions:
                 below = f"row == last && end < {step.tasks.units}"
                 parts += [self._either(below, self._chunks(step.compress, run.compress_less, read, to),
                                        self._chunks(step.compress, run.compress, read, to))]  # fmt: skip
-                parts += [self._take_edge(step, below, "end", rows + 1, 1)]
+                parts += [self._take_edge(step, below, "end", rows + 2 - run.left_out, run.left_out)]
             elif run.compress:
                 parts.append(self._chunks(step.compress, run.compress, read, to))
             parts.append(self._depthwise_rows(step.depthwise, "row", run.rows))

@@ -237,7 +237,7 @@ class Depthwise(Weighted):
 class Run:
     """Strips of `rows` output rows, from row `first` to `end`, and how each one's products are cut.
 
-    `compress_less`: without the row that is the first of the strip below, where another thread overwrites that row.
+    `compress_less`: without the last `left_out` rows, where the strip below is another thread's, who overwrites the first row of it.
     """
 
     first: int
@@ -246,6 +246,7 @@ class Run:
     compress: tuple[Chunks, ...]
     expand: tuple[Chunks, ...]
     compress_less: tuple[Chunks, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,11 +107,30 @@ def _strips(
 
 
 def _tasks(window: Window, rows: int, element: Element) -> Tasks | None:
-    """Strips as tasks. At stride 1 the rows above and below are another thread's, who may write there: no vector reaches into them."""
+    """Strips as tasks, of as many strips each as two threads share most evenly."""
     strips = -(-window.output_height // rows)
-    if strips < 2 or (window.stride == (1, 1) and window.width % element.count(VECTOR_BYTES)):
+    if strips < 2 or (window.stride == (1, 1) and not _left_out(rows, window.width, element)):
         return None
-    return Tasks(strips, -(-strips // MOST_STRIP_TASKS))
+    least = -(-strips // MOST_STRIP_TASKS)
+    return max(
+        (Tasks(strips, each) for each in (least, least + 1)),
+        key=lambda tasks: _evenness(tasks, rows, window.output_height),
+    )
+
+
+def _left_out(rows: int, width: int, element: Element) -> int:
+    """How many of a strip's last `rows` compressed rows come from its edge with another thread's strip; 0: it cannot be.
+
+    At stride 1 the rows below are written by that thread, so no vector may reach into them: what is left has to be whole vectors. The
+    last row is made of the first of those rows; the one before it is in the edge, too.
+    """
+    return next((n for n in (1, 2) if n < rows and (rows - n) * width % element.count(VECTOR_BYTES) == 0), 0)
+
+
+def _evenness(tasks: Tasks | None, rows: int, height: int) -> float:
+    """The half of all rows over those of the busier one of two threads: 1 where both have as many, 0.5 where one has all."""
+    first = tasks.count // 2 * tasks.each * rows if tasks else 0
+    return height / 2 / max(first, height - first)
 
 
 def _strip_rows(window: Window, read: int, between: int, made: int, element: Element, machine: Machine) -> int | None:
@@ -130,7 +149,21 @@ def _strip_rows(window: Window, read: int, between: int, made: int, element: Ele
     ]
     if row_bytes * window.output_height < machine.unit_bytes:
         return None
-    return max(heights, key=lambda rows: (rows * window.output_width % chunk_step(element) == 0, rows), default=None)
+    if not heights:
+        return None
+
+    def whole_chunks(rows: int) -> bool:
+        return rows * window.output_width % chunk_step(element) == 0
+
+    def evenness(rows: int) -> float:
+        return round(_evenness(_tasks(window, rows, element), rows, window.output_height), 1)
+
+    # Half the rows cost one thread less than a hundredth more; two uneven halves cost two threads up to a third.
+    highest = max(heights, key=lambda rows: (whole_chunks(rows), rows))
+    return max(
+        (rows for rows in heights if 2 * rows >= highest),
+        key=lambda rows: (evenness(rows), whole_chunks(rows), rows),
+    )
 
 
 def _runs(compress: Product, expand: Product, window: Window, rows: int, chunk_bytes: int) -> Iterator[Run]:
@@ -147,6 +180,7 @@ def _runs(compress: Product, expand: Product, window: Window, rows: int, chunk_b
         map(strip, range(0, height, rows)), key=lambda strip: (strip[0] == 0, *strip[1:])
     ):
         first, *others = (strip[0] for strip in strips)
+        left_out = _left_out(compressed, window.width, compress.output.element) if stride == 1 else 0
         yield Run(
             first,
             max([first, *others]) + count,
@@ -154,9 +188,10 @@ def _runs(compress: Product, expand: Product, window: Window, rows: int, chunk_b
             # A pixel is summed up the same way, whichever strip makes it.
             _chunks(compress, compressed * window.width, chunk_bytes, single_pixels=False),
             _chunks(expand, count * window.output_width, chunk_bytes),
-            _chunks(compress, max(0, compressed - 1) * window.width, chunk_bytes, single_pixels=False)
-            if stride == 1
+            _chunks(compress, (compressed - left_out) * window.width, chunk_bytes, single_pixels=False)
+            if left_out
             else (),
+            left_out,
         )
 
 
