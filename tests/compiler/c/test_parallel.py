@@ -60,7 +60,7 @@ def dense() -> Graph:
 def wide_units() -> Graph:
     """In strips, over their own input. At 24 columns one row, or three, are no whole vectors; two are."""
     net, ends = Net(), []
-    for height, width, stride in ((23, 32, 1), (22, 32, 2), (22, 24, 1)):
+    for height, width, stride in ((23, 32, 1), (22, 32, 2), (23, 24, 1)):
         x = net.input(12, height, width)
         half = (12, -(-height // stride), width // stride)
         window = {"kernel": (3, 3), "padding": (1, 1, 1, 1), "stride": (stride, stride)}

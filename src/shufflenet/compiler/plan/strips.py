@@ -109,13 +109,20 @@ def _strips(
 def _tasks(window: Window, rows: int, element: Element) -> Tasks | None:
     """Strips as tasks, of as many strips each as two threads share most evenly."""
     strips = -(-window.output_height // rows)
-    if strips < 2 or (window.stride == (1, 1) and not _left_out(rows, window.width, element)):
+    if strips < 2 or (window.stride == (1, 1) and not _keeps_apart(window, rows, strips, element)):
         return None
     least = -(-strips // MOST_STRIP_TASKS)
     return max(
         (Tasks(strips, each) for each in (least, least + 1)),
         key=lambda tasks: _evenness(tasks, rows, window.output_height),
     )
+
+
+def _keeps_apart(window: Window, rows: int, strips: int, element: Element) -> bool:
+    """Whether a strip reads only its own rows, at stride 1; behind the last one's may be the first row of another plane."""
+    last = window.output_height - rows * (strips - 1)
+    whole = (last - 1) * window.width % element.count(VECTOR_BYTES) == 0
+    return whole and _left_out(rows, window.width, element) > 0
 
 
 def _left_out(rows: int, width: int, element: Element) -> int:
