@@ -151,7 +151,7 @@ def test_integers_stand_beside_the_float32_network_with_the_error_of_both(networ
     net = shufflenet.load("fashion-mnist/shufflenet_x0_25_g8")
     int8 = shufflenet.quantize(net, "fashion-mnist-7k", pictures=64)
     tested = bench_module.test_pictures(int8, "fashion-mnist-7k", (28, 28), 100)
-    runtimes = [RUNTIMES[name] for name in ("compiled", "onnx", "openvino", "mnn", "torch")]
+    runtimes = [RUNTIMES[name] for name in ("compiled", "onnx", "openvino", "ncnn", "mnn", "torch")]
     done = bench(int8, runtimes, size=(28, 28), rounds=1, tested=tested)
     measured = {(row.runtime, row.element): row for row in done.rows}
     expected = {(runtime.name, element) for runtime in runtimes for element in ("int8", "float32")}
@@ -163,6 +163,9 @@ def test_integers_stand_beside_the_float32_network_with_the_error_of_both(networ
     assert measured["compiled", "int8"].top1_error == 100 * float((found != tested.labels).mean())
     assert measured["compiled", "int8"].parity.max_relative_difference == 0
     assert measured["onnx", "int8"].parity.max_relative_difference > 0
+    for other in ("openvino", "ncnn", "mnn"):  # each with ranges of its own
+        assert measured[other, "int8"].top1_error <= measured["torch", "float32"].top1_error + 5
+        assert measured[other, "int8"].file_bytes < 0.6 * measured[other, "float32"].file_bytes
     assert measured["compiled", "float32"].top1_error == measured["torch", "float32"].top1_error
     assert done.label(done.rows[0]).endswith(", int8") or done.label(done.rows[0]).endswith(", float32")
     record = json.loads(json.dumps(done.to_json()))

@@ -4,6 +4,7 @@ import warnings
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from shufflenet.deploy.runtime import Classify, Runtime, one_by_one
 if TYPE_CHECKING:
     from shufflenet.deploy.exportable import Exportable
     from shufflenet.deploy.exportable_heads import ExportableHeads
+
+CALIBRATION_PICTURES = 32
 
 
 def write(source: "Exportable | ExportableHeads", folder: Path) -> list[Path]:
@@ -25,6 +28,30 @@ def write(source: "Exportable | ExportableHeads", folder: Path) -> list[Path]:
 
         path = folder / f"{source.name}.tflite"
         litert_torch.convert(channels_last_shuffles(source.capture()), (source.example,)).export(str(path))
+    return [path]
+
+
+def write_integers(source: "Exportable", folder: Path) -> list[Path]:
+    """litert-torch reads no integers of ours. Its own quantizer makes them of the float32 network, on the sample pictures."""
+    from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.parity import sample_inputs
+    from shufflenet.nets.quantized import QuantizedNetwork
+
+    assert isinstance(source.net, QuantizedNetwork)
+    before = Exportable(source.net.dequantized(), source.height_width)
+    path = folder / f"{source.name}.tflite"
+    with TemporaryDirectory() as scratch, warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_quantizer import quantizer, recipe  # pyright: ignore[reportMissingImports]
+
+        (float_file,) = write(before, Path(scratch))
+        ((signature, ports),) = Interpreter(str(float_file)).get_signature_list().items()
+        (entry,) = ports["inputs"]
+        integers = quantizer.Quantizer(str(float_file), recipe.static_wi8_ai8())
+        pictures = [{entry: picture[None]} for picture in sample_inputs(before, CALIBRATION_PICTURES)]
+        ranges = integers.calibrate({signature: pictures}, num_threads=1)
+        integers.quantize(ranges).export_model(str(path))
     return [path]
 
 
@@ -49,9 +76,10 @@ LITERT = Runtime(
     package="ai-edge-litert",
     extra="litert",
     suffix=".tflite",
-    writes=("litert_torch",),
+    writes=("litert_torch", "ai_edge_quantizer"),
     runs=("ai_edge_litert.interpreter",),
     write=write,
+    write_integers=write_integers,
     write_heads=write,
     output_name="output_{}",
     load=load,

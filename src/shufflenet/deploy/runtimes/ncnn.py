@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shufflenet.deploy.ncnn_integers import holds_integers, to_integers
 from shufflenet.deploy.runtime import Classify, Runtime, call_converter, one_by_one
 
 if TYPE_CHECKING:
@@ -16,11 +17,26 @@ if TYPE_CHECKING:
     from shufflenet.deploy.exportable import Exportable
     from shufflenet.deploy.exportable_heads import ExportableHeads
 
+CALIBRATION_PICTURES = 32
+
 
 def write(source: "Exportable", folder: Path) -> list[Path]:
     from shufflenet.deploy.write_onnx import shared_onnx
 
     return _convert(shared_onnx(source), source.name, source.input_shape, folder)
+
+
+def write_integers(source: "Exportable", folder: Path) -> list[Path]:
+    """pnnx reads no integers of ours. The float32 network gets ncnn's own, whose ranges are those of the sample pictures."""
+    from shufflenet.deploy.exportable import Exportable
+    from shufflenet.deploy.parity import sample_inputs
+    from shufflenet.nets.quantized import QuantizedNetwork
+
+    assert isinstance(source.net, QuantizedNetwork)
+    before = Exportable(source.net.dequantized(), source.height_width)
+    files = write(before, folder)
+    to_integers(files[0], sample_inputs(before, CALIBRATION_PICTURES))
+    return files
 
 
 def write_heads(heads: "ExportableHeads", folder: Path) -> list[Path]:
@@ -48,6 +64,8 @@ def load(path: Path, threads: int) -> Classify:
     net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    # With packing, grouped convolutions of 8 bits give other numbers (Tencent/ncnn, issue 4157).
+    net.opt.use_packing_layout = not holds_integers(path)
     net.load_param(str(path))
     net.load_model(str(path.with_suffix(".bin")))
     outputs = [f"out{i}" for i in range(len(net.output_names()))]
@@ -69,6 +87,7 @@ NCNN = Runtime(
     writes=("onnx", "pnnx"),
     runs=("ncnn",),
     write=write,
+    write_integers=write_integers,
     write_heads=write_heads,
     output_name="out{}",
     load=load,
