@@ -35,7 +35,7 @@ from shufflenet.data import ArrayDataset, PictureDataset, open_dataset, prepare
 from shufflenet.data.open import Split
 from shufflenet.deploy.compile import compile
 from shufflenet.nets import Network
-from shufflenet.quantization import Method, calibrated, quantize, quantize_and_test
+from shufflenet.quantization import CALIBRATIONS, Method, calibrated, quantize, quantize_and_test
 from shufflenet.quantization.post_training import CalibrationInputs
 from shufflenet.training import read_recipe, train
 from shufflenet.training.environment import environment
@@ -85,7 +85,7 @@ def measure(data: str, *arguments: str) -> None:
 
 
 def compile_and_test(data: str, *networks: str) -> None:
-    training_set, test_set = pictures(data, "train"), pictures(data, "test")
+    training_set, test_set = open_dataset(data, "train"), open_dataset(data, "test")
     for network in networks:
         net = load(network)
         int8 = quantize(net, training_set)
@@ -99,17 +99,17 @@ def compile_and_test(data: str, *networks: str) -> None:
 
 @torch.no_grad()
 def distance(data: str, *networks: str) -> None:
-    training_set = pictures(data, "train")
+    training_set = open_dataset(data, "train")
     for network in networks:
         net = load(network)
         held_out = torch.cat(list(CalibrationInputs(training_set, net, HELD_OUT, seed=99))).split(BATCH_SIZE)
         wanted = torch.cat([net(x).log_softmax(1) for x in held_out])
         for seed in range(SEEDS):
-            for corrected in (False, True):
-                int8 = calibrated(net, training_set, Method(bias_correction=corrected, seed=seed))
+            for calibration in CALIBRATIONS:
+                int8 = calibrated(net, training_set, Method(calibration=calibration, seed=seed))
                 found = torch.cat([int8(x).log_softmax(1) for x in held_out])
                 nats = kl_div(found, wanted, log_target=True, reduction="batchmean")
-                print(f"{net.spec['name']} seed {seed} bias_correction {corrected}: {float(nats):.5f} nats", flush=True)
+                print(f"{net.spec['name']} seed {seed} {calibration}: {float(nats):.5f} nats", flush=True)
 
 
 def compiled_error(net: Network, test_set: PictureDataset) -> float:

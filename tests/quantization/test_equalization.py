@@ -1,5 +1,6 @@
 """Channels are scaled until they fill their tensors' ranges, and the float32 network stays what it was."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,12 +32,11 @@ def test_the_float32_network_stays_what_it_was(name):
 
 
 def spread(net, name, x):
-    """How large the smallest channel of a quantizer's tensor is, beside the largest."""
+    """How large the smallest channel of a quantizer's tensor is, beside the largest, in 99% of the pictures."""
     seen = []
-    FloatRun(
-        net, quantizer=lambda key, y: seen.append(y.transpose(0, 1).flatten(1).abs().amax(1)) if key == name else None
-    ).run(x)
-    return float(seen[0].min() / seen[0].max())
+    FloatRun(net, quantizer=lambda key, y: seen.append(y.abs().amax((2, 3)).numpy()) if key == name else None).run(x)
+    sizes = np.quantile(seen[0], 0.99, axis=0)
+    return float(sizes.min() / sizes.max())
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ from shufflenet.nets.integers import IntegerLayer, LearningLayer, fake_quantize
 from shufflenet.nets.quantized import QuantizedNetwork
 from shufflenet.quantization import CALIBRATIONS, Method, calibrated, fine_tune, layer_noise
 from shufflenet.quantization.aware import aware_recipe
-from shufflenet.quantization.calibration import BINS, Histogram, byte_range
+from shufflenet.quantization.calibration import BINS, Seen, byte_range
+from shufflenet.quantization.equalization import equalize
 from shufflenet.quantization.post_training import CalibrationInputs
 
 SHIPPED = "fashion-mnist/shufflenet_x0_25_g8"
@@ -234,11 +235,32 @@ def test_ranges_cut_off_what_is_rare():
     counts = torch.zeros(BINS, dtype=torch.int64)
     counts[:200] = 1_000_000
     counts[-1] = 1
-    seen = Histogram(0.0, 100.0, counts)
+    seen = Seen(torch.zeros(2), torch.tensor([9.0, 100.0]), counts)
     whole, percentile, least = (CALIBRATIONS[name](seen, 255) for name in ("minmax", "percentile", "mse"))
     assert whole == (0.0, 100.0)
     assert percentile[1] == pytest.approx(200 * 100 / BINS, rel=0.01)
     assert percentile[1] <= least[1] < 100
+
+
+def test_a_range_is_for_most_pictures():
+    """Of 200, two that are ten times as large at one end are cut off, and three at the other are not."""
+    lows, highs = -torch.ones(200), torch.ones(200)
+    highs[7] = highs[91] = 10.0
+    lows[3] = lows[50] = lows[120] = -10.0
+    low, high = CALIBRATIONS["pictures"](Seen(lows, highs, torch.zeros(BINS)), 255)
+    assert high == pytest.approx(1.0, abs=0.1)
+    assert low == pytest.approx(-10.0, abs=0.1)
+
+
+def test_one_odd_picture_does_not_take_the_codes_of_all_others(net, pictures, inputs):
+    """A picture twenty times as bright among 256 that calibrate: channels are scaled as they were, within a third."""
+    usual, odd = QuantizedNetwork(net).eval(), QuantizedNetwork(net).eval()
+    shown = torch.cat(list(CalibrationInputs(pictures, net, 255)))
+    equalize(usual, [shown])
+    equalize(odd, [torch.cat([shown, 20 * inputs[:1]])])
+    for ours, theirs in zip(usual.layers().values(), odd.layers().values(), strict=True):
+        ratio = theirs.layer.weight.flatten(1).norm(dim=1) / ours.layer.weight.flatten(1).norm(dim=1)
+        assert 2 / 3 < float(ratio.median()) < 1.5
 
 
 def test_a_layer_with_a_coarse_input_is_the_noisiest(learning, inputs):

@@ -24,8 +24,8 @@ def quantize(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     activations: Annotated[str, typer.Option(help="The element of activations: u8 or s8.")] = "u8",
     calibration: Annotated[
-        str, typer.Option(help="How a tensor's range is chosen: minmax, percentile or mse.")
-    ] = "percentile",
+        str, typer.Option(help="How a tensor's range is chosen: pictures, minmax, percentile or mse.")
+    ] = "pictures",
     equalization: Annotated[
         bool, typer.Option(help="Scale channels to fill their tensor's range before (cross-layer equalization).")
     ] = True,

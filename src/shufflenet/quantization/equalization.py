@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from shufflenet.nets.integers import LearningLayer, Quantizer
 from shufflenet.nets.quantized import QuantizedModule
 from shufflenet.nets.shufflenet import channel_shuffle
+from shufflenet.quantization.calibration import PICTURES_WITHIN
 from shufflenet.quantization.float_run import FloatRun
 
 FIXED = 0  # the group of channels that keep their scale: those of the input and the logits, and what a sigmoid reads
@@ -157,15 +158,25 @@ def _groups(layer: nn.Module) -> int:
 
 
 def _largest(net: QuantizedModule, batches: Iterable[Tensor]) -> dict[str, list[Tensor]]:
-    """The largest size of each channel where each quantizer runs."""
-    largest: dict[str, list[Tensor]] = {}
+    """How large each channel becomes in nearly every picture, where each quantizer runs.
+
+    A network gives an odd picture now and then that is ten times larger than the rest in most channels. Their largest numbers would
+    all be that picture's.
+    """
+    largest: dict[str, list[list[Tensor]]] = {}
     for batch in batches:
         seen: dict[str, list[Tensor]] = {name: [] for name in net.quantizers()}
-        run = FloatRun(
-            net, quantizer=lambda name, x, seen=seen: seen[name].append(x.transpose(0, 1).flatten(1).abs().amax(1))
-        )
-        run.run(batch)
-        for name, now in seen.items():
-            before = largest.get(name, now)
-            largest[name] = [torch.maximum(*pair) for pair in zip(before, now, strict=True)]
-    return largest
+        FloatRun(net, quantizer=lambda name, x, seen=seen: seen[name].append(_size_of_channels(x))).run(batch)
+        for name, places in seen.items():
+            before = largest.setdefault(name, [[] for _ in places])
+            for pictures, found in zip(before, places, strict=True):
+                pictures.append(found)
+    return {
+        name: [torch.cat(pictures).quantile(PICTURES_WITHIN, dim=0) for pictures in places]
+        for name, places in largest.items()
+    }
+
+
+def _size_of_channels(x: Tensor) -> Tensor:
+    """[pictures, channels, …] → [pictures, channels]."""
+    return x.abs().reshape(*x.shape[:2], -1).amax(2)

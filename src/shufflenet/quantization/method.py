@@ -17,14 +17,15 @@ from shufflenet.quantization.equalization import equalize
 
 @dataclass(frozen=True)
 class Method:
-    """`activations` are "u8" or "s8" for each tensor; `calibration` chooses a tensor's range: "minmax", "percentile" or "mse".
+    """`activations` are "u8" or "s8" for each tensor; `calibration` chooses a tensor's range: "pictures", "minmax",
+    "percentile" or "mse".
 
     `equalization` scales channels to fill that range before, and `bias_correction` moves biases after, so that each channel keeps its
     mean. `pictures` calibrate, chosen by `seed`. docs/decisions.md says why these are the defaults.
     """
 
     activations: str = "u8"
-    calibration: str = "percentile"
+    calibration: str = "pictures"
     equalization: bool = True
     bias_correction: bool = True
     pictures: int = 512
