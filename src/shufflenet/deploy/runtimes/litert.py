@@ -63,11 +63,23 @@ def load(path: Path, threads: int) -> Classify:
     (entry,), results = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(picture: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(entry["index"], picture)
+        interpreter.set_tensor(entry["index"], _to_codes(picture, *entry["quantization"]))
         interpreter.invoke()
-        return np.concatenate([interpreter.get_tensor(result["index"]).reshape(1, -1) for result in results], axis=1)
+        found = [_to_numbers(interpreter.get_tensor(port["index"]), *port["quantization"]) for port in results]
+        return np.concatenate([numbers.reshape(1, -1) for numbers in found], axis=1)
 
     return one_by_one(run)
+
+
+def _to_codes(numbers: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """What a port of int8 takes; a scale of 0 says that it is none."""
+    if not scale:
+        return numbers
+    return np.clip(np.rint(numbers / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
+
+
+def _to_numbers(codes: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    return (codes.astype(np.float32) - zero_point) * np.float32(scale) if scale else codes
 
 
 LITERT = Runtime(

@@ -125,14 +125,16 @@ typedef int32_t widened;
 typedef int8_t four_bytes __attribute__((vector_size(4)));
 typedef widened four_weights __attribute__((vector_size(4 * sizeof(widened))));
 
-/* A tile's weights as DEPTH wants them: [inner / 4][row][4 / DEPTH]. */
+/* A tile's weights as DEPTH wants them: [inner / 4][4 / DEPTH][row]. */
 KERNEL void widen(const int rows, const int8_t *weights, int quads, int stride, int32_t *to) {
-  for (int k = 0; k < quads; k++, weights += 4 * stride)
-    UNROLL for (int r = 0; r < rows; r++, to += 4 / DEPTH) {
+  for (int k = 0; k < quads; k++, weights += 4 * stride, to += rows * (4 / DEPTH))
+    UNROLL for (int r = 0; r < rows; r++) {
       four_bytes x;
       memcpy(&x, weights + 4 * r, sizeof x);
       const four_weights wide = __builtin_convertvector(x, four_weights);
-      memcpy(to, &wide, sizeof wide);
+      int32_t parts[4 / DEPTH];
+      memcpy(parts, &wide, sizeof parts);
+      UNROLL for (int part = 0; part < 4 / DEPTH; part++) to[part * rows + r] = parts[part];
     }
 }
 
@@ -166,39 +168,42 @@ KERNEL void integer_sums(const int rows, const int vectors, const int flags, con
                          const int32_t *w, ptrdiff_t weights_stride, const uint8_t *x, int pixel, int count) {
   const int zero = flags & ANY_CODE ? p->zero : 0, low = flags & ANY_CODE ? p->low : 0, high = flags & ANY_CODE ? p->high : 255;
   const int32_t *const to = p->to + row, *const from = p->from + row;
-  const float *const scale = p->scale + row;
   uint8_t *const output = flags & NUMBERS ? NULL : p->output + pixel;
   ints sum[8][4];
+  const struct of_rows bias = plus_offset(load_of_rows(rows, p->bias + row), load_of_rows(rows, p->weight_sums + row));
   UNROLL for (int r = 0; r < rows; r++)
-    UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = splat_int(p->bias[row + r] + OFFSET * p->weight_sums[row + r]);
+    UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = of_row(bias, r);
   for (int k = p->quads; k > 0; k--, w += weights_stride)
     UNROLL for (int part = 0; part < 4 / DEPTH; part++, x += vectors * BYTES) {
       ints v[4];
       UNROLL for (int j = 0; j < vectors; j++) v[j] = load_ints(x + j * BYTES);
+      const struct of_rows weights = load_of_rows(rows, w + part * rows);
       UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = dot(sum[r][j], v[j], splat_int(w[r * (4 / DEPTH) + part]));
+        UNROLL for (int j = 0; j < vectors; j++) sum[r][j] = dot(sum[r][j], v[j], of_row(weights, r));
     }
+  const struct of_rows scale = load_of_rows(rows, p->scale + row), none = {0};
+  const struct of_rows shifts = flags & SHIFT_SUMS ? load_of_rows(rows, p->shifts + row) : none;
+  const struct of_rows more = flags & ADDEND_BIAS ? load_of_rows(rows, p->addend_bias + row) : none;
+  const struct of_rows factors = flags & ADD_BYTES ? load_of_rows(rows, p->addend_weights + row) : none;
   UNROLL for (int r = 0; r < rows; r++) {
     if (flags & SHIFT_SUMS) {
-      const ints shift = splat_int(p->shifts[row + r]);
+      const ints shift = of_row(shifts, r);
       UNROLL for (int j = 0; j < vectors; j++) sum[r][j] <<= shift;
     }
-    if (flags & ADDEND_BIAS) {
-      const ints bias = splat_int(p->addend_bias[row + r]);
-      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] += bias;
-    }
+    if (flags & ADDEND_BIAS)
+      UNROLL for (int j = 0; j < vectors; j++) sum[r][j] += of_row(more, r);
     if (flags & ADD_BYTES) {
       const uint8_t *const addend = p->addend + from[r] + pixel;
-      if (vectors == 4) add_scaled(sum[r], load_bytes(addend), p->addend_weights[row + r]);
+      if (vectors == 4) add_scaled(sum[r], load_bytes(addend), factors, r);
       else UNROLL for (int j = 0; j < vectors; j++) {
         quarter a;
         memcpy(&a, addend + j * LANES, sizeof a);
-        sum[r][j] = dot_pairs(sum[r][j], (ints)words_of(a), splat_int(p->addend_weights[row + r]));
+        sum[r][j] = dot_pairs(sum[r][j], (ints)words_of(a), of_row(factors, r));
       }
     }
     vec z[4];
     ints y[4];
-    UNROLL for (int j = 0; j < vectors; j++) z[j] = to_float(sum[r][j]) * scale[r];
+    UNROLL for (int j = 0; j < vectors; j++) z[j] = to_float(sum[r][j]) * floats_of_row(scale, r);
     if (flags & NUMBERS) {
       store_numbers(vectors, z, p->numbers + to[r] + pixel, count);
       continue;

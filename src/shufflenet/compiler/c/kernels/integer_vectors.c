@@ -98,6 +98,42 @@ KERNEL ints dot(ints sum, ints x, ints w) { return dot_pairs(sum, x, w); }
 KERNEL ints dot(ints sum, ints x, ints w) { return sum + x * w; }
 #endif
 
+/* Numbers of up to eight rows, 32 bits each. AArch64 multiplies by any lane of a register, so they are loaded together there; other
+   machines read each as they need it. */
+#if LANES == 4 && defined __aarch64__
+struct of_rows {
+  ints lanes[2];
+};
+KERNEL struct of_rows load_of_rows(const int rows, const void *from) {
+  struct of_rows x = {{{0}, {0}}};
+  memcpy(&x, from, 4 * (size_t)rows);
+  return x;
+}
+KERNEL ints of_row(struct of_rows x, const int row) {
+  const int32x4_t lanes = (int32x4_t)x.lanes[row / 4];
+  switch (row % 4) {
+  case 0: return (ints)vdupq_laneq_s32(lanes, 0);
+  case 1: return (ints)vdupq_laneq_s32(lanes, 1);
+  case 2: return (ints)vdupq_laneq_s32(lanes, 2);
+  default: return (ints)vdupq_laneq_s32(lanes, 3);
+  }
+}
+KERNEL vec floats_of_row(struct of_rows x, const int row) { return (vec)of_row(x, row); }
+KERNEL struct of_rows plus_offset(struct of_rows x, struct of_rows sums) {
+  UNROLL for (int i = 0; i < 2; i++) x.lanes[i] += OFFSET * sums.lanes[i];
+  return x;
+}
+#else
+struct of_rows {
+  const void *numbers;
+};
+KERNEL struct of_rows load_of_rows(const int rows, const void *from) { return (void)rows, (struct of_rows){from}; }
+KERNEL int32_t number_of_row(struct of_rows x, const int row) { return ((const int32_t *)x.numbers)[row]; }
+KERNEL ints of_row(struct of_rows x, const int row) { return splat_int(number_of_row(x, row)); }
+KERNEL vec floats_of_row(struct of_rows x, const int row) { return splat(((const float *)x.numbers)[row]); }
+KERNEL struct of_rows plus_offset(struct of_rows x, struct of_rows sums) { return (void)sums, x; } /* OFFSET is 0 */
+#endif
+
 /* Four bytes in a line of each lane, of which a kernel needs three, as DEPTH wants them: in parts, and `widen_triples` makes the weights. */
 enum { PARTS = DEPTH == 4 ? 1 : DEPTH == 2 ? 2 : 3 };
 KERNEL ints part_of(words x, const int part) {
@@ -213,14 +249,15 @@ KERNEL words to_bytes(const ints y[4], int zero, int low, int high, const int in
 #endif
 }
 
-/* Sum + c · a byte of each lane: the addend's pixels j, j + 4, ... of a block. */
-KERNEL void add_scaled(ints sum[4], words addend, int32_t c) {
+/* Sum + c · a byte of each lane, c being the row's: the addend's pixels j, j + 4, ... of a block. */
+KERNEL void add_scaled(ints sum[4], words addend, struct of_rows factors, const int row) {
 #if DEPTH != 1 && OFFSET == 0
+  const int32_t c = number_of_row(factors, row);
   const words even = addend & 0x00FF00FFu, odd = (addend >> 8) & 0x00FF00FFu;
   const ints low = splat_int(c & 0xFFFF), high = splat_int((int32_t)((uint32_t)c << 16));
   sum[0] = dot_pairs(sum[0], (ints)even, low), sum[1] = dot_pairs(sum[1], (ints)odd, low);
   sum[2] = dot_pairs(sum[2], (ints)even, high), sum[3] = dot_pairs(sum[3], (ints)odd, high);
 #else
-  UNROLL for (int j = 0; j < 4; j++) sum[j] += (ints)((addend >> 8 * j) & 255) * c;
+  UNROLL for (int j = 0; j < 4; j++) sum[j] += (ints)((addend >> 8 * j) & 255) * of_row(factors, row);
 #endif
 }
