@@ -115,7 +115,7 @@ def test_random_networks_compute_what_the_reference_does(data, tmp_path_factory)
 
 @pytest.mark.long
 @given(data=st.data())
-@settings(SLOW, max_examples=60)
+@settings(SLOW, max_examples=20)
 def test_many_random_networks_compute_what_the_reference_does(data, tmp_path_factory):
     check_network(data, tmp_path_factory.mktemp("halves"))
 
