@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from shufflenet.cli import app
 from shufflenet.compiler import compile_onnx
-from shufflenet.deploy.detector import compile_detector
+from shufflenet.deploy.detector import compile_detector, compile_detector_source
 from shufflenet.detection import (
     Category,
     OneStageConfig,
@@ -29,6 +29,8 @@ from shufflenet.detection.export import export_heads_onnx
 from shufflenet.detection.quantized import QuantizedDetector
 from shufflenet.errors import UserError
 from shufflenet.quantization import Method, calibrated_detector
+
+from ..deploy.boxes import MACHINES, assert_alike, find_on, torch_boxes
 
 BACKBONE = {"name": "shufflenet_x0_25_g3", "num_classes": 1, "in_channels": 3, "stem": "imagenet"}
 
@@ -122,6 +124,25 @@ def test_compiled_integers_are_torchs(quantized, picture, tmp_path):
         expected = quantized.network(picture)
     for found, other in zip(compiled.load()(picture.numpy()), expected, strict=True):
         np.testing.assert_allclose(found.reshape(-1), other.numpy().reshape(-1), rtol=3e-7)
+
+
+@pytest.fixture(scope="module")
+def source(quantized):
+    return compile_detector_source(quantized, name="finder")[1]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_machine_finds_torchs_boxes(quantized, source, machine, tmp_path):
+    random = np.random.default_rng(0)
+    # The first has the network's size: what others become by resizing is rounded differently, which tips a code here and there.
+    pictures = [random.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((64, 96), (131, 41), (1, 1))]
+    found = [torch_boxes(quantized, pixels) for pixels in pictures]
+    assert len(found[0]["boxes"]) > 10
+    ours = list(find_on(machine, source, pictures, tmp_path))
+    assert_alike(ours[0], found[0], least=quantized.config.score_threshold + 1e-3)
+    for boxes, theirs in zip(ours, found, strict=True):
+        assert len(boxes) == pytest.approx(len(theirs["boxes"]), rel=0.1, abs=1)
+        np.testing.assert_allclose(boxes["score"][:5], theirs["scores"][:5].numpy(), atol=0.02)
 
 
 def test_onnxruntime_finds_its_boxes(quantized, tmp_path):
