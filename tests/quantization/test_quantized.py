@@ -320,8 +320,11 @@ def test_export_takes_it_like_any_other(learning, tmp_path):
     done = export(source, "onnx", tmp_path)
     assert done.parity.max_relative_difference < LARGEST_INTEGER_DIFFERENCE  # fused, a near-tie of two classes may tip
     x = sample_inputs(source, done.parity.pictures)
-    parity = compare(as_it_stands(done.files[0].read_bytes(), x), source.run(x))
-    assert parity.top1_agreement == 1
-    assert parity.max_relative_difference < 0.01
+    found, expected = as_it_stands(done.files[0].read_bytes(), x), source.run(x)
+    assert compare(found, expected).top1_agreement == 1
+    # A sum in another order may tip a tie on one picture or another.
+    apart = np.abs(found - expected).max(axis=1) / np.abs(expected).max()
+    assert np.median(apart) < 1e-5
+    assert apart.max() < LARGEST_INTEGER_DIFFERENCE
     record = json.loads(done.record.read_text())
     assert record["quantization"] == {"activations": "u8", "weights": "s8"}
