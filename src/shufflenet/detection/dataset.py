@@ -14,7 +14,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from shufflenet.data.draws import item_seeds, torch_seed
 from shufflenet.data.pictures import read_picture
-from shufflenet.detection.augmentation import bounding_boxes, mosaic
 from shufflenet.detection.coco import Annotations, Picture
 from shufflenet.detection.config import Category
 from shufflenet.errors import UserError
@@ -59,8 +58,7 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
     """Item i is (picture, target): float32 [3, h, w] from 0 to 1, and boxes float32 [k, 4] (x1, y1, x2, y2), labels int64 [k].
 
     The boxes are the usable ones: no crowds, clipped to the picture. `transform` varies a uint8 picture and its target by torch's
-    generator: a pure function of (seed, epoch, i), as classifiers' inputs are. `mosaic` is the probability that it gets a mosaic of item i
-    and three others. Raises UserError for a picture that cannot be read or
+    generator: a pure function of (seed, epoch, i), as classifiers' inputs are. Raises UserError for a picture that cannot be read or
     has not the size that its annotations say.
     """
 
@@ -70,13 +68,11 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
         categories: tuple[Category, ...],
         *,
         transform: Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]] | None = None,
-        mosaic: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.pictures = annotations.pictures
         self.labels = label_of(annotations, categories)
         self.transform = transform
-        self.mosaic = mosaic
         self.seed = seed
         size = sum(3 * picture.width * picture.height for picture in self.pictures)
         # What is not varied is looked at once.
@@ -98,20 +94,14 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor, LabelledBoxes]:
-        pixels, target = self._annotated(index)
+        picture = self.pictures[index]
+        pixels = self._pixels(index)
+        target: dict[str, Any] = {"boxes": self._boxes(picture), "labels": self._labels(picture)}
         if self.transform is not None:
             with torch_seed(int(item_seeds(self.seed, int(self._epoch), [index])[0])):
-                if self.mosaic and float(torch.rand(())) < self.mosaic:
-                    others = torch.randint(len(self), (3,)).tolist()
-                    pixels, target = mosaic([self._annotated(i) for i in (index, *others)])
                 pixels, target = self.transform(tv_tensors.Image(pixels), target)
         boxes = target["boxes"].as_subclass(Tensor)
         return pixels.as_subclass(Tensor).float() / 255, {"boxes": boxes, "labels": target["labels"]}
-
-    def _annotated(self, index: int) -> tuple[Tensor, dict[str, Any]]:
-        """A picture as it is, and its target."""
-        picture = self.pictures[index]
-        return self._pixels(index), {"boxes": self._boxes(picture), "labels": self._labels(picture)}
 
     def _pixels(self, index: int) -> Tensor:
         """A picture's uint8 [3, h, w]; those of a set that fits KEPT_BYTES are decoded once."""
@@ -131,7 +121,10 @@ class DetectionDataset(Dataset[tuple[Tensor, LabelledBoxes]]):
 
     def _boxes(self, picture: Picture) -> tv_tensors.BoundingBoxes:
         corners = picture.corners()[picture.usable()].astype(np.float32)
-        return bounding_boxes(torch.from_numpy(corners), (picture.height, picture.width))
+        size = (picture.height, picture.width)
+        return tv_tensors.BoundingBoxes(
+            torch.from_numpy(corners), format=tv_tensors.BoundingBoxFormat.XYXY, canvas_size=size
+        )  # pyright: ignore[reportCallIssue]
 
     def _labels(self, picture: Picture) -> Tensor:
         ids = picture.category_ids[picture.usable()].tolist()

@@ -18,19 +18,17 @@ class DetectionRecipe(Recipe):
     - photometric: the probability of each change of colour (brightness, contrast, saturation, hue, order of channels).
     - zoom_out: half of the pictures are laid on a larger canvas of the mean colour, of at most so many times their sides.
     - iou_crop: the probability of a random crop, which keeps a drawn share of some object.
-    - mosaic: the probability of a picture made of pieces of four (arXiv 2004.10934, section 3.4), before all other changes.
     - flip_vertical: the probability of turning a picture upside down, for pictures from above or through a microscope.
     """
 
     photometric: float = 0.0
     zoom_out: float = 1.0
     iou_crop: float = 0.0
-    mosaic: float = 0.0
     flip_vertical: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("photometric", "iou_crop", "mosaic", "flip_vertical"):
+        for name in ("photometric", "iou_crop", "flip_vertical"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it is a probability")
         if self.zoom_out < 1:
@@ -110,5 +108,5 @@ def check_recipe(recipe: DetectionRecipe) -> None:
     if replace(recipe.augmentation, flip=FLIP_ONLY.flip) != FLIP_ONLY:
         raise UserError(
             f"augmentation is {recipe.augmentation}; a detector's pictures are varied by augmentation.flip, "
-            "photometric, zoom_out, iou_crop, mosaic and flip_vertical"
+            "photometric, zoom_out, iou_crop and flip_vertical"
         )

@@ -47,7 +47,6 @@ class DetectionTask:
             training_set,
             detector.config.categories,
             transform=training_transform(recipe, detector.config),
-            mosaic=recipe.mosaic,
             seed=recipe.seed,
         )
         self.test_set = test_set
