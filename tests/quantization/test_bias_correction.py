@@ -47,7 +47,9 @@ def channel_means(y):
 
 @torch.no_grad()
 def test_channels_keep_their_means(net, pictures):
-    rounded = calibrated(net, pictures, Method(pictures=PICTURES, bias_correction=False))
+    # Ranges that cut off next to nothing: the means move by rounding alone.
+    method = Method(pictures=PICTURES, calibration="percentile", bias_correction=False)
+    rounded = calibrated(net, pictures, method)
     x = next(iter(CalibrationInputs(pictures, net, PICTURES)))
     wanted = means(rounded, x, rounded=False)
     before = means(rounded, x, rounded=True)
@@ -57,8 +59,7 @@ def test_channels_keep_their_means(net, pictures):
         {name: float((found[name] - wanted[name]).abs().mean()) for name in wanted} for found in (before, after)
     )
     # What is left are ties that the corrected biases tip.
-    assert all(left[name] < shifted[name] for name in wanted)
-    assert sum(left.values()) < 0.25 * sum(shifted.values())
+    assert all(left[name] <= 0.5 * shifted[name] for name in wanted)
 
 
 @torch.no_grad()

@@ -315,16 +315,14 @@ def test_a_format_without_integers_is_refused(format, learning, tmp_path):
         export(Exportable(learning.integers(), (28, 28)), format, tmp_path)
 
 
-def test_export_takes_it_like_any_other(learning, tmp_path):
-    source = Exportable(learning.integers(), (28, 28))
+def test_export_takes_it_like_any_other(net, pictures, tmp_path):
+    # A network of its own: other tests train the shared one on, and which sums are ties depends on it.
+    source = Exportable(calibrated(net, pictures, Method(pictures=64, seed=1)).integers(), (28, 28))
     done = export(source, "onnx", tmp_path)
     assert done.parity.max_relative_difference < LARGEST_INTEGER_DIFFERENCE  # fused, a near-tie of two classes may tip
     x = sample_inputs(source, done.parity.pictures)
-    found, expected = as_it_stands(done.files[0].read_bytes(), x), source.run(x)
-    assert compare(found, expected).top1_agreement == 1
-    # A sum in another order may tip a tie on one picture or another.
-    apart = np.abs(found - expected).max(axis=1) / np.abs(expected).max()
-    assert np.median(apart) < 1e-5
-    assert apart.max() < LARGEST_INTEGER_DIFFERENCE
+    parity = compare(as_it_stands(done.files[0].read_bytes(), x), source.run(x))
+    assert parity.top1_agreement == 1
+    assert parity.max_relative_difference < 0.01
     record = json.loads(done.record.read_text())
     assert record["quantization"] == {"activations": "u8", "weights": "s8"}
